@@ -1,0 +1,190 @@
+"""What a filter says about a request, and what it may ask for on the way.
+
+A filter is a *decision*: `decide(request, now)` returns at once with one of
+
+- `Allow`: go on, with these edits. It is made once for a session and used again for every request with the
+  same headers until `valid_until`, so the shell can turn it into ready-made bytes once (the hot path).
+- `Respond`: the filter answers itself.
+- `Start(flow)`: something must be fetched first. `flow` is a generator that yields `Fetch`, is sent a `Fetched`
+  (or has `FetchFailed` thrown into it) and returns `Allow` or `Respond`. The shell drives it: the core
+  stays free of I/O.
+
+Entropy and the clock come from outside: `now` is Unix time in seconds (float), entropy a callable like `os.urandom`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from ostiary.model.headers import Headers
+
+Entropy = Callable[[int], bytes]
+"""n -> n random bytes, fit for secrets."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """A request's head as filters and routes see it. Treat `headers` as read-only: filters answer with edits."""
+
+    method: str
+    target: str
+    """The raw request target as it goes upstream, query included."""
+    path: str
+    """Normalised once, without the query: all that rules may look at."""
+    query: str
+    """Without the `?`; empty if there is none."""
+    scheme: str
+    """`http` or `https`, from the connection or a trusted X-Forwarded-Proto."""
+    authority: str
+    """The Host header, verbatim."""
+    headers: Headers
+    """Lower-case names; without identity headers that a client must not send."""
+    client: str = ""
+    """The client's address: the peer, or what trusted hops say."""
+    external_scheme: str = ""
+    upgrade: bool = False
+    """The client asks for another protocol (WebSocket)."""
+
+
+class Counter:
+    """A plain integer with a name."""
+
+    __slots__ = ("name", "value")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.value = 0
+
+    def inc(self) -> None:
+        """One more."""
+        self.value += 1
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {self.value}"
+
+
+FOREVER: Final = float("inf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Allow:
+    """Go on, with these edits of the request and of the response."""
+
+    remove: frozenset[str] = frozenset()
+    """Request headers to drop (lower case)."""
+    set: tuple[tuple[str, str], ...] = ()
+    """Request headers to set (lower case; the client's own of that name are dropped)."""
+    cookie: str | None = None
+    """The Cookie header the application gets; None: as it came; empty: none at all (see `keep_empty_cookie`)."""
+    keep_empty_cookie: bool = False
+    response_set: tuple[tuple[str, str], ...] = ()
+    """Response headers to append (`set-cookie`, ...), after the application's own."""
+    user: str = ""
+    """Who it is, for the access log."""
+    counters: tuple[Counter, ...] = ()
+    """Incremented by the shell at every request that this answer allows."""
+    valid_until: float = 0.0
+    """Unix time until which the same headers get the same answer on `is_ordinary` paths; 0 = never reuse."""
+    via: str = ""
+    """Why, in a word, for traces: `session`, `public`, `pass_through`, `refreshed`, ..."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Respond:
+    """The filter answers. Framing headers (`content-length`) are the shell's."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    """Lower-case names, in the order in which they are sent."""
+    body: bytes = b""
+    details: str = ""
+    """%RESPONSE_CODE_DETAILS%, whitespace replaced by the shell."""
+    flight: str = ""
+    """A short code that a person sees and an operator finds in the flight recorder; empty if there is none."""
+    local_reply: bool = False
+    """True: an error of ours, which a local_reply_config could rewrite."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """One HTTP request to a provider. Exactly one of `url` (native) and `cluster` (Envoy) says where."""
+
+    method: str
+    url: str = ""
+    """Absolute https:// or http:// URL."""
+    cluster: str = ""
+    path: str = ""
+    """Path and query, with `cluster`."""
+    authority: str = ""
+    """Host header, with `cluster`."""
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    timeout: float
+    """Seconds for everything, connection and retries included."""
+    retries: int = 0
+    """How often to try again on a transport failure or a 5xx answer."""
+    retry_base_interval: float = 0.025
+    retry_max_interval: float = 0.25
+    purpose: str = ""
+    """For logs and traces: `discovery`, `jwks`, `token`, `refresh`, `userinfo`, `revocation`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """The answer, and the time it came."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    now: float
+
+
+class FetchFailed(Exception):
+    """No usable answer: no connection, a timeout, a broken response. Thrown into the flow.
+
+    `reason` is for people, without secrets; `kind` is `connect`, `timeout`, `protocol`, `too_large` or `no_cluster`;
+    `now` is the time it failed.
+    """
+
+    def __init__(self, kind: str, reason: str, now: float, cause: BaseException | None = None) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+        self.now = now
+        self.cause = cause
+
+
+Flow = Generator[Fetch, Fetched, "Allow | Respond"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Start:
+    """Something must be fetched first."""
+
+    flow: Flow
+    single_flight: bytes = b""
+    """Not empty: one flow at a time for this key; whoever else comes gets the same result, also for
+    `grace` seconds after it ended (a refresh token that rotates may be used only once)."""
+    grace: float = 0.0
+    purpose: str = ""
+
+
+Decision = Allow | Respond | Start
+
+
+class Filter(Protocol):
+    """One link of a listener's chain."""
+
+    def decide(self, request: Request, now: float) -> Decision:
+        """Judge one request. Never raises for anything a client can send."""
+
+    def is_ordinary(self, path: str) -> bool:
+        """True if the answer depends on the headers alone, so that an `Allow` may be reused for this path.
+
+        `path` is the normalised path without query. False for the callback, sign-out and any path a rule names.
+        """
+
+    def request_headers_to_strip(self) -> frozenset[str]:
+        """Identity headers (lower case, `-`) removed from every request, also when spelt with `_`, before `decide`."""

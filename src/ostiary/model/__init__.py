@@ -1,0 +1,1 @@
+"""Frozen values that everyone may import: no logic, no I/O."""

@@ -1,0 +1,172 @@
+"""Routes, with the names of Envoy's `config.route.v3`. Durations are seconds; 0 switches a timeout off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ostiary.model.matchers import HeaderMatcher, QueryParameterMatcher, StringMatcher
+
+AppendAction = Literal["APPEND_IF_EXISTS_OR_ADD", "ADD_IF_ABSENT", "OVERWRITE_IF_EXISTS_OR_ADD", "OVERWRITE_IF_EXISTS"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderValueOption:
+    """config.core.v3.HeaderValueOption; `value` is an Envoy format string (`%REQ(x)%`, ...)."""
+
+    key: str
+    value: str
+    append_action: AppendAction = "APPEND_IF_EXISTS_OR_ADD"
+    keep_empty_value: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderMutations:
+    """The four lists that a RouteConfiguration, VirtualHost, Route or cluster may carry."""
+
+    request_headers_to_add: tuple[HeaderValueOption, ...] = ()
+    request_headers_to_remove: tuple[str, ...] = ()
+    response_headers_to_add: tuple[HeaderValueOption, ...] = ()
+    response_headers_to_remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegexRewrite:
+    """type.matcher.v3.RegexMatchAndSubstitute: RE2 pattern, `\\1` in the substitution."""
+
+    pattern: str
+    substitution: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteMatch:
+    """config.route.v3.RouteMatch: exactly one of the four path specifiers."""
+
+    prefix: str | None = None
+    path: str | None = None
+    path_separated_prefix: str | None = None
+    safe_regex: str | None = None
+    case_sensitive: bool = True
+    headers: tuple[HeaderMatcher, ...] = ()
+    query_parameters: tuple[QueryParameterMatcher, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightedCluster:
+    """config.route.v3.WeightedCluster.ClusterWeight."""
+
+    name: str
+    weight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """config.core.v3.RetryPolicy / config.route.v3.RetryPolicy, the part both have."""
+
+    num_retries: int = 1
+    retry_on: str = ""
+    base_interval: float = 0.025
+    max_interval: float = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteAction:
+    """config.route.v3.RouteAction: one of `cluster`, `cluster_header`, `weighted_clusters`."""
+
+    cluster: str | None = None
+    cluster_header: str | None = None
+    weighted_clusters: tuple[WeightedCluster, ...] = ()
+    cluster_not_found_response_code: int = 503
+    timeout: float | None = None
+    """None is Envoy's default (15 s)."""
+    idle_timeout: float | None = None
+    prefix_rewrite: str | None = None
+    regex_rewrite: RegexRewrite | None = None
+    host_rewrite_literal: str | None = None
+    host_rewrite_header: str | None = None
+    auto_host_rewrite: bool = False
+    append_x_forwarded_host: bool = False
+    upgrade_types: Mapping[str, bool] = field(default_factory=dict)
+    """RouteAction.upgrade_configs: lower-case protocol -> enabled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedirectAction:
+    """config.route.v3.RedirectAction."""
+
+    https_redirect: bool = False
+    scheme_redirect: str | None = None
+    host_redirect: str | None = None
+    port_redirect: int | None = None
+    path_redirect: str | None = None
+    prefix_rewrite: str | None = None
+    regex_rewrite: RegexRewrite | None = None
+    response_code: int = 301
+    strip_query: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectResponseAction:
+    """config.route.v3.DirectResponseAction; a body from a file is read when the configuration is."""
+
+    status: int
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorsPolicy:
+    """extensions.filters.http.cors.v3.CorsPolicy."""
+
+    allow_origin_string_match: tuple[StringMatcher, ...] = ()
+    allow_methods: str = ""
+    allow_headers: str = ""
+    expose_headers: str = ""
+    max_age: str = ""
+    allow_credentials: bool = False
+    allow_private_network_access: bool = False
+    forward_not_matching_preflights: bool = True
+
+
+PerFilterConfig = Mapping[str, object]
+"""Filter name -> CorsPolicy, OAuth2Config, or FilterDisabled."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilterDisabled:
+    """config.route.v3.FilterConfig{disabled: true}."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """config.route.v3.Route."""
+
+    name: str = ""
+    match: RouteMatch
+    action: RouteAction | RedirectAction | DirectResponseAction
+    mutations: HeaderMutations = HeaderMutations()
+    typed_per_filter_config: PerFilterConfig = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualHost:
+    """config.route.v3.VirtualHost; `domains` as in Envoy: exact, `*.suffix`, `prefix.*`, `*`."""
+
+    name: str
+    domains: tuple[str, ...]
+    routes: tuple[Route, ...]
+    require_tls: Literal["NONE", "EXTERNAL_ONLY", "ALL"] = "NONE"
+    mutations: HeaderMutations = HeaderMutations()
+    typed_per_filter_config: PerFilterConfig = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteConfiguration:
+    """config.route.v3.RouteConfiguration."""
+
+    name: str = ""
+    virtual_hosts: tuple[VirtualHost, ...]
+    mutations: HeaderMutations = HeaderMutations()
+    most_specific_header_mutations_wins: bool = False
+    ignore_port_in_host_matching: bool = False
+    typed_per_filter_config: PerFilterConfig = field(default_factory=dict)
