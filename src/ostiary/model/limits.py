@@ -14,8 +14,14 @@ MAX_HEADERS_COUNT: Final = 100
 """Headers in one message: Envoy's max_headers_count default."""
 MAX_URL_BYTES: Final = 16 * 1024
 """Request target: longer ones are an attack or a bug; nginx takes 8 KiB, Envoy only the head's limit."""
-MAX_PIPELINED_REQUESTS: Final = 64
-"""Requests read ahead on one connection before reading pauses."""
+HEAD_CACHE_ENTRIES: Final = 1024
+"""Header blocks remembered per generation and listener (two generations)."""
+MAX_CHUNK_LINE_BYTES: Final = 256
+"""A chunk's size line: extensions beyond this are an attack."""
+MAX_TRAILERS: Final = 32
+MAX_TRAILER_BYTES: Final = 8 * 1024
+MAX_PIPELINED_BYTES: Final = 64 * 1024
+"""Bytes of further requests kept while one is being answered; beyond it reading pauses."""
 REQUEST_HEADERS_TIMEOUT: Final = 15.0
 """From a request's first byte to its last header byte: a slow head holds nothing longer than this."""
 IDLE_TIMEOUT: Final = 3600.0
@@ -36,6 +42,8 @@ ROUTE_TIMEOUT: Final = 15.0
 CONNECT_TIMEOUT: Final = 5.0
 """Envoy's Cluster.connect_timeout default; covers the whole race, TLS included."""
 UPSTREAM_IDLE_TIMEOUT: Final = 3600.0
+MAX_REQUESTS_PER_CONNECTION: Final = 1 << 30
+"""Upstream: no limit that anyone reaches, unless a cluster sets one."""
 MAX_UPSTREAM_CONNECTIONS: Final = 1024
 MAX_PENDING_REQUESTS: Final = 1024
 """Per cluster and worker: Envoy's circuit breaker defaults."""
@@ -96,3 +104,11 @@ DRAIN_TIMEOUT: Final = 600.0
 ACCESS_LOG_FLUSH: Final = 1.0
 """Batched lines are written at least this often."""
 ACCESS_LOG_BUFFER: Final = 64 * 1024
+
+# --- configuration files
+MAX_CONFIG_BYTES: Final = 16 * 1024 * 1024
+"""One file: Istio's config dumps reach a few MiB, nothing written by hand a tenth of that."""
+MAX_CONFIG_DEPTH: Final = 128
+"""Nested mappings and sequences: Envoy's own stay below 40."""
+MAX_CONFIG_NODES: Final = 1_000_000
+"""Nodes of one document with its aliases expanded: a small file must not become a large one."""
