@@ -19,6 +19,13 @@ class Headers:
         self._items = [(name.lower(), value) for name, value in items]
 
     @classmethod
+    def of(cls, items: list[tuple[str, str]]) -> Headers:
+        """Around this very list, whose names are in lower case already."""
+        self = cls.__new__(cls)
+        self._items = items
+        return self
+
+    @classmethod
     def from_raw(cls, raw: Iterable[tuple[bytes, bytes]]) -> Headers:
         """From wire bytes whose names are in lower case already."""
         self = cls()

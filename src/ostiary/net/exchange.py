@@ -1,0 +1,465 @@
+"""One request and its answer, between a client's connection and an upstream's.
+
+Bodies are relayed as they come, never collected: a slow side pauses the other. What a request must wait for (a sign-in
+step, a connection) holds its body back, bounded, by not reading the client. After `101` both sides are a pipe.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final, final
+
+from ostiary.core import chunked
+from ostiary.core.http1 import BadMessage, HeaderLine, RequestHead, ResponseHead
+from ostiary.model import limits
+
+if TYPE_CHECKING:
+    from ostiary.net.http1 import Downstream
+    from ostiary.net.upstream import Pool, UpstreamConnection
+
+_NONE: Final = 0
+_LENGTH: Final = 1
+_CHUNKED: Final = 2
+
+_STATUS_LINES: dict[tuple[int, bytes], bytes] = {}
+_SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+
+
+def reason_phrase(status: int) -> bytes:
+    """The standard phrase (RFC 9110 section 15)."""
+    from http import HTTPStatus
+
+    try:
+        return HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b"Unknown"
+
+
+def status_line(status: int, reason: bytes | None = None) -> bytes:
+    """`HTTP/1.1 200 OK` with its CRLF."""
+    key = (status, reason or b"")
+    line = _STATUS_LINES.get(key)
+    if line is None:
+        phrase = reason_phrase(status) if reason is None else reason
+        line = b"HTTP/1.1 %d %b\r\n" % (status, phrase)
+        if len(_STATUS_LINES) < 256:
+            _STATUS_LINES[key] = line
+    return line
+
+
+@final
+class Exchange:
+    """One request. The access log reads its fields."""
+
+    __slots__ = (
+        "_body", "_left", "_pending", "_pending_size", "_reader", "_response", "attempts", "bytes_received",
+        "bytes_sent", "close", "close_tunnel", "cluster", "details", "downstream", "failure_reason", "first_byte",
+        "flags", "head", "http10", "is_head", "last", "method", "on_abandon", "path", "pool", "replayable",
+        "request_complete", "request_done_at", "request_headers", "request_id", "response_extra", "response_headers",
+        "rewrite_response", "route", "route_deadline", "route_timeout", "scheme", "started", "started_wall", "status",
+        "target", "tunnel", "upstream", "upstream_address", "upstream_head", "upstream_local", "user",
+    )  # fmt: skip
+
+    def __init__(self, downstream: Downstream, head: RequestHead, method: bytes, target: bytes, http10: bool) -> None:
+        self.downstream = downstream
+        self.head = head
+        self.method = method
+        self.target = target
+        self.http10 = http10
+        self.is_head = method == b"HEAD"
+        self.close = (http10 and not head.keep_alive) or head.close
+        self.started = self.last = time.monotonic()
+        self.started_wall = 0.0
+        self._left = 0
+        self._reader: chunked.ChunkedReader | None = None
+        if head.has_body:
+            self.request_complete = False
+            if head.chunked:
+                self._body = _CHUNKED
+                self._reader = chunked.ChunkedReader()
+            else:
+                self._body = _LENGTH
+                self._left = head.content_length or 0
+            self.replayable = False
+        else:
+            self.request_complete = True
+            self._body = _NONE
+            self.replayable = method in _SAFE_METHODS
+        self._pending: list[bytes] | None = None
+        self._pending_size = 0
+        self._response = -1
+        self.upstream: UpstreamConnection | None = None
+        self.upstream_head = b""
+        self.pool: Pool | None = None
+        self.response_extra = b""
+        """Header lines appended to the upstream's."""
+        self.rewrite_response: Callable[[Exchange, ResponseHead], list[bytes]] | None = None
+        """Route-level mutations of the response: returns the wire lines to send instead."""
+        self.on_abandon: Callable[[], None] | None = None
+        """Called if the client leaves while something is being fetched for it."""
+        self.route_timeout = 0.0
+        self.route_deadline = 0.0
+        self.request_done_at = 0.0
+        self.tunnel = False
+        self.close_tunnel = False
+        self.status = 0
+        self.flags = ""
+        self.details = ""
+        self.failure_reason = ""
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.first_byte = 0.0
+        self.user = ""
+        self.route = ""
+        self.cluster = ""
+        self.upstream_address = ""
+        self.upstream_local = ""
+        self.attempts = 0
+        self.path = ""
+        self.scheme = ""
+        self.request_id = b""
+        self.request_headers: object = None
+        self.response_headers: list[HeaderLine] | None = None
+
+    # --- towards the upstream
+
+    def forward(self, pool: Pool, head: bytes, timeout: float) -> None:
+        """Send the request on: `head` is complete with its empty line; `timeout` in seconds, 0 = none."""
+        self.pool = pool
+        self.upstream_head = head
+        self.route_timeout = timeout
+        if self.request_complete and timeout:
+            self.route_deadline = time.monotonic() + timeout
+        if self.head.expect_continue and not self.request_complete and not self.bytes_received:
+            self.downstream.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        pool.submit(self)
+
+    def on_upstream(self, connection: UpstreamConnection) -> None:
+        """A connection is ours: write what there is."""
+        self.upstream = connection
+        self.attempts += 1
+        self.upstream_address = connection.remote_address
+        self.upstream_local = connection.local_address
+        pending = self._pending
+        if pending is None:
+            connection.transport.write(self.upstream_head)
+            return
+        self._pending = None
+        self._pending_size = 0
+        connection.transport.write(b"".join((self.upstream_head, *pending)))
+        if not connection.paused:
+            self.downstream.resume_reading()
+
+    def client_data(self, data: bytes) -> None:
+        """More from the client: body, tunnel, or the next request."""
+        self.last = self.downstream.ticker.now
+        if self.tunnel:
+            if self.upstream is not None:
+                self.bytes_received += len(data)
+                self.upstream.transport.write(data)
+            return
+        body = self._body
+        if body == _LENGTH:
+            left = self._left - len(data)
+            if left > 0:
+                self._left = left
+                self._send(data)
+                return
+            rest = data[self._left :] if left else b""
+            self._send(data[: self._left] if left else data)
+            self._request_done(rest)
+        elif body == _CHUNKED:
+            self._chunked_data(data)
+        else:
+            self._pipelined(data)
+
+    def _chunked_data(self, data: bytes) -> None:
+        reader = self._reader
+        assert reader is not None
+        try:
+            payload = reader.feed(data)
+        except BadMessage as error:
+            self.fail(error.status, b"", f"http1.{error.details}", "DPE")
+            return
+        if payload:
+            self._send(chunked.encode(payload), len(payload))
+        if reader.done:
+            self._send(chunked.encode_end(reader.trailers), 0)
+            self._request_done(reader.rest)
+
+    def _pipelined(self, data: bytes) -> None:
+        downstream = self.downstream
+        downstream.buffer += data
+        if len(downstream.buffer) > limits.MAX_PIPELINED_BYTES:
+            downstream.pause_reading()
+
+    def _send(self, data: bytes, payload: int | None = None) -> None:
+        self.bytes_received += len(data) if payload is None else payload
+        if self.upstream is not None:
+            self.upstream.transport.write(data)
+            return
+        if self.status:
+            return  # answered already: the rest of the body is of no interest
+        if self._pending is None:
+            self._pending = []
+        self._pending.append(data)
+        self._pending_size += len(data)
+        if self._pending_size > limits.WRITE_HIGH_WATER:
+            self.downstream.pause_reading()
+
+    def _request_done(self, rest: bytes) -> None:
+        self.request_complete = True
+        self._body = _NONE
+        self.request_done_at = time.monotonic()
+        if self.route_timeout:
+            self.route_deadline = self.request_done_at + self.route_timeout
+        if rest:
+            self._pipelined(rest)
+
+    # --- towards the client
+
+    def on_response(self, head: ResponseHead, body: bytes, done: bool) -> None:
+        """The upstream answers."""
+        downstream = self.downstream
+        status = head.status
+        if status < 200:
+            self._informational(head)
+            return
+        service = downstream.service
+        settings = service.settings
+        self.status = status
+        self.response_headers = head.lines
+        now = time.monotonic()
+        self.last = now
+        self.first_byte = now
+        if self.rewrite_response is None:
+            keep = settings.keep
+            wire = [line.wire for line in head.lines if keep[line.kind]]
+        else:
+            wire = self.rewrite_response(self, head)
+        wire.insert(0, status_line(status, head.reason))
+        if not head.dated:
+            wire.append(b"date: %b\r\n" % downstream.ticker.date)
+        if settings.service_time:
+            wire.append(b"x-envoy-upstream-service-time: %d\r\n" % int((now - self.started) * 1000))
+        wire.append(settings.server_line)
+        if self.response_extra:
+            wire.append(self.response_extra)
+        if done:
+            framed = head.content_length is not None or self.is_head or status in (204, 304)
+            if not framed:
+                wire.append(b"content-length: %d\r\n" % len(body))
+            self._connection_line(wire)
+            wire.append(b"\r\n")
+            if body:
+                wire.append(body)
+                self.bytes_sent = len(body)
+            downstream.transport.write(b"".join(wire))
+            self._end()
+            return
+        self._start_streaming(head, wire, body)
+
+    def _start_streaming(self, head: ResponseHead, wire: list[bytes], body: bytes) -> None:
+        downstream = self.downstream
+        if head.content_length is not None:
+            self._response = _LENGTH
+        elif self.http10:
+            self._response = _NONE  # until close
+            self.close = True
+        else:
+            self._response = _CHUNKED
+            wire.append(b"transfer-encoding: chunked\r\n")
+        self._connection_line(wire)
+        wire.append(b"\r\n")
+        if body:
+            self.bytes_sent = len(body)
+            wire.append(chunked.encode(body) if self._response == _CHUNKED else body)
+        downstream.transport.write(b"".join(wire))
+        if downstream.writing_paused:
+            self.client_slow()
+
+    def _connection_line(self, wire: list[bytes]) -> None:
+        downstream = self.downstream
+        service = downstream.service
+        if service.draining or downstream.requests >= service.settings.max_requests_per_connection:
+            self.close = True
+        if self.close or not self.request_complete:
+            wire.append(b"connection: close\r\n")
+        elif self.http10:
+            wire.append(b"connection: keep-alive\r\n")
+
+    def _informational(self, head: ResponseHead) -> None:
+        if head.status == 101:
+            self._upgrade(head)
+        elif head.status != 100 and not self.http10:  # a 100 was ours to send
+            wire = [line.wire for line in head.lines if not line.kind]
+            self.downstream.transport.write(b"".join((status_line(head.status, head.reason), *wire, b"\r\n")))
+
+    def _upgrade(self, head: ResponseHead) -> None:
+        if not self.head.upgrade or self.upstream is None:
+            self._abort_upstream()
+            self.on_failure("UPE", "upstream_reset_before_response_started{protocol_error}", "unexpected upgrade")
+            return
+        self.tunnel = True
+        self.status = 101
+        self.response_headers = head.lines
+        self.first_byte = self.last = time.monotonic()
+        self.route_deadline = 0.0
+        wire = [line.wire for line in head.lines if not line.kind or line.name in (b"upgrade", b"date")]
+        self.downstream.transport.write(
+            b"".join((status_line(101), *wire, b"connection: upgrade\r\n", self.response_extra, b"\r\n"))
+        )
+        if self.downstream.buffer:
+            early, self.downstream.buffer = self.downstream.buffer, b""
+            self.client_data(early)
+
+    def on_body(self, data: bytes, done: bool, trailers: list[HeaderLine]) -> None:
+        """More of the answer's body."""
+        downstream = self.downstream
+        self.last = downstream.ticker.now
+        self.bytes_sent += len(data)
+        if self._response == _CHUNKED:
+            out = chunked.encode(data) if data else b""
+            if done:
+                out += chunked.encode_end(trailers)
+            downstream.transport.write(out)
+        elif data:
+            downstream.transport.write(data)
+        if done:
+            self._end()
+
+    def on_tunnel(self, data: bytes) -> None:
+        """Bytes of the upgraded connection."""
+        if data:
+            self.last = self.downstream.ticker.now
+            self.bytes_sent += len(data)
+            self.downstream.transport.write(data)
+            return
+        self.upstream = None
+        self.close = True
+        self._end()
+
+    def on_failure(self, flag: str, details: str, reason: str) -> None:
+        """The upstream gave no (complete) answer."""
+        self.upstream = None
+        self.failure_reason = reason
+        if self._response >= 0 or self.status:
+            self.flags, self.details = flag, details
+            self._break_off()
+            return
+        if flag == "UH":
+            body = b"no healthy upstream"
+        else:
+            body = b"upstream connect error or disconnect/reset before headers. reset reason: " + reason.encode()
+        status = 502 if flag == "UPE" else 503
+        self.respond(status, ((b"content-type", b"text/plain"),), body, details, flag)
+
+    def respond(
+        self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, details: str, flag: str = ""
+    ) -> None:
+        """Answer without the upstream. `headers` without framing."""
+        if self.status:
+            return
+        downstream = self.downstream
+        settings = downstream.service.settings
+        self.status = status
+        self.details = details
+        self.flags = flag
+        self.first_byte = time.monotonic()
+        wire = [status_line(status)]
+        wire += [b"%b: %b\r\n" % item for item in headers]
+        if status >= 200 and status != 204:
+            wire.append(b"content-length: %d\r\n" % len(body))
+        wire.append(b"date: %b\r\n" % downstream.ticker.date)
+        wire.append(settings.server_line)
+        wire.append(self.response_extra)
+        self._connection_line(wire)
+        wire.append(b"\r\n")
+        if body and not self.is_head:
+            wire.append(body)
+            self.bytes_sent = len(body)
+        downstream.transport.write(b"".join(wire))
+        self._end()
+
+    def fail(self, status: int, body: bytes, details: str, flag: str) -> None:
+        """End it from our side: an answer if none has begun, else the connection is cut."""
+        self._abort_upstream()
+        if self.status:
+            self.flags, self.details = flag, details
+            self._break_off()
+            return
+        self.close = True
+        headers = ((b"content-type", b"text/plain"),) if body else ()
+        self.respond(status, headers, body, details, flag)
+
+    def _end(self) -> None:
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None and upstream.client is self:
+            upstream.abort()
+        if self._pending is not None:
+            self._pending = None
+        keep = self.request_complete and not self.close
+        self.downstream.done(self, keep)
+
+    def _break_off(self) -> None:
+        """The answer can't be completed: the client must not take it for whole."""
+        downstream = self.downstream
+        downstream.exchange = None
+        downstream.closing = True
+        downstream.service.finished(self)
+        downstream.transport.abort()
+
+    def _abort_upstream(self) -> None:
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None:
+            upstream.abort()
+        elif self.pool is not None:
+            self.pool.withdraw(self)
+        if self.on_abandon is not None:
+            self.on_abandon()
+
+    # --- flow control, deadlines, leaving
+
+    def pause(self) -> None:
+        """The upstream is slow."""
+        self.downstream.pause_reading()
+
+    def resume(self) -> None:
+        """The upstream has caught up."""
+        self.downstream.resume_reading()
+
+    def client_slow(self) -> None:
+        """The client is slow."""
+        if self.upstream is not None:
+            self.upstream.pause_reading()
+
+    def client_ready(self) -> None:
+        """The client has caught up."""
+        if self.upstream is not None:
+            self.upstream.resume_reading()
+
+    def client_eof(self) -> None:
+        """The client ended its side of a tunnel."""
+        if self.upstream is not None and self.upstream.transport.can_write_eof():
+            self.upstream.transport.write_eof()
+
+    def client_gone(self) -> None:
+        """The client left."""
+        self.downstream.exchange = None
+        self._abort_upstream()
+        if not self.tunnel:
+            self.flags = self.flags or "DC"
+            self.details = self.details or "downstream_remote_disconnect"
+        self.downstream.service.finished(self)
+
+    def check_deadlines(self, now: float) -> None:
+        """Cut off what takes too long."""
+        settings = self.downstream.service.settings
+        if self.route_deadline and now > self.route_deadline:
+            self.fail(504, b"upstream request timeout", "response_timeout", "UT")
+        elif settings.request_timeout and not self.request_complete and now - self.started > settings.request_timeout:
+            self.fail(408, b"request timeout", "request_overall_timeout", "")
+        elif settings.stream_idle_timeout and now - self.last > settings.stream_idle_timeout:
+            status = 504 if self.request_complete else 408
+            self.fail(status, b"stream timeout", "stream_idle_timeout", "SI")

@@ -1,0 +1,293 @@
+"""The client's side of the proxy: one HTTP/1.1 connection, its requests one after the other.
+
+A request's head is taken as a whole and looked up before it is parsed (core/http1.py). Pipelined requests wait in
+`buffer`, bounded; the next one starts when the one before is answered, so answers can't change places.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final, Protocol, final
+
+from ostiary.core.http1 import KIND_COUNT, BadMessage, HeadCache, RequestHead, parse_request_line
+from ostiary.model import limits
+from ostiary.net.exchange import Exchange
+from ostiary.net.ticker import Ticker
+from ostiary.net.upstream import address_text
+
+_EOL2: Final = b"\r\n\r\n"
+
+
+@dataclass(slots=True, kw_only=True)
+class ServerSettings:
+    """What a listener's connection manager says about its connections. Times in seconds, 0 = off."""
+
+    tls: bool = False
+    max_head_bytes: int = limits.MAX_REQUEST_HEADERS_BYTES
+    idle_timeout: float = limits.IDLE_TIMEOUT
+    stream_idle_timeout: float = limits.STREAM_IDLE_TIMEOUT
+    request_timeout: float = 0.0
+    request_headers_timeout: float = limits.REQUEST_HEADERS_TIMEOUT
+    max_connection_duration: float = 0.0
+    max_requests_per_connection: int = limits.MAX_REQUESTS_PER_CONNECTION
+    delayed_close_timeout: float = 1.0
+    server_line: bytes = b""
+    """`server: ...` to every response, or nothing."""
+    service_time: bool = False
+    """Add `x-envoy-upstream-service-time`."""
+    keep: tuple[bool, ...] = (True,) * KIND_COUNT
+    """Kind of an upstream's header line -> forwarded to the client."""
+
+
+class Service(Protocol):
+    """What stands behind the connections of one listener."""
+
+    settings: ServerSettings
+    ticker: Ticker
+    heads: HeadCache
+    draining: bool
+
+    def dispatch(self, exchange: Exchange) -> None:
+        """A request's head is there: forward it, answer it, or start what must come first."""
+
+    def finished(self, exchange: Exchange) -> None:
+        """The exchange is over: count and log it."""
+
+    def opened(self, connection: Downstream) -> bool:
+        """A client connected; False closes it at once."""
+
+    def closed(self, connection: Downstream) -> None:
+        """A client's connection is gone."""
+
+
+@final
+class Downstream(asyncio.Protocol):
+    """One client connection."""
+
+    __slots__ = (
+        "_head_deadline", "_lingering", "_processing", "_reading_paused", "_scanned", "_since", "buffer", "closing",
+        "exchange", "forward_key", "id", "local_address", "opened_at", "peer", "peer_address", "requests", "service",
+        "ticker", "transport", "writing_paused",
+    )  # fmt: skip
+
+    def __init__(self, service: Service, number: int) -> None:
+        self.service = service
+        self.ticker = service.ticker
+        self.id = number
+        self.transport: asyncio.Transport = None  # type: ignore[assignment] # set by connection_made
+        self.exchange: Exchange | None = None
+        self.buffer = b""
+        self.closing = False
+        self.requests = 0
+        self.peer = ""
+        """The peer's IP address."""
+        self.peer_address = ""
+        self.local_address = ""
+        self.forward_key: object = None
+        """Everything about this connection that forwarded headers depend on; see app/pipeline.py."""
+        self.opened_at = self._since = self.ticker.now
+        self.writing_paused = False
+        self._head_deadline = 0.0
+        self._lingering = False
+        self._processing = False
+        self._reading_paused = False
+        self._scanned = 0
+
+    # --- the loop's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there."""
+        self.transport = transport  # type: ignore[assignment] # uvloop's are not subclasses of asyncio's
+        peer = transport.get_extra_info("peername")
+        self.peer = str(peer[0]).partition("%")[0] if isinstance(peer, tuple) else "127.0.0.1"
+        self.peer = self.peer.removeprefix("::ffff:")
+        self.peer_address = address_text(peer)
+        self.local_address = address_text(transport.get_extra_info("sockname"))
+        self.transport.set_write_buffer_limits(limits.WRITE_HIGH_WATER, limits.WRITE_LOW_WATER)
+        self.ticker.idle.add(self)
+        if not self.service.opened(self):
+            self.closing = True
+            self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a request, of its body, or of an upgraded connection."""
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.client_data(data)
+        elif self._lingering or self.closing:
+            return
+        else:
+            self._process(self.buffer + data if self.buffer else data)
+
+    def eof_received(self) -> bool | None:
+        """The client has said all it will: whoever half-closes still gets an answer."""
+        exchange = self.exchange
+        if exchange is None or not exchange.request_complete or self.service.settings.tls:
+            return None
+        if exchange.tunnel:
+            exchange.client_eof()
+        self.closing = True
+        return True
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """The connection is gone."""
+        self.closing = True
+        self.ticker.idle.discard(self)
+        self.ticker.active.discard(self)
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.client_gone()
+        self.service.closed(self)
+
+    def pause_writing(self) -> None:
+        """The client is slow: stop reading what is for it."""
+        self.writing_paused = True
+        if self.exchange is not None:
+            self.exchange.client_slow()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self.writing_paused = False
+        if self.exchange is not None:
+            self.exchange.client_ready()
+
+    # --- requests
+
+    def _process(self, data: bytes) -> None:
+        """Take requests off `data` while they can be answered at once."""
+        self._processing = True
+        while data and self.exchange is None and not self.closing:
+            end = data.find(_EOL2, self._scanned)
+            if end < 0 or end == 0:
+                data = self._incomplete(data)
+                if not data:
+                    break
+                continue
+            self._scanned = 0
+            self.buffer = b""
+            self._request(data, end)
+            data = self.buffer
+        self._processing = False
+
+    def _incomplete(self, data: bytes) -> bytes:
+        """No head's end in sight. Returns what to look at now, or keeps `data` and returns nothing."""
+        if data.startswith(b"\r\n"):  # RFC 9112 section 2.2: an empty line before the request line is ignored
+            return data[2:]
+        if len(data) > self.service.settings.max_head_bytes:
+            self.refuse(BadMessage("headers_too_large", 431))
+            return b""
+        if not self._head_deadline:
+            timeout = self.service.settings.request_headers_timeout
+            self._head_deadline = self.ticker.now + timeout if timeout else 0.0
+            self.ticker.active.add(self)
+        self._scanned = max(len(data) - 3, 0)
+        self.buffer = data
+        return b""
+
+    def _request(self, data: bytes, end: int) -> None:
+        service = self.service
+        self._head_deadline = 0.0
+        try:
+            if end > service.settings.max_head_bytes:
+                raise BadMessage("headers_too_large", 431)
+            line_end = data.find(b"\r\n")
+            method, target, http10 = parse_request_line(data[:line_end])
+            head = service.heads.get(data[line_end + 2 : end + 2])
+            if http10 and head.chunked:
+                raise BadMessage("transfer_encoding_in_http10")
+        except BadMessage as error:
+            self.refuse(error)
+            return
+        self.requests += 1
+        exchange = self.exchange = Exchange(self, head, method, target, http10)
+        self.ticker.active.add(self)
+        rest = data[end + 4 :]
+        service.dispatch(exchange)
+        if not rest:
+            return
+        if self.exchange is exchange:
+            exchange.client_data(rest)
+        elif head.has_body:
+            self.closing = True  # answered without its body: what follows can't be told from a request
+        else:
+            self.buffer = rest
+
+    def refuse(self, error: BadMessage) -> None:
+        """Answer a head that can't be used, and close."""
+        exchange = Exchange(self, EMPTY_HEAD, b"-", b"-", False)
+        exchange.close = True
+        self.exchange = exchange
+        self.ticker.active.add(self)
+        self.buffer = b""
+        exchange.respond(error.status, (), b"", f"http1.{error.details}", "DPE")
+
+    def done(self, exchange: Exchange, keep_alive: bool) -> None:
+        """The exchange has been answered completely."""
+        self.exchange = None
+        self.service.finished(exchange)
+        self.ticker.active.discard(self)
+        self._since = self.ticker.now
+        if not keep_alive or self.closing:
+            self.linger()
+            return
+        if self._reading_paused:
+            self.resume_reading()
+        if self.buffer and not self._processing:
+            self._process(self.buffer)
+
+    # --- flow control and closing
+
+    def pause_reading(self) -> None:
+        """Take no more from the client for now."""
+        if not self._reading_paused and not self.transport.is_closing():
+            self._reading_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take more."""
+        if self._reading_paused and not self.transport.is_closing():
+            self._reading_paused = False
+            self.transport.resume_reading()
+
+    def linger(self) -> None:
+        """Close so that the answer arrives: end our side, swallow the client's rest for a moment, then close."""
+        transport = self.transport
+        self.closing = True
+        if transport.is_closing():
+            return
+        if self._lingering or not transport.can_write_eof() or not self.service.settings.delayed_close_timeout:
+            transport.close()
+            return
+        self._lingering = True
+        self.buffer = b""
+        self._head_deadline = self.ticker.now + self.service.settings.delayed_close_timeout
+        self.ticker.active.add(self)
+        transport.write_eof()
+        self.resume_reading()
+
+    def check_deadlines(self, now: float) -> None:
+        """Cut off who is too slow."""
+        exchange = self.exchange
+        settings = self.service.settings
+        if exchange is not None:
+            exchange.check_deadlines(now)
+        elif self._lingering:
+            if now > self._head_deadline:
+                self.transport.abort()
+        elif self.buffer:
+            if self._head_deadline and now > self._head_deadline:
+                self.refuse(BadMessage("request_headers_timeout", 408))
+        else:
+            idle = settings.idle_timeout and now - self._since > settings.idle_timeout
+            old = settings.max_connection_duration and now - self.opened_at > settings.max_connection_duration
+            if idle or old:
+                self.transport.close()
+
+    def drain(self) -> None:
+        """The process is about to end: idle connections close now, busy ones after their answer."""
+        if self.exchange is None and not self.buffer:
+            self.transport.close()
+
+
+EMPTY_HEAD: Final = RequestHead([])

@@ -1,0 +1,439 @@
+"""Connections to an application (or a provider): one HTTP/1.1 request at a time on each, kept alive between them.
+
+`Pool` belongs to one endpoint. A request takes an idle connection at once, synchronously; only when there is none does
+a task dial one (`Dialer`, Happy Eyeballs behind it) while the request waits in line. Whoever speaks over a connection
+is an `Answered`: the proxy's exchange, or the client that calls providers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, final
+
+from ostiary.core.chunked import ChunkedReader
+from ostiary.core.decision import Counter
+from ostiary.core.http1 import BadMessage, HeaderLine, ResponseHead, ResponseReader
+from ostiary.model import limits
+from ostiary.net.ticker import Ticker
+
+NO_BODY: Final = 0
+LENGTH: Final = 1
+CHUNKED: Final = 2
+UNTIL_CLOSE: Final = 3
+
+
+class Answered(Protocol):
+    """Who waits for an answer. `on_failure` may come at any time, once, and is the last call."""
+
+    is_head: bool
+    """A HEAD request: its answer has no body whatever the headers say."""
+    request_complete: bool
+    """All of the request was written."""
+    replayable: bool
+    """Nothing of it is lost if it is sent again: no body, safe method."""
+
+    def on_upstream(self, connection: UpstreamConnection) -> None:
+        """The request goes out on this connection: write it now."""
+
+    def on_response(self, head: ResponseHead, body: bytes, done: bool) -> None:
+        """The answer's head, with as much of the body as came along. Also called for each 1xx (done False)."""
+
+    def on_body(self, data: bytes, done: bool, trailers: list[HeaderLine]) -> None:
+        """More of the body."""
+
+    def on_tunnel(self, data: bytes) -> None:
+        """Bytes of an upgraded connection; empty at its end."""
+
+    def on_failure(self, flag: str, details: str, reason: str) -> None:
+        """No (complete) answer. `flag` is Envoy's response flag: UF, UC, UPE, UO, UH, UT."""
+
+    def pause(self) -> None:
+        """The upstream can't take more for now."""
+
+    def resume(self) -> None:
+        """It can again."""
+
+
+@final
+class UpstreamConnection(asyncio.Protocol):
+    """One connection, in turn idle and busy with one `Answered`."""
+
+    __slots__ = (
+        "_body", "_buffer", "_chunks", "_left", "_reused", "_seen", "client", "closed", "idle_since", "local_address",
+        "paused", "pool", "remote_address", "requests", "transport", "tunnel",
+    )  # fmt: skip
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.transport: asyncio.Transport = None  # type: ignore[assignment] # set by connection_made
+        self.client: Answered | None = None
+        self.closed = False
+        self.tunnel = False
+        self.paused = False
+        self.requests = 0
+        self.idle_since = 0.0
+        self.remote_address = ""
+        self.local_address = ""
+        self._buffer = b""
+        self._body = NO_BODY
+        self._left = 0
+        self._chunks: ChunkedReader | None = None
+        self._seen = False
+        self._reused = False
+
+    # --- the loop's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The winner of the race."""
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self.transport = transport  # type: ignore[assignment] # uvloop's are not subclasses of asyncio's
+        self.transport.set_write_buffer_limits(limits.WRITE_HIGH_WATER, limits.WRITE_LOW_WATER)
+        self.remote_address = address_text(transport.get_extra_info("peername"))
+        self.local_address = address_text(transport.get_extra_info("sockname"))
+
+    def data_received(self, data: bytes) -> None:
+        """Part of an answer, or of an upgraded connection."""
+        client = self.client
+        if client is None:
+            self.abort()  # nobody asked: a broken or malicious upstream
+            return
+        if self.tunnel:
+            client.on_tunnel(data)
+            return
+        try:
+            if self._body:
+                self._on_body(client, data)
+            else:
+                self._on_head(client, self._buffer + data if self._buffer else data)
+        except BadMessage as error:
+            self._fail(
+                "UPE", f"upstream_reset_before_response_started{{protocol_error|{error.details}}}", error.details
+            )
+
+    def eof_received(self) -> bool | None:
+        """The upstream has said all it will."""
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Closed by either side."""
+        self.closed = True
+        self.pool.lost(self)
+        client = self.client
+        if client is None:
+            return
+        self.client = None
+        if self.tunnel:
+            client.on_tunnel(b"")
+        elif self._body == UNTIL_CLOSE and exc is None:
+            client.on_body(b"", True, [])
+        elif self._reused and not self._seen and client.replayable:
+            self.pool.submit(client, fresh=True)  # the upstream closed an idle connection just as we used it
+        else:
+            client.on_failure("UC", "upstream_reset_before_response_started{connection_termination}",
+                              "connection termination")  # fmt: skip
+
+    def pause_writing(self) -> None:
+        """Too much waits to be written."""
+        self.paused = True
+        if self.client is not None:
+            self.client.pause()
+
+    def resume_writing(self) -> None:
+        """Little waits to be written."""
+        self.paused = False
+        if self.client is not None:
+            self.client.resume()
+
+    # --- the client's side
+
+    def begin(self, client: Answered) -> None:
+        """Hand this connection to one request."""
+        self.client = client
+        self._seen = False
+        self._reused = self.requests > 0
+        self.requests += 1
+        client.on_upstream(self)
+
+    def abort(self) -> None:
+        """Close at once; nothing more will be told to the client."""
+        self.client = None
+        if not self.closed:
+            self.closed = True
+            self.pool.lost(self)
+            self.transport.abort()
+
+    def pause_reading(self) -> None:
+        """Stop reading while the client is slow."""
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    # --- reading answers
+
+    def _on_head(self, client: Answered, data: bytes) -> None:
+        self._seen = True
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            if len(data) > limits.MAX_RESPONSE_HEADERS_BYTES:
+                raise BadMessage("headers_too_large", 502)
+            self._buffer = data
+            return
+        self._buffer = b""
+        head = self.pool.reader.read(data[: end + 2])
+        rest = data[end + 4 :]
+        status = head.status
+        if status < 200:
+            self._informational(client, head, rest)
+        elif client.is_head or status in (204, 304) or (head.content_length == 0 and not head.chunked):
+            self._end(client, head, b"", rest)
+        elif head.chunked:
+            self._chunks = ChunkedReader()
+            payload = self._chunks.feed(rest)
+            if self._chunks.done and not self._chunks.trailers:
+                self._end(client, head, payload, self._chunks.rest)
+                return
+            self._body = CHUNKED
+            client.on_response(head, payload, False)
+            if self._chunks.done and self.client is client:
+                self._finish(head.close, self._chunks.rest)
+                client.on_body(b"", True, self._chunks.trailers)
+            else:
+                self._close_after(head)
+        elif head.content_length is not None:
+            left = head.content_length - len(rest)
+            if left <= 0:
+                self._end(client, head, rest[: head.content_length] if left else rest, rest[head.content_length :])
+                return
+            self._body = LENGTH
+            self._left = left
+            self._close_after(head)
+            client.on_response(head, rest, False)
+        else:
+            self._body = UNTIL_CLOSE
+            client.on_response(head, rest, False)
+
+    def _close_after(self, head: ResponseHead) -> None:
+        if head.close:
+            self.requests = limits.MAX_REQUESTS_PER_CONNECTION
+
+    def _informational(self, client: Answered, head: ResponseHead, rest: bytes) -> None:
+        if head.status == 101:
+            self.tunnel = True
+            client.on_response(head, b"", False)
+            if rest and self.client is client:
+                client.on_tunnel(rest)
+            return
+        client.on_response(head, b"", False)
+        if rest and self.client is client:
+            self._on_head(client, rest)
+
+    def _end(self, client: Answered, head: ResponseHead, body: bytes, rest: bytes) -> None:
+        self._finish(head.close, rest)
+        client.on_response(head, body, True)
+
+    def _on_body(self, client: Answered, data: bytes) -> None:
+        body = self._body
+        if body == LENGTH:
+            left = self._left - len(data)
+            if left > 0:
+                self._left = left
+                client.on_body(data, False, [])
+                return
+            rest = data[self._left :] if left else b""
+            payload = data[: self._left] if left else data
+            self._finish(False, rest)
+            client.on_body(payload, True, [])
+        elif body == CHUNKED:
+            chunks = self._chunks
+            assert chunks is not None
+            payload = chunks.feed(data)
+            if chunks.done:
+                self._finish(False, chunks.rest)
+                client.on_body(payload, True, chunks.trailers)
+            elif payload:
+                client.on_body(payload, False, [])
+        else:
+            client.on_body(data, False, [])
+
+    def _finish(self, close: bool, rest: bytes) -> None:
+        """The answer is complete: free the connection before the client learns it, so that it may use it again."""
+        client = self.client
+        self.client = None
+        self._body = NO_BODY
+        self._chunks = None
+        if close or rest or (client is not None and not client.request_complete):
+            self.abort()
+        elif not self.closed:
+            self.pool.release(self)
+
+    def _fail(self, flag: str, details: str, reason: str) -> None:
+        client = self.client
+        self.abort()
+        if client is not None:
+            client.on_failure(flag, details, reason)
+
+
+Dialer = Callable[[Callable[[], UpstreamConnection]], Awaitable[UpstreamConnection]]
+"""Opens a connection: given a protocol factory, returns the protocol, or raises OSError or TimeoutError."""
+
+
+@final
+class Pool:
+    """The connections to one endpoint."""
+
+    __slots__ = (
+        "_connecting", "_dial", "_idle", "_idle_timeout", "_loop", "_max", "_max_pending", "_max_requests",
+        "_tasks", "_ticker", "_waiting", "active", "closing", "connections", "counters", "failures", "host", "reader",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        dial: Dialer,
+        ticker: Ticker,
+        *,
+        host: str = "",
+        max_connections: int = limits.MAX_UPSTREAM_CONNECTIONS,
+        max_pending: int = limits.MAX_PENDING_REQUESTS,
+        max_requests: int | None = None,
+        idle_timeout: float | None = limits.UPSTREAM_IDLE_TIMEOUT,
+        counter: Callable[[str], Counter] = Counter,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._dial = dial
+        self._ticker = ticker
+        self._max = max_connections
+        self._max_pending = max_pending
+        self._max_requests = max_requests or limits.MAX_REQUESTS_PER_CONNECTION
+        self._idle_timeout = idle_timeout
+        self.host = host
+        """How access logs name this endpoint."""
+        self._idle: list[UpstreamConnection] = []
+        self._waiting: deque[Answered] = deque()
+        self._connecting = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.connections: set[UpstreamConnection] = set()
+        self.closing = False
+        self.reader = ResponseReader()
+        self.active = counter("upstream_rq_active")
+        self.failures = counter("upstream_cx_connect_fail")
+        self.counters = {
+            name: counter(name)
+            for name in (
+                "upstream_cx_total",
+                "upstream_rq_total",
+                "upstream_rq_pending_overflow",
+                "upstream_cx_destroy",
+            )
+        }
+        ticker.idle.add(self)
+
+    def submit(self, client: Answered, fresh: bool = False) -> None:
+        """Send a request on an idle connection, or when one is open. `fresh` insists on a new one."""
+        self.counters["upstream_rq_total"].value += 1
+        idle = self._idle
+        if not fresh:
+            while idle:
+                connection = idle.pop()
+                if not connection.closed and not connection.transport.is_closing():
+                    connection.begin(client)
+                    return
+        if len(self._waiting) >= self._max_pending:
+            self.counters["upstream_rq_pending_overflow"].value += 1
+            client.on_failure("UO", "upstream_reset_before_response_started{overflow}", "overflow")
+            return
+        self._waiting.append(client)
+        if len(self.connections) + self._connecting < self._max:
+            self._connecting += 1
+            task = self._loop.create_task(self._connect())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def withdraw(self, client: Answered) -> None:
+        """The client no longer waits."""
+        try:
+            self._waiting.remove(client)
+        except ValueError:
+            return
+
+    async def _connect(self) -> None:
+        try:
+            connection = await self._dial(lambda: UpstreamConnection(self))
+        except (OSError, TimeoutError) as error:
+            self._connecting -= 1
+            self.failures.value += 1
+            if self._waiting:
+                text = str(error) or type(error).__name__
+                late = isinstance(error, TimeoutError)
+                what = "connection_timeout" if late else f"remote_connection_failure|{text}"
+                self._waiting.popleft().on_failure(
+                    "UF",
+                    "upstream_reset_before_response_started{" + what + "}",
+                    "connection timeout" if late else "remote connection failure",
+                )
+            return
+        except asyncio.CancelledError:
+            self._connecting -= 1
+            raise
+        self._connecting -= 1
+        self.counters["upstream_cx_total"].value += 1
+        self.connections.add(connection)
+        if self.closing:
+            connection.abort()
+        else:
+            self.release(connection)
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """The connection is free: the next in line takes it, or it waits."""
+        if connection.requests >= self._max_requests or self.closing:
+            connection.abort()
+            return
+        if self._waiting:
+            connection.begin(self._waiting.popleft())
+            return
+        connection.idle_since = self._ticker.now
+        self._idle.append(connection)
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """The connection is closed."""
+        if connection not in self.connections:
+            return
+        self.connections.discard(connection)
+        self.counters["upstream_cx_destroy"].value += 1
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if self._waiting and len(self.connections) + self._connecting < min(self._max, len(self._waiting)):
+            self._connecting += 1
+            task = self._loop.create_task(self._connect())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def check_deadlines(self, now: float) -> None:
+        """Close what idled too long."""
+        if self._idle_timeout:
+            for connection in [c for c in self._idle if now - c.idle_since > self._idle_timeout]:
+                connection.abort()
+
+    def close(self) -> None:
+        """Close idle connections now, busy ones as they finish."""
+        self.closing = True
+        self._ticker.idle.discard(self)
+        for connection in list(self._idle):
+            connection.abort()
+        for task in list(self._tasks):
+            task.cancel()
+
+
+def address_text(name: object) -> str:
+    """A socket's name as Envoy prints it: `1.2.3.4:80`, `[::1]:80`, or a Unix socket's path."""
+    if isinstance(name, tuple) and len(name) >= 2:
+        host, port = str(name[0]), name[1]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if isinstance(name, bytes):
+        name = name.decode(errors="replace")
+    return str(name) if name else ""
