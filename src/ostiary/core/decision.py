@@ -15,7 +15,7 @@ Entropy and the clock come from outside: `now` is Unix time in seconds (float), 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from ostiary.model.headers import Headers
@@ -74,12 +74,12 @@ class Allow:
 
     remove: frozenset[str] = frozenset()
     """Request headers to drop (lower case)."""
-    set: tuple[tuple[str, str], ...] = ()
+    set: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Request headers to set (lower case; the client's own of that name are dropped)."""
-    cookie: str | None = None
+    cookie: str | None = field(default=None, repr=False)
     """The Cookie header the application gets; None: as it came; empty: none at all (see `keep_empty_cookie`)."""
     keep_empty_cookie: bool = False
-    response_set: tuple[tuple[str, str], ...] = ()
+    response_set: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Response headers to append (`set-cookie`, ...), after the application's own."""
     user: str = ""
     """Who it is, for the access log."""
@@ -96,7 +96,7 @@ class Respond:
     """The filter answers. Framing headers (`content-length`) are the shell's."""
 
     status: int
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Lower-case names, in the order in which they are sent."""
     body: bytes = b""
     details: str = ""
@@ -119,8 +119,8 @@ class Fetch:
     """Path and query, with `cluster`."""
     authority: str = ""
     """Host header, with `cluster`."""
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
     timeout: float
     """Seconds for everything, connection and retries included."""
     retries: int = 0
@@ -137,7 +137,7 @@ class Fetched:
 
     status: int
     headers: Headers
-    body: bytes
+    body: bytes = field(repr=False)
     now: float
 
 
@@ -169,6 +169,9 @@ class Start:
     `grace` seconds after it ended (a refresh token that rotates may be used only once)."""
     grace: float = 0.0
     purpose: str = ""
+    follow: Callable[[Allow | Respond], Allow | Respond] | None = None
+    """What whoever waited for another request's flow of the same key gets, given that flow's result: the outcome
+    is shared, but each request has its own headers and URL. None: the result itself."""
 
 
 Decision = Allow | Respond | Start
