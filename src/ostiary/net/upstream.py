@@ -333,6 +333,11 @@ class Pool:
         }
         ticker.idle.add(self)
 
+    @property
+    def busy(self) -> int:
+        """Connections with a request on them, and requests in line."""
+        return len(self.connections) - len(self._idle) + len(self._waiting)
+
     def submit(self, client: Answered, fresh: bool = False) -> None:
         """Send a request on an idle connection, or when one is open. `fresh` insists on a new one."""
         self.counters["upstream_rq_total"].value += 1

@@ -1,0 +1,93 @@
+"""Drives the core's flows: what a generator asks for is fetched, and what it returns is the decision.
+
+Flows with the same `single_flight` key run once: whoever comes meanwhile, or within the grace time after, gets the same
+result. A refresh token that rotates is so used only once, however many tabs wake up together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, final
+
+from ostiary.app.logs import logger
+from ostiary.core.decision import Allow, Fetch, Fetched, FetchFailed, Flow, Respond, Start
+from ostiary.net.ticker import Ticker
+
+_log = logger("oauth2")
+
+
+class Fetcher(Protocol):
+    """net.client.ProviderClient, or a test's."""
+
+    async def fetch(self, fetch: Fetch) -> Fetched:
+        """One answer. Raises FetchFailed."""
+
+
+async def drive(flow: Flow, fetcher: Fetcher) -> Allow | Respond:
+    """Run one flow to its end."""
+    try:
+        wanted = next(flow)
+        while True:
+            try:
+                answer = await fetcher.fetch(wanted)
+            except FetchFailed as error:
+                _log.debug("%s request failed: %s", wanted.purpose, error.reason)
+                wanted = flow.throw(error)
+            else:
+                _log.debug("%s request answered: %d", wanted.purpose, answer.status)
+                wanted = flow.send(answer)
+    except StopIteration as stop:
+        result: Allow | Respond = stop.value
+        return result
+    finally:
+        flow.close()
+
+
+@final
+class Flows:
+    """The flows under way in this worker."""
+
+    def __init__(self, fetcher: Fetcher, ticker: Ticker) -> None:
+        self._fetcher = fetcher
+        self._ticker = ticker
+        self._running: dict[bytes, asyncio.Task[Allow | Respond]] = {}
+        self._recent: dict[bytes, tuple[float, Allow | Respond]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        ticker.idle.add(self)
+
+    def recent(self, start: Start) -> Allow | Respond | None:
+        """The result of a flow with the same key that ended within its grace time."""
+        found = self._recent.get(start.single_flight) if start.single_flight else None
+        return found[1] if found is not None and found[0] > self._ticker.now else None
+
+    async def run(self, start: Start) -> Allow | Respond:
+        """The flow's result, whether it runs for this request or another one with the same key."""
+        key = start.single_flight
+        if not key:
+            return await drive(start.flow, self._fetcher)
+        task = self._running.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(drive(start.flow, self._fetcher))
+            self._running[key] = task
+            task.add_done_callback(lambda done: self._ended(key, start.grace, done))
+        else:
+            start.flow.close()
+        return await asyncio.shield(task)  # one client leaving ends it for nobody else
+
+    def _ended(self, key: bytes, grace: float, task: asyncio.Task[Allow | Respond]) -> None:
+        del self._running[key]
+        if grace and not task.cancelled() and task.exception() is None:
+            self._recent[key] = (self._ticker.now + grace, task.result())
+
+    def check_deadlines(self, now: float) -> None:
+        """Forget results whose grace is over."""
+        for key in [key for key, (until, _) in self._recent.items() if until <= now]:
+            del self._recent[key]
+
+    async def close(self) -> None:
+        """Cancel what still runs."""
+        self._ticker.idle.discard(self)
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

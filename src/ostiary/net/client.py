@@ -1,0 +1,215 @@
+"""The HTTP client that speaks to providers: what a sign-in flow asks for as `Fetch`, done.
+
+It uses the proxy's own pools and connector, so that everything that makes a connection work (and explains why one
+doesn't) holds for providers too. A provider given by URL gets a cluster of its own: LOGICAL_DNS, all families, TLS
+verified.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, final
+from urllib.parse import urlsplit
+
+from ostiary.core.decision import Fetch, Fetched, FetchFailed
+from ostiary.core.http1 import HeaderLine, ResponseHead
+from ostiary.model import limits
+from ostiary.model.clusters import Cluster, Endpoint
+from ostiary.model.headers import Headers
+from ostiary.model.tls import UpstreamTlsContext
+
+if TYPE_CHECKING:
+    from ostiary.net.clusters import ClusterPool
+    from ostiary.net.upstream import UpstreamConnection
+
+
+@final
+class _Call:
+    """One request to a provider; an `Answered`."""
+
+    __slots__ = (
+        "_parts",
+        "_request",
+        "_size",
+        "connection",
+        "future",
+        "head",
+        "is_head",
+        "replayable",
+        "request_complete",
+    )
+
+    def __init__(self, request: bytes, future: asyncio.Future[tuple[ResponseHead, bytes]]) -> None:
+        self._request = request
+        self.future = future
+        self.is_head = False
+        self.replayable = True  # an unanswered request on a connection that the provider had closed never arrived
+        self.request_complete = True
+        self.head: ResponseHead | None = None
+        self.connection: UpstreamConnection | None = None
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def on_upstream(self, connection: UpstreamConnection) -> None:
+        self.connection = connection
+        connection.transport.write(self._request)
+
+    def on_response(self, head: ResponseHead, body: bytes, done: bool) -> None:
+        if head.status < 200:
+            return
+        self.head = head
+        self.on_body(body, done, [])
+
+    def on_body(self, data: bytes, done: bool, trailers: list[HeaderLine]) -> None:  # noqa: ARG002 - Answered's shape
+        self._size += len(data)
+        if self._size > limits.MAX_PROVIDER_RESPONSE_BYTES:
+            self.cancel()
+            self._settle(
+                FetchFailed("too_large", f"answer of more than {limits.MAX_PROVIDER_RESPONSE_BYTES} bytes", 0.0)
+            )
+            return
+        self._parts.append(data)
+        if done and self.head is not None and not self.future.done():
+            self.connection = None
+            self.future.set_result((self.head, b"".join(self._parts)))
+
+    def on_tunnel(self, data: bytes) -> None:  # noqa: ARG002 - Answered's shape
+        self.cancel()
+        self._settle(FetchFailed("protocol", "answered by switching protocols", 0.0))
+
+    def on_failure(self, flag: str, details: str, reason: str) -> None:
+        self.connection = None
+        kind = {"UF": "connect", "UH": "connect", "UO": "connect", "UT": "timeout"}.get(flag, "protocol")
+        _, _, inner = details.partition("|")
+        self._settle(FetchFailed(kind, f"{reason}: {inner.rstrip('}')}" if inner else reason, 0.0))
+
+    def _settle(self, error: FetchFailed) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def cancel(self) -> None:
+        """Give up: the connection can't be used again."""
+        if self.connection is not None:
+            self.connection.abort()
+            self.connection = None
+
+    def pause(self) -> None:
+        """Requests to providers are small."""
+
+    def resume(self) -> None:
+        """Requests to providers are small."""
+
+
+ClusterMaker = Callable[[Cluster], "ClusterPool"]
+
+
+@final
+class ProviderClient:
+    """Does what flows ask for."""
+
+    def __init__(
+        self,
+        clusters: Callable[[str], ClusterPool | None],
+        make: ClusterMaker,
+        *,
+        tls: UpstreamTlsContext | None = None,
+        connect_timeout: float = limits.CONNECT_TIMEOUT,
+        dns_resolvers: tuple[tuple[str, int], ...] = (),
+        user_agent: str = "",
+    ) -> None:
+        self._clusters = clusters
+        self._make = make
+        self._tls = tls or UpstreamTlsContext()
+        self._connect_timeout = connect_timeout
+        self._dns_resolvers = dns_resolvers
+        self._user_agent = user_agent
+        self._origins: dict[tuple[str, str, int], ClusterPool] = {}
+
+    async def fetch(self, fetch: Fetch) -> Fetched:
+        """One answer, whatever its status. Raises FetchFailed; `fetch.timeout` covers every try."""
+        pool, request = self._prepare(fetch)
+        try:
+            async with asyncio.timeout(fetch.timeout or None):
+                return await self._tries(fetch, pool, request)
+        except TimeoutError:
+            reason = f"no complete answer within {fetch.timeout:g} s"
+            raise FetchFailed("timeout", reason, time.time()) from None
+
+    async def _tries(self, fetch: Fetch, pool: ClusterPool, request: bytes) -> Fetched:
+        attempt = 0
+        while True:
+            try:
+                head, body = await self._once(pool, request)
+            except FetchFailed as error:
+                if attempt >= fetch.retries:
+                    error.now = time.time()
+                    raise
+            else:
+                if head.status < 500 or attempt >= fetch.retries:
+                    headers = Headers.of([line.pair for line in head.lines])
+                    return Fetched(status=head.status, headers=headers, body=body, now=time.time())
+            await asyncio.sleep(min(fetch.retry_base_interval * 2**attempt, fetch.retry_max_interval))
+            attempt += 1
+
+    async def _once(self, pool: ClusterPool, request: bytes) -> tuple[ResponseHead, bytes]:
+        future: asyncio.Future[tuple[ResponseHead, bytes]] = asyncio.get_running_loop().create_future()
+        call = _Call(request, future)
+        chosen = pool.pick()
+        if chosen is None:
+            raise FetchFailed("connect", f"cluster {pool.cluster.name!r} has no endpoint", time.time())
+        chosen.submit(call)
+        try:
+            return await future
+        finally:
+            chosen.withdraw(call)
+            call.cancel()
+
+    def _prepare(self, fetch: Fetch) -> tuple[ClusterPool, bytes]:
+        if fetch.cluster:
+            pool = self._clusters(fetch.cluster)
+            if pool is None:
+                raise FetchFailed("no_cluster", f"there is no cluster {fetch.cluster!r}", time.time())
+            return pool, self._request(fetch, fetch.authority, fetch.path)
+        parts = urlsplit(fetch.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise FetchFailed("protocol", f"not an http(s) URL: {fetch.url!r}", time.time())
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        pool = self._origin(parts.scheme, parts.hostname, port)
+        path = parts.path or "/"
+        authority = parts.netloc.rpartition("@")[2]
+        return pool, self._request(fetch, authority, f"{path}?{parts.query}" if parts.query else path)
+
+    def _request(self, fetch: Fetch, authority: str, path: str) -> bytes:
+        lines = [f"{fetch.method} {path} HTTP/1.1", f"host: {authority}"]
+        if self._user_agent:
+            lines.append(f"user-agent: {self._user_agent}")
+        lines += [f"{name}: {value}" for name, value in fetch.headers]
+        if fetch.body or fetch.method == "POST":
+            lines.append(f"content-length: {len(fetch.body)}")
+        head = "\r\n".join(lines)
+        if any(c in head.replace("\r\n", "") for c in "\r\n\0"):
+            raise FetchFailed("protocol", "a header value has a line break", time.time())
+        return head.encode("latin-1", "replace") + b"\r\n\r\n" + fetch.body
+
+    def _origin(self, scheme: str, host: str, port: int) -> ClusterPool:
+        key = (scheme, host, port)
+        pool = self._origins.get(key)
+        if pool is None:
+            cluster = Cluster(
+                name=f"{scheme}://{host}:{port}",
+                type="LOGICAL_DNS",
+                connect_timeout=self._connect_timeout,
+                endpoints=(Endpoint(address=host, port=port),),
+                transport_socket=self._tls if scheme == "https" else None,
+                dns_resolvers=self._dns_resolvers,
+                idle_timeout=limits.PROVIDER_IDLE_TIMEOUT,
+            )
+            pool = self._origins[key] = self._make(cluster)
+        return pool
+
+    def close(self) -> None:
+        """Close every connection to providers."""
+        for pool in self._origins.values():
+            pool.close()
