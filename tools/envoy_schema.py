@@ -35,7 +35,7 @@ DESCRIPTOR: Final[dict[str, dict[int, tuple[str, str]]]] = {
               6: ("extension", FIELD), 7: ("options", "raw"), 8: ("oneof", ONEOF)},
     FIELD: {1: ("name", "text"), 2: ("extendee", "text"), 3: ("number", "int"), 4: ("label", "int"),
             5: ("type", "int"), 6: ("type_name", "text"), 8: ("options", "raw"), 9: ("oneof_index", "int"),
-            10: ("json_name", "text"), 17: ("optional", "int")},
+            17: ("optional", "int")},
     ENUM: {1: ("name", "text"), 2: ("value", ENUM_VALUE)},
     ENUM_VALUE: {1: ("name", "text"), 2: ("number", "int"), 3: ("options", "raw")},
     ONEOF: {1: ("name", "text"), 2: ("options", "raw")},
@@ -50,8 +50,8 @@ RULES, MAP_ENTRY, DEPRECATED, DISALLOWED, SENSITIVE = 1071, 7, 3, 189503207, 765
 """Field numbers in options: `validate.rules` (fields) and `validate.required` (oneofs), MessageOptions.map_entry,
 FieldOptions.deprecated, envoy.annotations.disallowed_by_default, udpa.annotations.sensitive."""
 REPEATED = 3
-LEFT_OUT: Final = ("validate.", "google.api.", "google.protobuf.Descriptor", "google.protobuf.File", "opentelemetry.")
-"""Packages that no configuration can name."""
+LEFT_OUT: Final = ("validate.", "google.protobuf.", "envoy.admin.", "envoy.data.")
+"""Packages that no configuration names; the well-known types have a JSON form of their own."""
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
@@ -228,14 +228,9 @@ def options(raw: bytes) -> dict[int, Any]:
     return {number: value for number, _, value, _ in wire_fields(raw)}
 
 
-def camel(name: str) -> str:
-    """The JSON name that protobuf derives from a field's name."""
-    return re.sub(r"_+([a-zA-Z0-9]?)", lambda found: found[1].upper(), name)
-
-
 def compact_field(schema: Schema, owner: dict[str, Any], field: dict[str, Any]) -> dict[str, Any]:
-    """One field: n(umber), t(ype), r(eference), c(ardinality), k(ey type), o(neof), j(son name), v(alidation),
-    d(eprecated: 1, disallowed: 2), s(ensitive), p(resence is known)."""
+    """One field: n(umber), t(ype), r(eference), c(ardinality), k(ey type), o(neof), v(alidation),
+    d(eprecated: 1, disallowed: 2), s(ensitive)."""
     opts = options(field.get("options", b""))
     entry: dict[str, Any] = {"n": field["number"], "t": TYPES[field["type"]]}
     if "type_name" in field:
@@ -251,10 +246,6 @@ def compact_field(schema: Schema, owner: dict[str, Any], field: dict[str, Any]) 
                 entry["r"] = value["type_name"][1:]
     if "oneof_index" in field and not field.get("optional"):
         entry["o"] = owner["oneof"][field["oneof_index"]]["name"]
-    if field.get("optional"):
-        entry["p"] = 1
-    if field.get("json_name", camel(field["name"])) != camel(field["name"]):
-        entry["j"] = field["json_name"]
     if RULES in opts:
         entry["v"] = rules(schema.decode("validate.FieldRules", opts[RULES]))
     if opts.get(DISALLOWED):
