@@ -79,6 +79,8 @@ class Allow:
     cookie: str | None = field(default=None, repr=False)
     """The Cookie header the application gets; None: as it came; empty: none at all (see `keep_empty_cookie`)."""
     keep_empty_cookie: bool = False
+    response_remove: frozenset[str] = frozenset()
+    """Response headers of the application to drop (lower case), before `response_set` is appended."""
     response_set: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Response headers to append (`set-cookie`, ...), after the application's own."""
     user: str = ""

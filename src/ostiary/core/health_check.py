@@ -1,0 +1,48 @@
+"""Answers health checks itself: Envoy's `envoy.filters.http.health_check` without the pass-through mode."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from ostiary.core.decision import FOREVER, Allow, Decision, Request, Respond
+from ostiary.core.matching import all_of
+from ostiary.model.config import HealthCheck
+
+FILTER_NAME: Final = "envoy.filters.http.health_check"
+DETAILS: Final = "health_check_ok"
+"""Response code details of an answered check; the access log's `not_health_check_filter` goes by them."""
+
+_NOT_A_CHECK: Final = Allow(via="health_check")
+_NEVER_A_CHECK: Final = Allow(valid_until=FOREVER, via="health_check")
+_HEALTHY: Final = Respond(status=200, details=DETAILS)
+
+
+@final
+class HealthCheckFilter:
+    """200 without a body for requests whose headers match; raises ValueError for a bad matcher."""
+
+    def __init__(self, config: HealthCheck) -> None:
+        self._matches = all_of(config.headers)
+        self._paths = frozenset(
+            matcher.string_match.value
+            for matcher in config.headers
+            if matcher.name == ":path"
+            and not matcher.invert_match
+            and matcher.string_match is not None
+            and matcher.string_match.kind == "exact"
+            and not matcher.string_match.ignore_case
+        )
+
+    def decide(self, request: Request, now: float) -> Decision:  # noqa: ARG002
+        """Respond to a health check, allow anything else."""
+        if self._matches(request):
+            return _HEALTHY
+        return _NEVER_A_CHECK if self._paths else _NOT_A_CHECK
+
+    def is_ordinary(self, path: str) -> bool:
+        """False where the path is one that is checked; without an exact path to go by, always False."""
+        return bool(self._paths) and not any(target.partition("?")[0] == path for target in self._paths)
+
+    def request_headers_to_strip(self) -> frozenset[str]:
+        """None."""
+        return frozenset()

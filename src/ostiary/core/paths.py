@@ -1,0 +1,202 @@
+"""Request targets and paths: read once, normalised once.
+
+Two readers of one path must not disagree about it, or a rule guards one path while the application serves another
+(`/public/..%2fadmin`). So
+
+- `split_target` takes the origin form and the absolute form of a target (RFC 9112 section 3.2) apart and refuses what
+  is neither;
+- `normalise` is Envoy's `normalize_path`, `merge_slashes` and `path_with_escaped_slashes_action`, in Envoy's order
+  (escaped slashes, dot segments, slashes), each of them optional. Unlike Envoy it refuses a path whose normal form is
+  not normal itself (`/%%32e%%32e/` decodes to dot segments in two steps): normalise(normalise(x)) == normalise(x);
+- `strict` is for the native rules, which must hold for every reading an application may have of the raw path that
+  goes upstream. `readings` lists them, the normal form first; an ordinary path has one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ostiary.model import limits
+
+EscapedSlashes = Literal["KEEP_UNCHANGED", "REJECT_REQUEST", "UNESCAPE_AND_REDIRECT", "UNESCAPE_AND_FORWARD"]
+
+_HEX: Final = frozenset("0123456789abcdefABCDEF")
+_UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_ESCAPED: Final = frozenset('"<>^`{}')
+"""Visible characters that a canonical path carries percent-encoded."""
+
+
+class PathRejected(Exception):
+    """A target or path that must not be served; the text says why, for the response code details."""
+
+
+@dataclass(frozen=True, slots=True)
+class Normalised:
+    """A path in normal form; `redirect`: send the client there (UNESCAPE_AND_REDIRECT found an escaped slash)."""
+
+    path: str
+    redirect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Strict:
+    """A path as native rules see it."""
+
+    path: str
+    """The normal form: decoded slashes, no dot segments, no empty segments."""
+    readings: tuple[str, ...]
+    """Every form an application may understand the raw path as, `path` first. Access needs the consent of all."""
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """(path, query without `?`) of a request target in origin form.
+
+    `http(s)://authority/path` is accepted as well and yields its path. Raises PathRejected for anything else: the
+    authority form (CONNECT), the asterisk form, a fragment, characters that are not visible ASCII, and targets beyond
+    limits.MAX_URL_BYTES.
+    """
+    if len(target) > limits.MAX_URL_BYTES:
+        raise PathRejected("target too long")
+    if not (target.isascii() and target.isprintable()) or " " in target:
+        raise PathRejected("target holds a character that is not visible ASCII")
+    if "#" in target:
+        raise PathRejected("target holds a fragment")
+    if not target.startswith("/"):
+        _, target = split_absolute(target)
+    path, _, query = target.partition("?")
+    return path, query
+
+
+def split_absolute(target: str) -> tuple[str, str]:
+    """(authority, target in origin form) of an absolute-form target. Raises PathRejected for any other form."""
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        raise PathRejected("target is neither a path nor an http URL")
+    end = min((index for index in (rest.find("/"), rest.find("?")) if index >= 0), default=len(rest))
+    authority, tail = rest[:end], rest[end:]
+    if not authority or "@" in authority:
+        raise PathRejected("target holds no host, or credentials")
+    return authority, tail if tail.startswith("/") else f"/{tail}"
+
+
+def normalise(
+    path: str,
+    *,
+    normalize: bool = True,
+    merge_slashes: bool = True,
+    escaped_slashes: EscapedSlashes = "KEEP_UNCHANGED",
+) -> Normalised:
+    """The normal form of a path without query, by Envoy's three options.
+
+    Raises PathRejected for a path that an option refuses and, with any of them on, for one whose normal form is not
+    stable.
+    """
+    if _is_plain(path):
+        return Normalised(path)
+    once = _normalise_once(path, normalize, merge_slashes, escaped_slashes)
+    if "%" in once.path and _normalise_once(once.path, normalize, merge_slashes, escaped_slashes).path != once.path:
+        raise PathRejected("path is percent-encoded twice")
+    return once
+
+
+def strict(path: str) -> Strict:
+    """A raw path for native rules. Raises PathRejected for NUL, control characters and broken percent-encoding."""
+    if _is_plain(path):
+        return Strict(path, (path,))
+    _check_escapes(path)
+    kept = normalise(path).path
+    unescaped = normalise(path, escaped_slashes="UNESCAPE_AND_FORWARD").path
+    return Strict(unescaped, tuple(dict.fromkeys((unescaped, kept, path))))
+
+
+def _is_plain(path: str) -> bool:
+    """True if no option changes or refuses the path: the common case, in a few comparisons."""
+    return (
+        "%" not in path
+        and "//" not in path
+        and "/." not in path
+        and "\\" not in path
+        and path[:1] == "/"
+        and path.isascii()
+        and path.isprintable()
+        and _ESCAPED.isdisjoint(path)
+    )
+
+
+def _normalise_once(path: str, normalize: bool, merge_slashes: bool, escaped_slashes: EscapedSlashes) -> Normalised:
+    redirect = False
+    if escaped_slashes != "KEEP_UNCHANGED" and "%" in path:
+        unescaped = _unescape_slashes(path)
+        if unescaped != path:
+            if escaped_slashes == "REJECT_REQUEST":
+                raise PathRejected("path holds an escaped slash")
+            redirect = escaped_slashes == "UNESCAPE_AND_REDIRECT"
+            path = unescaped
+    if normalize:
+        path = _canonical(path)
+    if merge_slashes and "//" in path:
+        path = _merge_slashes(path)
+    return Normalised(path, redirect)
+
+
+def _unescape_slashes(path: str) -> str:
+    for escape, character in (("%2f", "/"), ("%2F", "/"), ("%5c", "\\"), ("%5C", "\\")):
+        path = path.replace(escape, character)
+    return path
+
+
+def _merge_slashes(path: str) -> str:
+    merged = "/".join(segment for segment in path.split("/") if segment)
+    if not merged:
+        return "/"
+    return f"{'/' if path.startswith('/') else ''}{merged}{'/' if path.endswith('/') else ''}"
+
+
+def _canonical(path: str) -> str:
+    """RFC 3986 section 6.2.2 as Envoy's URL library does it: backslashes are slashes, unreserved bytes are decoded."""
+    if not path.startswith(("/", "\\")):
+        raise PathRejected("path does not start with a slash")
+    if not path.isascii() or not path.isprintable():
+        raise PathRejected("path holds a character that is not printable ASCII")
+    segments: list[str] = []
+    parts = _decode_unreserved(path).replace("\\", "/").split("/")[1:]
+    for segment in parts:
+        if segment == "..":
+            if segments:
+                segments.pop()
+        elif segment != ".":
+            segments.append(segment)
+    if parts[-1] in (".", ".."):
+        segments.append("")
+    return "/" + "/".join(segments)
+
+
+def _decode_unreserved(path: str) -> str:
+    out: list[str] = []
+    index = 0
+    while index < len(path):
+        character = path[index]
+        if character == "%" and index + 2 < len(path) and path[index + 1] in _HEX and path[index + 2] in _HEX:
+            octet = int(path[index + 1 : index + 3], 16)
+            if octet == 0:
+                raise PathRejected("path holds an encoded NUL")
+            decoded = chr(octet)
+            out.append(decoded if decoded in _UNRESERVED else path[index : index + 3])
+            index += 3
+            continue
+        out.append(f"%{ord(character):02X}" if character in _ESCAPED or character == " " else character)
+        index += 1
+    return "".join(out)
+
+
+def _check_escapes(path: str) -> None:
+    index = path.find("%")
+    while index >= 0:
+        digits = path[index + 1 : index + 3]
+        if len(digits) != 2 or digits[0] not in _HEX or digits[1] not in _HEX:
+            raise PathRejected("path holds a percent sign without two hexadecimal digits")
+        octet = int(digits, 16)
+        if octet < 0x20 or octet == 0x7F:
+            raise PathRejected("path holds an encoded control character")
+        index = path.find("%", index + 3)

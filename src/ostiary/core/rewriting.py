@@ -1,0 +1,233 @@
+"""What a route changes: header mutations, host and path rewrites, redirects.
+
+The order is Envoy's. Request: the header mutations of the levels, then the host, then the path; so `%REQ(:PATH)%` in a
+mutation is the path as it came. Levels go route, virtual host, route configuration, and a later one wins;
+`most_specific_header_mutations_wins` turns that around. Within a level: removals, then overwrites, then additions,
+with all values rendered before anything is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, final
+
+from ostiary.core.decision import Request
+from ostiary.core.formatter import Format, compile_format
+from ostiary.core.record import Record
+from ostiary.core.regex import Substitution, wire_text
+from ostiary.model.headers import Headers
+from ostiary.model.routes import (
+    AppendAction,
+    HeaderMutations,
+    HeaderValueOption,
+    RedirectAction,
+    RouteAction,
+    RouteMatch,
+)
+
+_UNCHANGEABLE: Final = frozenset(("host", "content-length", "transfer-encoding", "connection"))
+_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
+
+PathRewrite = Callable[[str], str]
+"""Target (query included) -> target."""
+
+
+@final
+class Mutations:
+    """One list of header mutations, compiled. Raises ValueError for a bad format or a header that can't be changed."""
+
+    __slots__ = ("_options", "_remove", "is_identity")
+
+    def __init__(self, add: Sequence[HeaderValueOption], remove: Sequence[str]) -> None:
+        self._remove = tuple(_changeable(name) for name in remove)
+        self._options: tuple[tuple[str, Format, AppendAction, bool], ...] = tuple(
+            (_changeable(option.key), _header_format(option), option.append_action, option.keep_empty_value)
+            for option in add
+        )
+        self.is_identity = not self._remove and not self._options
+
+    def apply(self, headers: Headers, record: Record) -> None:
+        """Change `headers` in place; values are rendered from `record`."""
+        for name in self._remove:
+            headers.remove(name)
+        overwrite: list[tuple[str, str]] = []
+        append: list[tuple[str, str]] = []
+        for name, template, action, keep_empty in self._options:
+            value = template.render(record)
+            if not value and not keep_empty:
+                continue
+            if action == "APPEND_IF_EXISTS_OR_ADD":
+                append.append((name, value))
+            elif action == "ADD_IF_ABSENT":
+                if name not in headers:
+                    append.append((name, value))
+            elif action == "OVERWRITE_IF_EXISTS_OR_ADD" or name in headers:
+                overwrite.append((name, value))
+        for name, value in overwrite:
+            headers.set(name, value)
+        for name, value in append:
+            headers.add(name, value)
+
+
+def _changeable(name: str) -> str:
+    name = name.lower()
+    if name.startswith(":") or name in _UNCHANGEABLE:
+        raise ValueError(f"header {name!r} can't be added, overwritten or removed; use a host or path rewrite")
+    return name
+
+
+def _header_format(option: HeaderValueOption) -> Format:
+    try:
+        return compile_format(option.value, omit_empty=True)
+    except ValueError as error:
+        raise ValueError(f"header {option.key!r}: {error}") from None
+
+
+def request_mutations(levels: Sequence[HeaderMutations], most_specific_wins: bool) -> tuple[Mutations, ...]:
+    """Those of `levels` (route first) that change anything, in the order of their evaluation."""
+    compiled = [Mutations(level.request_headers_to_add, level.request_headers_to_remove) for level in levels]
+    return tuple(each for each in _ordered(compiled, most_specific_wins) if not each.is_identity)
+
+
+def response_mutations(levels: Sequence[HeaderMutations], most_specific_wins: bool) -> tuple[Mutations, ...]:
+    """Those of `levels` (route first) that change anything, in the order of their evaluation."""
+    compiled = [Mutations(level.response_headers_to_add, level.response_headers_to_remove) for level in levels]
+    return tuple(each for each in _ordered(compiled, most_specific_wins) if not each.is_identity)
+
+
+def _ordered(compiled: list[Mutations], most_specific_wins: bool) -> list[Mutations]:
+    return compiled[::-1] if most_specific_wins else compiled
+
+
+def path_rewrite(match: RouteMatch, action: RouteAction | RedirectAction) -> PathRewrite | None:
+    """The rewrite of a target, or None. Raises ValueError for a bad pattern, or two rewrites."""
+    if action.prefix_rewrite and action.regex_rewrite:
+        raise ValueError("prefix_rewrite and regex_rewrite exclude each other")
+    if action.prefix_rewrite:
+        replacement = wire_text(action.prefix_rewrite)
+        prefix = match.prefix if match.prefix is not None else match.path_separated_prefix
+        if prefix is None:
+            return lambda target: replacement + _query_suffix(target)
+        length = len(wire_text(prefix))
+        return lambda target: replacement + target[length:]
+    if action.regex_rewrite:
+        substitution = Substitution(action.regex_rewrite.pattern, action.regex_rewrite.substitution)
+
+        def rewrite(target: str) -> str:
+            path, separator, query = target.partition("?")
+            return f"{substitution.replace_all(path)}{separator}{query}"
+
+        return rewrite
+    return None
+
+
+def _query_suffix(target: str) -> str:
+    start = target.find("?")
+    return target[start:] if start >= 0 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A request's head as it goes upstream."""
+
+    target: str
+    authority: str
+    headers: Headers
+
+
+@final
+class RequestRewriter:
+    """Everything a route does to a request's head. Raises ValueError for what can't be compiled."""
+
+    __slots__ = (
+        "_append_forwarded_host",
+        "_host_header",
+        "_host_literal",
+        "_mutations",
+        "_path_rewrite",
+        "is_identity",
+    )
+
+    def __init__(self, match: RouteMatch, action: RouteAction, mutations: tuple[Mutations, ...]) -> None:
+        if sum(map(bool, (action.host_rewrite_literal, action.host_rewrite_header, action.auto_host_rewrite))) > 1:
+            raise ValueError("host_rewrite_literal, host_rewrite_header and auto_host_rewrite exclude each other")
+        self._mutations = mutations
+        self._path_rewrite = path_rewrite(match, action)
+        self._host_literal = wire_text(action.host_rewrite_literal or "")
+        self._host_header = (action.host_rewrite_header or "").lower()
+        self._append_forwarded_host = action.append_x_forwarded_host
+        self.is_identity = not (mutations or self._path_rewrite or self._host_literal or self._host_header)
+        """True if `apply` changes nothing, so that a ready-made head may be sent."""
+
+    def apply(self, request: Request, record: Record) -> Rewritten:
+        """The head that goes upstream. `request` is left alone; auto_host_rewrite is `with_host` on the result."""
+        headers = request.headers.copy()
+        for mutation in self._mutations:
+            mutation.apply(headers, record)
+        authority = self._host_literal
+        if not authority and self._host_header:
+            authority = request.authority if self._host_header == "host" else headers.get(self._host_header) or ""
+        result = Rewritten(request.target, request.authority, headers)
+        if authority:
+            result = with_host(result, authority, self._append_forwarded_host)
+        if self._path_rewrite is None:
+            return result
+        headers.set("x-envoy-original-path", request.target)
+        return Rewritten(self._path_rewrite(request.target), result.authority, headers)
+
+
+def with_host(head: Rewritten, authority: str, append_x_forwarded_host: bool) -> Rewritten:
+    """The same head for another authority; the former one is appended to X-Forwarded-Host where that is wanted."""
+    if append_x_forwarded_host and head.authority:
+        forwarded = head.headers.joined("x-forwarded-host")
+        head.headers.set("x-forwarded-host", f"{forwarded},{head.authority}" if forwarded else head.authority)
+    return Rewritten(head.target, authority, head.headers)
+
+
+@final
+class Redirector:
+    """Builds the Location of a redirect route. Raises ValueError for what can't be compiled."""
+
+    __slots__ = ("_action", "_path_redirect", "_path_rewrite", "status")
+
+    def __init__(self, match: RouteMatch, action: RedirectAction) -> None:
+        if action.path_redirect and (action.prefix_rewrite or action.regex_rewrite):
+            raise ValueError("path_redirect, prefix_rewrite and regex_rewrite exclude each other")
+        if action.https_redirect and action.scheme_redirect:
+            raise ValueError("https_redirect and scheme_redirect exclude each other")
+        self._action = action
+        self._path_redirect = wire_text(action.path_redirect or "")
+        self._path_rewrite = path_rewrite(match, action)
+        self.status = action.response_code
+
+    def location(self, request: Request) -> str:
+        """The absolute URL."""
+        action = self._action
+        scheme = action.scheme_redirect or ("https" if action.https_redirect else request.scheme)
+        port = f":{action.port_redirect}" if action.port_redirect else ""
+        host = action.host_redirect or _without_moved_port(request, scheme, bool(port))
+        return f"{scheme}://{host}{port}{self._target(request.target)}"
+
+    def _target(self, target: str) -> str:
+        if self._path_rewrite is not None:
+            target = self._path_rewrite(target)
+        if self._path_redirect:
+            if "?" in self._path_redirect:  # it brings its own query, which strip_query leaves alone
+                return self._path_redirect
+            target = self._path_redirect + _query_suffix(target)
+        return target.partition("?")[0] if self._action.strip_query else target
+
+
+def _without_moved_port(request: Request, scheme: str, replaced: bool) -> str:
+    """The request's host; without its port if that is replaced, or was the default of the scheme that is left."""
+    host = request.authority
+    if host.startswith("["):
+        end = host.rfind("]:")
+        start = end + 1 if end >= 0 else -1
+    else:
+        start = host.rfind(":")
+    if start < 0:
+        return host
+    left_behind = scheme != request.scheme and host[start:] == _DEFAULT_PORTS.get(request.scheme)
+    return host[:start] if replaced or left_behind else host
