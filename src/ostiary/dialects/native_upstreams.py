@@ -151,7 +151,7 @@ def _cluster_type(endpoints: tuple[Endpoint, ...]) -> ClusterType:
 def _tls(section: Section, endpoints: tuple[Endpoint, ...], tls: bool) -> UpstreamTlsContext | None:
     if not tls:
         for key in ("ca_file", "verify", "server_name"):
-            if section.has(key):
+            if endpoints and section.has(key):
                 section.error(key, "an http:// upstream has no certificate", "use https://, or leave this out")
         return None
     verify = section.flag("verify", default=True)

@@ -1,0 +1,124 @@
+"""What every verb that takes a configuration shares: the options, and reading files of any dialect.
+
+Files and the environment are read here, at the edge; the dialects themselves see bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from ostiary.dialects import native
+from ostiary.dialects.native_schema import FLAGS
+from ostiary.model import limits
+from ostiary.model.config import Config
+from ostiary.model.errors import Diagnostic
+from ostiary.model.process import LOG_FORMATS, LOG_LEVELS, Process
+
+DIALECTS: Final = ("native", "envoy", "istio", "oauth2-proxy")
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_HELP: Final = {
+    "listen": ("HOST:PORT", "Where to listen (default 127.0.0.1:4180)."),
+    "upstream": ("URL", "The application: http://, https:// or unix:/path."),
+    "issuer": ("URL", "The OpenID Connect provider."),
+    "client-id": ("ID", "The id under which the provider knows this application."),
+    "client-secret-file": ("FILE", "The client's secret (or OSTIARY_CLIENT_SECRET in the environment)."),
+    "secret-file": ("FILE", "32 random bytes or more that seal sessions (or OSTIARY_SECRET)."),
+    "admin": ("HOST:PORT", "The admin API; nowhere by default."),
+    "workers": ("N", "Worker processes; auto = one for each CPU (default 1)."),
+    "log-level": ("LEVEL", f"{', '.join(LOG_LEVELS)} (default info)."),
+    "component-log-level": ("C:LEVEL,...", "Levels of single components, as in dns:debug,oauth2:trace."),
+    "log-format": ("FORMAT", f"{', '.join(LOG_FORMATS)} (default envoy)."),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What the files, the flags and the environment say. `config` and `process` are None if that can't be run."""
+
+    dialect: str
+    config: Config | None
+    process: Process | None
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def config_options(command: _Command) -> _Command:
+    """The options `-c`, `--dialect`, `--ignore-unsupported`, `--set`, and every flag of the native dialect."""
+    options = [
+        click.option(
+            "-c", "--config", "files", multiple=True, metavar="FILE", help="A configuration; may be repeated."
+        ),
+        click.option("--dialect", type=click.Choice(DIALECTS), help="Don't tell the dialect from the content."),
+        click.option("--ignore-unsupported", is_flag=True, help="Warn about unsupported fields instead of refusing."),
+        *(click.option(f"--{flag}", metavar=metavar, help=text) for flag, (metavar, text) in _HELP.items()),
+        click.option(
+            "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other key: session.lifetime=8h."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def given_flags(options: dict[str, Any]) -> dict[str, str]:
+    """Take the native flags out of a command's options, in the form in which dialects read them."""
+    settings: Sequence[str] = options.pop("settings")
+    flags = {flag: value for flag in FLAGS if (value := options.pop(flag.replace("-", "_"))) is not None}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip():
+            raise click.UsageError(f"--set {key}: KEY=VALUE is needed")
+        flags[f"set {key.strip()}"] = value
+    return flags
+
+
+def load(
+    files: Sequence[str],
+    *,
+    dialect: str | None,
+    flags: dict[str, str],
+    ignore_unsupported: bool,
+    read_files: bool = True,
+) -> Loaded:
+    """Read the configuration. Raises click.UsageError for files that can't be read or don't belong together."""
+    contents = [(name, _read(name)) for name in files]
+    chosen = dialect or _dialect_of(contents)
+    if chosen == "native":
+        loaded = native.load_all(contents, flags=flags, env=os.environ, read=read_file if read_files else None)
+        return Loaded(
+            dialect=chosen, config=loaded.config, process=loaded.process, diagnostics=tuple(loaded.diagnostics)
+        )
+    raise click.UsageError(f"the dialect {chosen} is not supported")
+
+
+def _dialect_of(contents: Sequence[tuple[str, bytes]]) -> str:
+    return "native"
+
+
+def _read(name: str) -> bytes:
+    """A configuration file's bytes; `-` is standard input."""
+    try:
+        if name == "-":
+            return sys.stdin.buffer.read(limits.MAX_CONFIG_BYTES + 1)
+        return read_file(name)
+    except OSError as error:
+        raise click.UsageError(f"can't read {name}: {error.strerror or error}") from None
+
+
+def read_file(name: str) -> bytes:
+    """A file's bytes, no more than a configuration may have (a device never ends). Raises OSError."""
+    with Path(name).open("rb") as file:
+        return file.read(limits.MAX_CONFIG_BYTES + 1)
+
+
+def show(diagnostics: Sequence[Diagnostic]) -> None:
+    """Print diagnostics to stderr, one line each."""
+    for diagnostic in diagnostics:
+        print(diagnostic, file=sys.stderr)

@@ -1,0 +1,21 @@
+"""`ostiary demo`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=4180, show_default=True, help="The doorkeeper's port.")
+@click.option("--broken-ipv6", is_flag=True, help="Put a dead IPv6 address before the provider's good one.")
+def command(port: int, broken_ipv6: bool) -> int:
+    """A provider, an application and the doorkeeper on this machine, ready to click. Works offline.
+
+    \b
+    Examples:
+      ostiary demo
+      ostiary demo --broken-ipv6
+    """
+    from ostiary.app import demo
+
+    return demo.run(port, broken_ipv6)

@@ -1,0 +1,33 @@
+"""`ostiary run`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ostiary.cli.configuration import config_options, given_flags, load, show
+
+
+@click.command()
+@config_options
+def command(files: tuple[str, ...], dialect: str | None, ignore_unsupported: bool, **options: Any) -> int:
+    """Sign users in before an HTTP application.
+
+    \b
+    Examples:
+      ostiary run -c ostiary.yaml
+      ostiary run -c envoy.yaml --log-level debug
+      OSTIARY_CLIENT_SECRET=... ostiary run --upstream http://127.0.0.1:8080 \\
+          --issuer https://login.example.com --client-id my-app
+    """
+    flags = given_flags(options)
+    if not files and not flags:
+        raise click.UsageError("nothing says what to run: name a file with -c, or see the example in --help")
+    loaded = load(files, dialect=dialect, flags=flags, ignore_unsupported=ignore_unsupported)
+    show(loaded.diagnostics)
+    if loaded.config is None or loaded.process is None:
+        return 2
+    from ostiary.app import lifecycle
+
+    return lifecycle.run(loaded.config, loaded.process)
