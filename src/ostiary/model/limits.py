@@ -70,6 +70,8 @@ REFRESH_MARGIN: Final = 60.0
 """A session is refreshed when its access token has less than this left."""
 REFRESH_GRACE: Final = 30.0
 """How long the result of a refresh answers requests that still carry the old cookie."""
+MAX_RECENT_REFRESHES: Final = 1024
+"""Results of refreshes remembered for REFRESH_GRACE, per filter and worker."""
 CLOCK_LEEWAY: Final = 60.0
 """Skew accepted between our clock and the provider's (exp, iat, nbf)."""
 MAX_RETURN_URL_BYTES: Final = 2048
@@ -92,6 +94,8 @@ MAX_SESSION_BYTES: Final = 64 * 1024
 """A session unpacked: more than MAX_COOKIE_PIECES can hold even if it compresses well."""
 SESSION_RESTAMP_FRACTION: Final = 0.1
 """The idle clock in the cookie is written anew when this share of the idle lifetime has passed."""
+REFRESH_RETRY_DELAY: Final = 10.0
+"""After a refresh that got no answer, requests of that session go on without asking again for this long."""
 REFRESH_FAILURE_TOLERANCE: Final = 3600.0
 """How long past its access token a session lives on while the provider can't be reached to refresh it."""
 MAX_IDENTITY_HEADER_BYTES: Final = 8 * 1024
@@ -122,11 +126,31 @@ RESOLUTION_DELAY: Final = 0.050
 CONNECTION_ATTEMPT_DELAY: Final = 0.250
 CONNECTION_ATTEMPT_DELAY_MIN: Final = 0.100
 CONNECTION_ATTEMPT_DELAY_MAX: Final = 2.0
+ATTEMPT_DELAY_FLOOR: Final = 0.010
+"""RFC 8305 section 5: attempts never start closer together than this, unless one failed."""
 MAX_PARALLEL_ATTEMPTS: Final = 16
 OUTCOME_MEMORY: Final = 600.0
 MAX_OUTCOMES: Final = 1024
 DNS_QUERY_TIMEOUT: Final = 5.0
 MAX_DNS_ANSWERS: Final = 64
+"""Addresses of one type taken from an answer; the first ones count."""
+DNS_RETRANSMIT: Final = 1.0
+"""Silence after which the next server is asked too; doubled each round (glibc takes 5 s)."""
+DNS_LINGER: Final = 1.0
+"""A query nobody waits for any more may still fill the cache for this long (Happy Eyeballs v3 section 4)."""
+DNS_STALE_AFTER: Final = 1.8
+"""Silence after which an expired answer is better than none (RFC 8767 section 5)."""
+DNS_STALE_LIFETIME: Final = 3600.0
+"""How long an expired answer is kept for when its servers fail."""
+DNS_TTL_MAX: Final = 3600
+"""TTLs above this are capped: a wrong record must not outlive an incident."""
+DNS_NEGATIVE_TTL_MAX: Final = 5
+"""Empty and NXDOMAIN answers are believed this long at most: names that appear must be seen."""
+MAX_DNS_CACHE: Final = 4096
+MAX_SYSTEM_LOOKUPS: Final = 8
+"""Threads that may hang in the system's resolver at once (names that DNS can't resolve)."""
+OTHER_FAMILY_LOOKUP: Final = 0.250
+"""After a failure: how long to ask whether the other address family would have worked."""
 
 # --- matchers and formats
 MAX_REGEX_LENGTH: Final = 4096

@@ -1,0 +1,119 @@
+"""An expired session with a refresh token goes on without the user noticing (RFC 6749 section 6).
+
+A browser sends several requests with the same expired session at once, and a provider that rotates refresh tokens
+takes each of them once. So one request redeems the token, the others wait for it, and for REFRESH_GRACE seconds
+whoever still comes with the old token gets the tokens that it bought. Every request gets its own edits of its own
+headers: only the tokens are shared.
+
+The session's MAC can't be asked for here: browsers drop that cookie when the access token expires.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from ostiary.core.decision import Allow, Decision, Flow, Request, Respond, Start
+from ostiary.core.oauth2.envoy.client_assertion import ClientCredentialError
+from ostiary.core.oauth2.envoy.context import Context, Keys
+from ostiary.core.oauth2.envoy.cookies import RequestCookies
+from ostiary.core.oauth2.envoy.session import Session, new_session, token_headers
+from ostiary.core.oauth2.envoy.sign_in import redirect_to_provider
+from ostiary.core.oauth2.envoy.token_response import TokenResponse, TokenResponseError, request_tokens
+from ostiary.model import limits
+
+_DENIED: Final = "Failed to refresh the access token, and redirecting to OAuth server is not allowed"
+_ALLOWED: Final = "Failed to refresh the access token, and forwarding as unauthorized because OAuth failure is allowed"
+
+
+class Refresher:
+    """Redeems refresh tokens, each of them once."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._recent: dict[bytes, TokenResponse] = {}
+
+    def decide(self, keys: Keys, request: Request, cookies: RequestCookies, session: Session, now: float) -> Decision:
+        """For an invalid session whose refresh token is ours."""
+        context = self._context
+        if context.token_endpoint is None:
+            return self._misconfigured(request, cookies, "Token endpoint cluster not found", "")
+        key = self._key(keys, session.refresh_token)
+        tokens = self._recent.get(key)
+        if tokens is not None and 0 <= now - tokens.received < min(limits.REFRESH_GRACE, tokens.expires_in):
+            return self._allow(keys, request, cookies, tokens)
+        try:
+            fetch = context.token_endpoint.refresh(
+                session.refresh_token, secret=keys.client_secret, now=now, entropy=context.entropy
+            )
+        except ClientCredentialError as problem:
+            return self._misconfigured(request, cookies, "Failed to obtain client credential", str(problem))
+
+        def flow() -> Flow:
+            try:
+                tokens = yield from request_tokens(fetch, context.config)
+            except TokenResponseError as problem:
+                self._recent.pop(key, None)
+                return self._failed(keys, request, cookies, problem.reason)
+            self._remember(key, self._with_refresh_token(tokens, session.refresh_token))
+            return self._allow(keys, request, cookies, self._recent[key])
+
+        def follow(_: Allow | Respond) -> Allow | Respond:
+            tokens = self._recent.get(key)
+            if tokens is None:
+                return self._failed(keys, request, cookies, "")
+            return self._allow(keys, request, cookies, tokens)
+
+        return Start(flow=flow(), single_flight=key, purpose="refresh", follow=follow)
+
+    def _key(self, keys: Keys, refresh_token: str) -> bytes:
+        parts = (keys.hmac_secret, self._context.client_id.encode("latin-1"), refresh_token.encode("latin-1"))
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
+
+    def _remember(self, key: bytes, tokens: TokenResponse) -> None:
+        self._recent.pop(key, None)
+        self._recent[key] = tokens
+        while len(self._recent) > limits.MAX_RECENT_REFRESHES:
+            del self._recent[next(iter(self._recent))]
+
+    @staticmethod
+    def _with_refresh_token(tokens: TokenResponse, used: str) -> TokenResponse:
+        """RFC 6749 section 6: without a new refresh token the old one stays good."""
+        if tokens.refresh_token:
+            return tokens
+        return TokenResponse(tokens.access_token, tokens.id_token, used, tokens.expires_in, tokens.received)
+
+    def _allow(self, keys: Keys, request: Request, cookies: RequestCookies, tokens: TokenResponse) -> Allow:
+        context, names = self._context, self._context.names
+        session = new_session(context, keys, cookies, request, tokens)
+        values = {names.bearer_token: session.access_token, names.id_token: session.id_token}
+        if not context.cleanup_cookies:
+            values |= {
+                names.oauth_hmac: session.mac,
+                names.oauth_expires: session.expires,
+                names.refresh_token: session.refresh_token,
+            }
+        forwarded = token_headers(context, session.access_token, session.id_token)
+        return Allow(
+            remove=context.stripped_with_authorization - {name for name, _ in forwarded},
+            set=forwarded,
+            cookie=context.cookies_for_application(cookies, values),
+            keep_empty_cookie=True,
+            response_set=session.set_cookies,
+            counters=(context.count.refresh_success, context.count.success),
+            via="refreshed",
+        )
+
+    def _failed(self, keys: Keys, request: Request, cookies: RequestCookies, reason: str) -> Allow | Respond:
+        context = self._context
+        context.count.refresh_failure.inc()
+        if context.allow_failed(request):
+            return context.anonymous(cookies, reason or _ALLOWED)
+        if context.deny_redirect(request):
+            return context.unauthorized(_DENIED)
+        return redirect_to_provider(context, keys, request, cookies)
+
+    def _misconfigured(self, request: Request, cookies: RequestCookies, reason: str, details: str) -> Allow | Respond:
+        if self._context.allow_failed(request):
+            return self._context.anonymous(cookies, reason)
+        return self._context.unauthorized(f"{reason}: {details}" if details else reason)

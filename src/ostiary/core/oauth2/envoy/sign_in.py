@@ -1,0 +1,208 @@
+"""The way to the provider and back: the redirect, the callback's checks, the exchange of the code."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from ostiary.core.decision import Decision, Flow, Request, Respond, Start
+from ostiary.core.oauth2.envoy.client_assertion import ClientCredentialError
+from ostiary.core.oauth2.envoy.codec import (
+    DecryptError,
+    code_challenge,
+    csrf_token,
+    csrf_token_is_ours,
+    is_cbc,
+    is_flow_id,
+    new_code_verifier,
+    new_flow_id,
+    same_text,
+)
+from ostiary.core.oauth2.envoy.context import Context, Keys
+from ostiary.core.oauth2.envoy.cookies import RequestCookies
+from ostiary.core.oauth2.envoy.session import new_session
+from ostiary.core.oauth2.envoy.state import State, StateError, decode_state, encode_state
+from ostiary.core.oauth2.envoy.token_response import TokenResponseError, request_tokens
+from ostiary.core.oauth2.envoy.urls import ascii_target, host_of, path_of
+
+_VERIFIER: Final = re.compile(r"[A-Za-z0-9\-._~]{43,128}")
+"""RFC 7636 section 4.1."""
+
+
+def redirect_to_provider(context: Context, keys: Keys, request: Request, cookies: RequestCookies) -> Respond:
+    """302 to the authorization endpoint, with the cookies of a new sign-in."""
+    base = context.original_base(request)
+    redirect_uri = context.redirect_uri(request)
+    for what, url in (("authority or original_request_uri", base), ("redirect_uri", redirect_uri)):
+        if not context.domains.allow(url):
+            return context.unauthorized(f"{what} failed domain allow-list validation: {url}")
+    flow_id = new_flow_id(context.entropy)
+    nonce = csrf_token(keys.hmac_secret, flow_id)
+    verifier = new_code_verifier(context.entropy)
+    location = context.authorization_url(
+        redirect_uri=redirect_uri,
+        code_challenge=code_challenge(verifier),
+        state=encode_state(State(base + ascii_target(request.target), nonce, flow_id)),
+    )
+    config, writer = context.config, context.writer
+    context.count.unauthorized_rq.inc()
+    return Respond(
+        status=302,
+        headers=(
+            *writer.set_flow(
+                flow_id,
+                nonce,
+                keys.cipher.encrypt(verifier, context.entropy),
+                int(config.csrf_token_expires_in),
+                int(config.code_verifier_token_expires_in),
+            ),
+            *writer.delete_oldest_flows(cookies),
+            ("location", location),
+        ),
+        details="oauth.missing_credentials",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """A callback that belongs to a sign-in of this browser."""
+
+    code: str = field(repr=False)
+    """As it stood in the query, not decoded."""
+    url: str
+    flow_id: str
+
+
+class CallbackRefused(Exception):
+    """Why not. `flow_id` is None unless the CSRF check has passed."""
+
+    def __init__(self, cause: str, flow_id: str | None = None) -> None:
+        super().__init__(cause)
+        self.flow_id = flow_id
+
+
+def check_callback(context: Context, keys: Keys, request: Request, cookies: RequestCookies) -> Callback:
+    """Judge the query and the flow's nonce. Raises CallbackRefused."""
+    params = _first_values(request.query)
+    if "error" in params:
+        flow_id = _flow_of(context, keys, cookies, params.get("state", ""))
+        raise CallbackRefused(f"OAuth server returned an error: {_shown_query(request.query)}", flow_id)
+    if "code" not in params or "state" not in params:
+        raise CallbackRefused(f"Code or state query param does not exist: {_shown_query(request.query)}")
+    try:
+        state = decode_state(params["state"])
+    except StateError as problem:
+        raise CallbackRefused(str(problem)) from None
+    if not _is_of_this_browser(context, keys, cookies, state):
+        raise CallbackRefused("CSRF token validation failed")
+    if host_of(state.url) is None:
+        raise CallbackRefused(f"State url can not be initialized: {state.url}", state.flow_id)
+    if not context.domains.allow(state.url):
+        raise CallbackRefused(f"State url host is not in the allowed redirect domains: {state.url}", state.flow_id)
+    return Callback(params["code"], state.url, state.flow_id)
+
+
+def _is_of_this_browser(context: Context, keys: Keys, cookies: RequestCookies, state: State) -> bool:
+    """The double submit: the nonce in `state` is ours, this browser has it, and the flow's name is the nonce's own."""
+    name = context.names.oauth_nonce
+    if state.flow_id:
+        nonce = state.csrf_token.partition(".")[0]
+        if not is_flow_id(state.flow_id) or not same_text(nonce, state.flow_id):
+            return False
+    held = (state.flow_id and cookies.get(f"{name}.{state.flow_id}")) or cookies.get(name)
+    return same_text(held, state.csrf_token) and csrf_token_is_ours(keys.hmac_secret, state.csrf_token)
+
+
+def _flow_of(context: Context, keys: Keys, cookies: RequestCookies, text: str) -> str | None:
+    try:
+        state = decode_state(text)
+    except StateError:
+        return None
+    return state.flow_id if _is_of_this_browser(context, keys, cookies, state) else None
+
+
+def _first_values(query: str) -> dict[str, str]:
+    """Parameters as they stand in the query, not decoded; the first of a name wins."""
+    params: dict[str, str] = {}
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        if pair:
+            params.setdefault(name, value)
+    return params
+
+
+def _shown_query(query: str) -> str:
+    pairs = sorted(pair.partition("=")[::2] for pair in query.split("&") if pair)
+    return "?" + "&".join(f"{name}={value}" for name, value in pairs) if pairs else ""
+
+
+def finish_while_signed_in(context: Context, callback: Callback) -> Respond:
+    """A callback that comes when another tab has signed in already: go on without redeeming the code."""
+    path = path_of(callback.url)
+    if context.is_callback(path):
+        return context.unauthorized(
+            f"State url query params matches the redirect path matcher: {path}", flow_id=callback.flow_id
+        )
+    return Respond(
+        status=302,
+        headers=(("location", callback.url), *context.writer.delete_flow(callback.flow_id)),
+        details="oauth.race_redirect",
+    )
+
+
+def redeem(
+    context: Context, keys: Keys, request: Request, cookies: RequestCookies, callback: Callback, now: float
+) -> Decision:
+    """Exchange the code for tokens."""
+    name = context.names.code_verifier
+    stored = (callback.flow_id and cookies.get(f"{name}.{callback.flow_id}")) or cookies.get(name)
+    if not stored:
+        return context.unauthorized("Code verifier cookie is missing in the request", flow_id=callback.flow_id)
+    try:
+        verifier = keys.cipher.decrypt(stored)
+        if not _VERIFIER.fullmatch(verifier):
+            raise DecryptError("failed to finalize decryption")
+    except DecryptError as problem:
+        cause = f"Failed to decrypt code verifier: ({len(stored)} bytes, not shown), error: {problem}"
+        return context.unauthorized(cause, flow_id=callback.flow_id)
+    if is_cbc(stored):
+        context.count.legacy_cbc_decrypt.inc()
+    if context.token_endpoint is None:
+        return context.unauthorized("Token endpoint cluster not found", flow_id=callback.flow_id)
+    return Start(flow=_exchange(context, keys, request, cookies, callback, verifier, now), purpose="sign-in")
+
+
+def _exchange(
+    context: Context,
+    keys: Keys,
+    request: Request,
+    cookies: RequestCookies,
+    callback: Callback,
+    verifier: str,
+    now: float,
+) -> Flow:
+    assert context.token_endpoint is not None
+    flow_id = callback.flow_id
+    try:
+        fetch = context.token_endpoint.exchange(
+            callback.code,
+            redirect_uri=context.redirect_uri(request),
+            verifier=verifier,
+            secret=keys.client_secret,
+            now=now,
+            entropy=context.entropy,
+        )
+    except ClientCredentialError as problem:
+        return context.unauthorized(f"Failed to obtain client credential: {problem}", flow_id=flow_id)
+    try:
+        tokens = yield from request_tokens(fetch, context.config)
+    except TokenResponseError as problem:
+        return context.unauthorized(str(problem), flow_id=flow_id)
+    session = new_session(context, keys, cookies, request, tokens)
+    context.count.success.inc()
+    return Respond(
+        status=302,
+        headers=(*session.set_cookies, *context.writer.delete_flow(flow_id), ("location", callback.url)),
+        details="oauth.logged_in",
+    )
