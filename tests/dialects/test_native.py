@@ -1,0 +1,472 @@
+"""The native dialect: what good files mean, and what is said about bad ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ostiary.dialects import native
+from ostiary.dialects.native_schema import ENVIRONMENT, FLAGS, KEYS
+from ostiary.model.config import Address, Config
+from ostiary.model.process import Process
+from ostiary.model.routes import RedirectAction, RouteAction
+from ostiary.model.secret import Secret
+from ostiary.model.signin import AccessRule, SignIn
+from ostiary.model.tls import DataSource
+
+MINIMAL = """\
+upstream: http://127.0.0.1:8080
+provider:
+  issuer: https://login.example.com
+  client_id: app
+secret: 0123456789abcdef0123456789abcdef
+"""
+
+
+def load_all(text: str = "", flags: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None, **rest: Any):
+    files = [("o.yaml", text.encode())] if text else []
+    return native.load_all(files, flags=flags or {}, env=env or {}, **rest)
+
+
+def good(text: str = "", *more: str, **rest: Any) -> Config:
+    loaded = load_all(text, **rest)
+    assert [str(d) for d in loaded.diagnostics if d.severity == "error"] == []
+    assert loaded.config is not None
+    return loaded.config
+
+
+def sign_in(config: Config) -> SignIn:
+    found = config.listeners[0].http.http_filters[0].config
+    assert isinstance(found, SignIn)
+    return found
+
+
+def told(text: str = "", **rest: Any) -> list[str]:
+    return [str(d) for d in load_all(text, **rest).diagnostics]
+
+
+# --- what a short file means
+
+
+def test_the_shortest_file_is_a_whole_doorkeeper() -> None:
+    config = good(MINIMAL)
+    (listener,) = config.listeners
+    assert config.dialect == "native"
+    assert listener.address == Address(host="127.0.0.1", port=4180)
+    assert listener.http.profile == "ostiary"
+    assert listener.http.use_remote_address
+    assert listener.http.upgrade_types == {"websocket": True}
+    (host,) = listener.http.route_config.virtual_hosts
+    action = host.routes[0].action
+    assert isinstance(action, RouteAction)
+    assert (action.cluster, action.timeout) == ("upstream", 0.0)
+    assert config.clusters[0].type == "STATIC"
+    assert config.clusters[0].endpoints[0].port == 8080
+    assert sign_in(config).rules == (AccessRule(),)
+    assert load_all(MINIMAL).diagnostics == ()
+
+
+def test_flags_alone_are_a_whole_doorkeeper() -> None:
+    flags = {"upstream": "http://127.0.0.1:8080", "issuer": "https://login.example.com", "client-id": "app"}
+    config = good(flags=flags, env={"OSTIARY_SECRET": "x" * 32, "OSTIARY_CLIENT_SECRET": "hidden"})
+    assert sign_in(config).provider.issuer == "https://login.example.com"
+    assert sign_in(config).provider.client_secret == DataSource(inline=Secret("hidden"))
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_file() -> None:
+    text = MINIMAL + "listen: 127.0.0.1:1\n"
+    env = {"OSTIARY_LISTEN": "127.0.0.1:2"}
+    assert good(text).listeners[0].address.port == 1
+    assert good(text, env=env).listeners[0].address.port == 2
+    assert good(text, env=env, flags={"listen": "127.0.0.1:3"}).listeners[0].address.port == 3
+
+
+def test_later_files_are_laid_over_earlier_ones_key_by_key_but_lists_are_replaced() -> None:
+    files = [("a", b"session: {lifetime: 8h, same_site: strict}\npublic: [/a, /b]\n" + MINIMAL.encode())]
+    files.append(("b", b"session: {lifetime: 9h}\npublic: [/c]\n"))
+    config, diagnostics = native.load(files, flags={}, env={})
+    assert diagnostics == []
+    assert config is not None
+    session = sign_in(config).session
+    assert (session.absolute_lifetime, session.same_site) == (9 * 3600, "strict")
+    assert sign_in(config).rules[0] == AccessRule(paths=("/c",), public=True)
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_every_flag_and_its_variable_reach_the_same_key(flag: str) -> None:
+    name = "OSTIARY_" + flag.upper().replace("-", "_")
+    assert ENVIRONMENT[name] == FLAGS[flag]
+    values = {"workers": "3", "log-level": "debug", "log-format": "json", "component-log-level": "dns:trace"}
+    values |= {"listen": "127.0.0.1:99", "admin": "127.0.0.1:98", "upstream": "http://h:1", "issuer": "https://i"}
+    value = values.get(flag, "other")
+    text = MINIMAL.replace("secret: 0123456789abcdef0123456789abcdef\n", "") if flag == "secret-file" else MINIMAL
+    plain = load_all(text, entropy=bytes)
+    by_flag = load_all(text, flags={flag: value}, entropy=bytes)
+    by_variable = load_all(text, env={name: value}, entropy=bytes)
+    assert by_flag.config is not None
+    assert (by_flag.config, by_flag.process) == (by_variable.config, by_variable.process)
+    assert (by_flag.config, by_flag.process) != (plain.config, plain.process)
+
+
+def test_process_options_come_from_every_source() -> None:
+    loaded = load_all(
+        MINIMAL
+        + "workers: auto\nlog: {level: Warning, components: {dns: debug}, format: istio}\ntimeouts: {drain: 5s}\n"
+    )
+    expected = Process(
+        workers=0, log_level="warning", component_log_level={"dns": "debug"}, log_format="istio", drain_timeout=5.0
+    )
+    assert loaded.process == expected
+
+
+def test_process_options_of_another_dialect_take_no_native_flags() -> None:
+    process, diagnostics = native.load_process(flags={"workers": "2"}, env={"OSTIARY_LOG_LEVEL": "debug"})
+    assert (process, diagnostics) == (Process(workers=2, log_level="debug"), [])
+    process, diagnostics = native.load_process(flags={"listen": ":1"}, env={})
+    assert process is None
+    assert "--listen: error: this flag belongs to the native dialect" in str(diagnostics[0])
+
+
+# --- providers
+
+
+@pytest.mark.parametrize(
+    ("provider", "issuer"),
+    [
+        ("entra: {tenant: contoso.com}", "https://login.microsoftonline.com/contoso.com/v2.0"),
+        ("entra: {tenant: t, cloud: us}", "https://login.microsoftonline.us/t/v2.0"),
+        ("google: {hosted_domain: Example.com}", "https://accounts.google.com"),
+        ("keycloak: {url: https://sso.example.com/, realm: main}", "https://sso.example.com/realms/main"),
+        ("gitlab: {url: https://git.example.com}", "https://git.example.com"),
+        ("okta: {domain: e.okta.com}", "https://e.okta.com"),
+        ("okta: {domain: e.okta.com, authorization_server: default}", "https://e.okta.com/oauth2/default"),
+        ("auth0: {domain: e.eu.auth0.com}", "https://e.eu.auth0.com/"),
+        (
+            "cognito: {region: eu-central-1, user_pool: eu-central-1_Ab}",
+            "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_Ab",
+        ),
+        ("issuer: https://a.example/tenant/", "https://a.example/tenant/"),
+        ("issuer: http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ("{allow_http: true, issuer: http://keycloak:8080, client_id: app}", "http://keycloak:8080"),
+    ],
+)
+def test_a_provider_by_name_has_its_issuer(provider: str, issuer: str) -> None:
+    if provider.startswith("{"):
+        text = MINIMAL.replace("\n  issuer: https://login.example.com\n  client_id: app", f" {provider}")
+    else:
+        text = MINIMAL.replace("issuer: https://login.example.com", provider)
+    found = sign_in(good(text)).provider
+    assert (found.kind, found.issuer, found.client_id) == ("oidc", issuer, "app")
+
+
+def test_github_is_plain_oauth_with_its_own_endpoints() -> None:
+    text = MINIMAL.replace("issuer: https://login.example.com", "github:") + "access: [{emails: [Me@example.com]}]\n"
+    provider = sign_in(good(text)).provider
+    assert (provider.kind, provider.preset, provider.issuer) == ("oauth2", "github", "")
+    assert provider.userinfo_endpoint == "https://api.github.com/user"
+    assert sign_in(good(text)).rules[0].emails == ("me@example.com",)
+
+
+def test_a_hosted_domain_is_proved_by_its_claim_and_not_only_asked_for() -> None:
+    text = MINIMAL.replace("issuer: https://login.example.com", "google: {hosted_domain: Example.com}")
+    rules = sign_in(good(text + "public: [/health]\naccess: [{groups: [a]}]\n")).rules
+    assert rules[0] == AccessRule(paths=("/health",), public=True)
+    assert rules[1] == AccessRule(groups=("a",), claims={"hd": ("example.com",)})
+
+
+@pytest.mark.parametrize("provider", ["google:", "github:", "gitlab:", "entra: {tenant: common}"])
+@pytest.mark.parametrize("access", ["", "access: [{}]\n"])
+def test_where_the_whole_world_can_sign_in_someone_has_to_say_who_may_enter(provider: str, access: str) -> None:
+    text = MINIMAL.replace("issuer: https://login.example.com", provider)
+    (line,) = told(text + access)
+    assert "error: access" in line and "say who may enter" in line
+    assert sign_in(good(text + "access: anyone\n")).rules == (AccessRule(),)
+    assert sign_in(good(text + "access: [{domains: [example.com]}]\n")).rules == (AccessRule(domains=("example.com",)),)
+
+
+def test_plain_oauth_needs_its_endpoints() -> None:
+    text = MINIMAL.replace("issuer: https://login.example.com", "oauth2: true")
+    assert [line.split(": ")[2] for line in told(text)] == [
+        "provider.authorization_endpoint",
+        "provider.token_endpoint",
+        "provider.userinfo_endpoint",
+    ]
+
+
+# --- upstreams and routes
+
+
+@pytest.mark.parametrize(
+    ("upstream", "kind", "endpoint", "tls"),
+    [
+        ("http://app", "LOGICAL_DNS", ("app", 80, None), False),
+        ("https://app.internal", "LOGICAL_DNS", ("app.internal", 443, None), True),
+        ("https://10.0.0.1:8443/", "STATIC", ("10.0.0.1", 8443, None), True),
+        ("http://[::1]:8080", "STATIC", ("::1", 8080, None), False),
+        ("unix:/run/app.sock", "STATIC", ("", 0, "/run/app.sock"), False),
+    ],
+)
+def test_an_upstream_is_one_cluster(upstream: str, kind: str, endpoint: tuple[str, int, str | None], tls: bool) -> None:
+    (cluster,) = good(MINIMAL, flags={"upstream": upstream}).clusters
+    (found,) = cluster.endpoints
+    assert (cluster.type, cluster.dns_lookup_family) == (kind, "ALL")
+    assert (found.address, found.port, found.pipe) == endpoint
+    assert (cluster.transport_socket is not None) == tls
+
+
+def test_several_upstreams_share_the_load() -> None:
+    (cluster,) = good(MINIMAL, flags={"set upstream": "{urls: [http://a:1, http://b:2], balance: RANDOM}"}).clusters
+    assert (cluster.type, cluster.lb_policy, len(cluster.endpoints)) == ("STRICT_DNS", "RANDOM", 2)
+
+
+def test_routes_go_by_host_and_path_in_the_written_order() -> None:
+    config = good(
+        MINIMAL
+        + """\
+routes:
+  - {path: /api/, upstream: "http://127.0.0.1:1", rewrite: /}
+  - {host: A.example.com, upstream: {url: "http://127.0.0.1:2", host_header: upstream}, timeout: 5s}
+  - {host: "*.example.com", path: /old, redirect: https://new.example.com/x}
+  - {path: /same, upstream: "http://127.0.0.1:8080"}
+"""
+    )
+    hosts = {h.domains: [r.match.path_separated_prefix for r in h.routes] for h in _hosts(config)}
+    assert hosts == {
+        ("a.example.com",): ["/api", None, "/old", "/same", None],
+        ("*.example.com",): ["/api", "/old", "/same", None],
+        ("*",): ["/api", "/same", None],
+    }
+    assert len(config.clusters) == 3
+    routes = _hosts(config)[0].routes
+    api, by_host, redirect = (route.action for route in routes[:3])
+    assert isinstance(api, RouteAction) and isinstance(by_host, RouteAction) and isinstance(redirect, RedirectAction)
+    assert api.regex_rewrite is not None
+    assert (api.regex_rewrite.pattern, api.regex_rewrite.substitution) == ("^/api/?", "/")
+    assert (by_host.auto_host_rewrite, by_host.timeout) == (True, 5.0)
+    assert (redirect.host_redirect, redirect.path_redirect, redirect.response_code) == ("new.example.com", "/x", 302)
+
+
+def _hosts(config: Config):
+    return config.listeners[0].http.route_config.virtual_hosts
+
+
+def test_where_paths_decide_escaped_slashes_are_refused_unless_said_otherwise() -> None:
+    def action(more: str) -> str:
+        return good(MINIMAL + more).listeners[0].http.path_with_escaped_slashes_action
+
+    assert action("") == "KEEP_UNCHANGED"
+    assert action("public: [/health]\n") == "REJECT_REQUEST"
+    assert action("routes: [{path: /a, redirect: /b}]\n") == "REJECT_REQUEST"
+    assert action("public: [/health]\nescaped_slashes: keep\n") == "KEEP_UNCHANGED"
+
+
+# --- secrets
+
+
+def test_only_a_loopback_listener_may_go_without_a_secret() -> None:
+    text = MINIMAL.replace("secret: 0123456789abcdef0123456789abcdef\n", "")
+    loaded = load_all(text, entropy=lambda n: b"\x07" * n)
+    assert loaded.config is not None
+    assert sign_in(loaded.config).session.secrets == (DataSource(inline=Secret(b"\x07" * 32)),)
+    (line,) = (str(d) for d in loaded.diagnostics)
+    assert line.startswith("o.yaml:1:1: warning: secret_file: missing: a random secret is used")
+    assert "openssl rand -base64 32" in line
+    refused = told(text, flags={"listen": "0.0.0.0:80", "set tls": "{certificate_file: c, key_file: k}"})
+    assert [line.split(" (")[0] for line in refused] == [
+        "o.yaml:1:1: error: secret_file: missing: sessions are sealed with it"
+    ]
+
+
+def test_no_secret_is_ever_printed() -> None:
+    secret = "hunter2-hunter2-hunter2-hunter2-"
+    loaded = load_all(MINIMAL.replace("0123456789abcdef0123456789abcdef", secret) + "workers: x\n")
+    also = load_all(MINIMAL + "secret_file: f\n", env={"OSTIARY_CLIENT_SECRET": secret})
+    shown = repr((loaded, also, load_all(MINIMAL, env={"OSTIARY_CLIENT_SECRET": secret})))
+    assert "hunter2" not in shown
+
+
+def test_files_are_looked_at_only_through_the_reader_it_is_given() -> None:
+    text = MINIMAL.replace("secret: 0123456789abcdef0123456789abcdef", "secret_file: [new, old]")
+    files = {"new": b"n" * 32, "old": b"short\n"}
+    assert told(text, read=files.__getitem__) == [
+        "o.yaml:5:14: error: secret_file: shorter than 32 bytes (make one: openssl rand -base64 32 > ostiary.secret, "
+        "then secret_file: ostiary.secret)"
+    ]
+    assert sign_in(good(text)).session.secrets == (DataSource(filename="new"), DataSource(filename="old"))
+
+
+def test_a_file_that_cannot_be_read_is_told_with_the_reason() -> None:
+    def read(name: str) -> bytes:
+        raise FileNotFoundError(2, "No such file or directory", name)
+
+    (line,) = told(MINIMAL + "tls: {certificate_file: c.pem, key_file: c.pem}\n", read=read)[:1]
+    assert line.startswith("o.yaml:6:25: error: tls.certificate_file: can't read 'c.pem': No such file or directory")
+
+
+# --- mistakes, each with its place and its mend
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("listn: :80", "o.yaml:6:1: error: listn: unknown key (did you mean listen?)"),
+        ("session:\n  liftime: 8h", "o.yaml:7:3: error: session.liftime: unknown key (did you mean lifetime?)"),
+        ("session: 8h", "o.yaml:6:10: error: session: a mapping is needed, not a text (keys: cookie_name, "),
+        ("listen: nowhere", "o.yaml:6:9: error: listen: 'nowhere' is not an address to listen on (write it as 127"),
+        ("listen: [':1', ':1']", "o.yaml:6:16: error: listen[1]: ':1' is written twice"),
+        ("trusted_hops: -1", "o.yaml:6:15: error: trusted_hops: '-1' is not a whole number from 0 to 20"),
+        ("workers: 0", "o.yaml:6:10: error: workers: '0' is not a whole number from 1 to 256"),
+        (
+            "session: {lifetime: 3 days}",
+            "o.yaml:6:21: error: session.lifetime: '3 days' is not a duration (write 30s, ",
+        ),
+        ("session: {lifetime: 1s}", "o.yaml:6:21: error: session.lifetime: '1s' is too short (at least 60s)"),
+        ("session: {idle_lifetime: 30d}", "o.yaml:6:26: error: session.idle_lifetime: longer than lifetime"),
+        ("session: {same_site: laxx}", "o.yaml:6:22: error: session.same_site: 'laxx' is not one of lax, strict, none"),
+        ("session: {keep_id_token: 7}", "o.yaml:6:26: error: session.keep_id_token: '7' is neither true nor false"),
+        ("session: {cookie_name: __Host-x}", "o.yaml:6:24: error: session.cookie_name: '__Host-x' can't be used"),
+        ("public: [/]", "o.yaml:6:9: error: public: / would make everything public"),
+        ("public: [/a/../b]", "o.yaml:6:10: error: public[0]: '/a/../b' is not normalised"),
+        ("public: [/%61]", "o.yaml:6:10: error: public[0]: '/%61' is not a plain path"),
+        ("access: [{domains: []}]", "o.yaml:6:20: error: access[0].domains: an empty list (leave the key out"),
+        ("access: [{emails: [joe]}]", "o.yaml:6:19: error: access[0].emails: 'joe' is not an e-mail address"),
+        ("access: [{hosts: ['a:80']}]", "o.yaml:6:19: error: access[0].hosts[0]: 'a:80' is not a host"),
+        ("access: [{public: true, deny: true}]", "o.yaml:6:31: error: access[0].deny: a public rule asks nobody"),
+        ("access: [{claims: [a]}]", "o.yaml:6:19: error: access[0].claims: a mapping is needed, not a list"),
+        ("access: everyone", "o.yaml:6:9: error: access: a mapping is needed, not a text"),
+        ("access: [{}, {deny: true}]", "o.yaml:6:14: warning: access[1]: never reached"),
+        ("secret_file: f", "o.yaml:5:9: error: secret: both secret and secret_file are given (keep secret_file)"),
+        ("prefix: /", "o.yaml:6:9: error: prefix: can't be the whole site (for example /.ostiary)"),
+        ("external_url: example.com", "o.yaml:6:15: error: external_url: not an absolute address"),
+        ("external_url: https://e.com/app", "o.yaml:6:15: error: external_url: more than a scheme, a host and a port"),
+        ("external_url: http://e.com", "o.yaml:6:15: warning: external_url: browsers send cookies over plain http"),
+        ("sign_out_redirect: //evil", "o.yaml:6:20: error: sign_out_redirect: '//evil' is neither a path nor"),
+        ("redirect_hosts: [https://x]", "o.yaml:6:18: error: redirect_hosts[0]: 'https://x' is not a domain"),
+        ("pass: {claims: {host: x}}", "o.yaml:6:16: error: pass.claims: host belongs to the protocol"),
+        ("pass: {claims: {'a b': x}}", "o.yaml:6:16: error: pass.claims: 'a b' can't be a header's name"),
+        ("admin: 0.0.0.0:9901", "o.yaml:6:8: warning: admin: whoever can connect to the admin address can stop"),
+        ("log: {level: loud}", "o.yaml:6:14: error: log.level: 'loud' is not one of trace, debug"),
+        ("log: {components: 'dns:loud'}", "o.yaml:6:19: error: log.components: dns: 'loud' is not a level"),
+        ("access_log: {format: x, json: {a: b}}", "o.yaml:6:31: error: access_log.json: both format and json"),
+        ("tls: {}", "o.yaml:6:6: error: tls.certificate_file: missing (the certificate chain, PEM)"),
+        ("routes: [{path: /x}]", "o.yaml:6:10: error: routes[0].upstream: a route needs either upstream or redirect"),
+        ("routes: [{redirect: 'ftp://x'}]", "o.yaml:6:21: error: routes[0].redirect: not a path and not an http(s)"),
+        ("workers: 1\nworkers: 2", "o.yaml:7:1: error: the key 'workers' is written twice"),
+        ("timeouts: {idle: [1]}", "o.yaml:6:18: error: timeouts.idle: a single value is needed, not a list"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place_and_its_mend(more: str, expected: str) -> None:
+    lines = told(MINIMAL + more + "\n")
+    assert [line for line in lines if line.startswith(expected)], lines
+
+
+@pytest.mark.parametrize(
+    ("provider", "expected"),
+    [
+        ("{client_id: app}", "o.yaml:1:11: error: provider.issuer: missing (name a provider (entra, google, "),
+        ("{issuer: https://i}", "o.yaml:1:11: error: provider.client_id: missing (the id under which"),
+        ("{issuer: http://i, client_id: a}", "o.yaml:1:20: error: provider.issuer: plain http:// would carry"),
+        ("{issuer: i.example, client_id: a}", "o.yaml:1:20: error: provider.issuer: not an absolute https:// address"),
+        ("{issuer: 'https://u:p@i', client_id: a}", "o.yaml:1:20: error: provider.issuer: an address must not carry"),
+        ("{google: , github: , client_id: a}", "o.yaml:1:30: error: provider.github: both google and github are given"),
+        ("{keycloak: {url: https://k}, client_id: a}", "o.yaml:1:22: error: provider.keycloak.realm: missing"),
+        ("{entra: {tenant: a/b}, client_id: a}", "o.yaml:1:28: error: provider.entra.tenant: 'a/b' can't be part"),
+        ("{issuer: https://i, client_id: a, scopes: email}", "o.yaml:1:53: error: provider.scopes: openid is missing"),
+        (
+            "{issuer: https://i, client_id: a, id_token_algorithms: [HS256]}",
+            "o.yaml:1:66: error: provider.id_token_algorithms: 'HS256' is not accepted",
+        ),
+        (
+            "{issuer: https://i, client_id: a, client_auth_method: client_secret_post}",
+            "o.yaml:1:11: error: provider.client_secret_file: missing",
+        ),
+    ],
+)
+def test_a_mistake_in_the_provider_is_told(provider: str, expected: str) -> None:
+    lines = told(f"provider: {provider}\nupstream: http://a\n")
+    assert [line for line in lines if line.startswith(expected)], lines
+
+
+@pytest.mark.parametrize(
+    ("flags", "env", "expected"),
+    [
+        ({"listen": "x"}, {}, "--listen: error: listen: 'x' is not an address"),
+        ({}, {"OSTIARY_UPSTREAM": "x"}, "OSTIARY_UPSTREAM: error: upstream: not an http://"),
+        (
+            {"set sesion.lifetime": "8h"},
+            {},
+            "--set sesion.lifetime: error: sesion: unknown key (did you mean session?)",
+        ),
+        (
+            {"set access.7.domains": "[a]"},
+            {},
+            "--set access.7.domains: error: access.7.domains: there is no such place",
+        ),
+        ({"set secret": "x"}, {}, "--set secret: error: secret: a secret on the command line can be read by everyone"),
+        ({"set public": "[/a"}, {}, "--set public: error: public: not YAML"),
+        ({}, {"OSTIARY_LISTN": "x"}, "OSTIARY_LISTN: warning: this environment variable is not read (did you mean"),
+    ],
+)
+def test_a_mistake_on_the_command_line_names_its_flag(
+    flags: dict[str, str], env: dict[str, str], expected: str
+) -> None:
+    lines = told(MINIMAL, flags=flags, env=env)
+    assert [line for line in lines if line.startswith(expected)], lines
+
+
+def test_variables_that_kubernetes_makes_up_for_a_service_are_nobodys_mistake() -> None:
+    env = {"OSTIARY_SERVICE_HOST": "10.0.0.1", "OSTIARY_PORT": "tcp://10.0.0.1:80", "OSTIARY_PORT_80_TCP_PORT": "80"}
+    assert told(MINIMAL, env=env) == []
+
+
+def test_set_reaches_into_lists_and_appends() -> None:
+    text = MINIMAL + "access: [{domains: [a.example]}]\n"
+    config = good(text, flags={"set access.0.paths": "[/x]", "set access.1.groups": "admins"})
+    assert sign_in(config).rules == (
+        AccessRule(paths=("/x",), domains=("a.example",)),
+        AccessRule(groups=("admins",)),
+    )
+
+
+def test_every_error_is_told_in_one_run() -> None:
+    lines = told("listn: 1\nworkers: x\nupstream: ftp://a\nprovider: {issuer: x}\n")
+    assert {line.split(":")[1] for line in lines if " error: " in line} == {"1", "2", "3", "4"}
+
+
+# --- whatever it is given
+
+
+_TEXT = st.text(max_size=20)
+_TREES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), _TEXT),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.one_of(_TEXT, st.sampled_from(sorted({k for keys in KEYS.values() for k in keys}))), inner),
+    ),
+    max_leaves=25,
+)
+
+
+@given(st.binary(max_size=400))
+def test_arbitrary_bytes_never_raise(data: bytes) -> None:
+    loaded = native.load_all([("f", data)], flags={}, env={})
+    assert loaded.config is None
+    assert any(d.severity == "error" for d in loaded.diagnostics)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS[""]), _TREES, max_size=8))
+def test_arbitrary_documents_made_of_known_keys_never_raise(document: dict[str, Any]) -> None:
+    import json
+
+    loaded = native.load_all([("f", json.dumps(document).encode())], flags={}, env={})
+    assert (loaded.config is None) == any(d.severity == "error" for d in loaded.diagnostics)
+
+
+@given(st.sampled_from([*FLAGS, "set session.lifetime", "set access.0.x", "set .", "set a.b.c"]), _TEXT)
+def test_arbitrary_flags_never_raise(flag: str, value: str) -> None:
+    loaded = load_all(MINIMAL, flags={flag: value})
+    assert (loaded.config is None) == any(d.severity == "error" for d in loaded.diagnostics)
