@@ -292,10 +292,8 @@ def test_no_secret_is_ever_printed() -> None:
 def test_files_are_looked_at_only_through_the_reader_it_is_given() -> None:
     text = MINIMAL.replace("secret: 0123456789abcdef0123456789abcdef", "secret_file: [new, old]")
     files = {"new": b"n" * 32, "old": b"short\n"}
-    assert told(text, read=files.__getitem__) == [
-        "o.yaml:5:14: error: secret_file: shorter than 32 bytes (make one: openssl rand -base64 32 > ostiary.secret, "
-        "then secret_file: ostiary.secret)"
-    ]
+    (line,) = told(text, read=files.__getitem__)
+    assert line.startswith("o.yaml:5:14: error: secret_file: shorter than 32 bytes (make one: openssl rand")
     assert sign_in(good(text)).session.secrets == (DataSource(filename="new"), DataSource(filename="old"))
 
 
