@@ -1,0 +1,187 @@
+"""The timeline of a connection, and of anything else that unfolds in time: one record for logs, pages and the doctor.
+
+Times are seconds of one clock (monotonic for connections); the JSON form gives milliseconds from the start. A trace
+holds names, addresses, outcomes and error texts, never payload: nothing that could be a secret has a field here, and a
+span takes scalars only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from ostiary.core.addresses import Family, RecordType
+from ostiary.model.clusters import DnsLookupFamily
+
+QueryOutcome = Literal["answered", "empty", "nxdomain", "failed", "timeout", "pending"]
+Stage = Literal["route", "tcp", "tls"]
+AttemptOutcome = Literal["won", "failed", "cancelled", "timeout", "not_started"]
+Scalar: TypeAlias = "str | int | float | bool | None"
+
+
+@dataclass(slots=True, kw_only=True)
+class DnsQuery:
+    """One question to one server."""
+
+    name: str
+    """As asked, absolute (`login.example.`)."""
+    type: RecordType
+    server: str
+    """`10.77.0.1:53`; or `hosts` (the hosts file), `cache`, `system` (the system's resolver)."""
+    started: float
+    ended: float | None = None
+    rcode: str | None = None
+    ttl: int | None = None
+    """Seconds: the smallest along the answer's chain."""
+    answers: tuple[str, ...] = ()
+    outcome: QueryOutcome = "pending"
+    message: str = ""
+    """What went wrong, if the rcode doesn't say it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """One address: from the first system call to a complete connection, or to its end."""
+
+    address: str
+    port: int
+    family: Family | Literal["unix"]
+    source: str | None = None
+    started: float | None = None
+    """None: not started."""
+    ended: float | None = None
+    stage: Stage = "tcp"
+    """How far it came: `route` failed within this host, `tcp` before and `tls` after the TCP handshake."""
+    outcome: AttemptOutcome = "not_started"
+    errno: str | None = None
+    """`ECONNREFUSED`; for TLS the library's reason (`CERTIFICATE_VERIFY_FAILED`)."""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """What the handshake of the winner agreed on."""
+
+    version: str
+    sni: str | None
+    alpn: str | None
+    peer: str
+    """The certificate's subject, most specific part first."""
+    not_after: str
+    """ISO 8601, UTC."""
+    verified: bool
+    """The chain was checked against trusted roots."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ConnectTrace:
+    """Everything that happened while connecting to one target."""
+
+    target: str
+    """`host:port`, or a Unix socket's path."""
+    started: float
+    ended: float | None = None
+    timeout: float = 0.0
+    dns_lookup_family: DnsLookupFamily = "ALL"
+    dns: list[DnsQuery] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    """In the order in which they started; those that did not start come last."""
+    winner: Attempt | None = None
+    tls: Tls | None = None
+    error: str | None = None
+    other_family: tuple[str, ...] = ()
+    """After a failure: addresses of the family that the lookup family kept out, where this host has a route."""
+    summary: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a connection."""
+        return self.winner is not None
+
+    @property
+    def elapsed_ms(self) -> float:
+        """Milliseconds from the start to the end; 0 while it runs."""
+        return _ms(self.ended, self.started) or 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON document of `ostiary connect --json`."""
+        winner = self.winner
+        return {
+            "target": self.target,
+            "ok": self.ok,
+            "elapsed_ms": self.elapsed_ms,
+            "winner": winner and {"address": winner.address, "port": winner.port, "family": winner.family},
+            "dns": [self._query(query) for query in self.dns],
+            "attempts": [self._attempt(attempt) for attempt in self.attempts],
+            "tls": self.tls
+            and {
+                "version": self.tls.version,
+                "sni": self.tls.sni,
+                "alpn": self.tls.alpn,
+                "peer": self.tls.peer,
+                "not_after": self.tls.not_after,
+                "verified": self.tls.verified,
+            },
+            "error": self.error,
+            "summary": self.summary,
+        }
+
+    def _query(self, query: DnsQuery) -> dict[str, Any]:
+        return {
+            "name": query.name,
+            "type": query.type,
+            "server": query.server,
+            "started_ms": _ms(query.started, self.started),
+            "ended_ms": _ms(query.ended, self.started),
+            "rcode": query.rcode,
+            "ttl": query.ttl,
+            "answers": list(query.answers),
+            "outcome": query.outcome,
+        }
+
+    def _attempt(self, attempt: Attempt) -> dict[str, Any]:
+        return {
+            "address": attempt.address,
+            "port": attempt.port,
+            "family": attempt.family,
+            "source": attempt.source,
+            "started_ms": _ms(attempt.started, self.started),
+            "ended_ms": _ms(attempt.ended, self.started),
+            "stage": attempt.stage,
+            "outcome": attempt.outcome,
+            "errno": attempt.errno,
+            "message": attempt.message,
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class Span:
+    """One step of something longer: a discovery, a token call, a verification."""
+
+    name: str
+    started: float
+    ended: float | None = None
+    outcome: str = "pending"
+    attributes: Mapping[str, Scalar] = field(default_factory=dict)
+    connection: ConnectTrace | None = None
+    """The connection this step had to open, on the same clock."""
+
+    def as_dict(self, origin: float) -> dict[str, Any]:
+        """JSON form, in milliseconds from `origin`. Raises TypeError for an attribute that is not a scalar."""
+        for key, value in self.attributes.items():
+            if not (value is None or isinstance(value, str | int | float)):
+                raise TypeError(f"a span's attribute is a scalar; {key!r} is a {type(value).__name__}")
+        return {
+            "name": self.name,
+            "started_ms": _ms(self.started, origin),
+            "ended_ms": _ms(self.ended, origin),
+            "outcome": self.outcome,
+            "attributes": dict(self.attributes),
+            "connection": self.connection and self.connection.as_dict(),
+        }
+
+
+def _ms(moment: float | None, origin: float) -> float | None:
+    """Milliseconds from the origin; what began before it (a query shared with an earlier connection) counts as 0."""
+    return None if moment is None else max(0.0, round((moment - origin) * 1000, 3))

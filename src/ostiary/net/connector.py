@@ -1,0 +1,287 @@
+"""Connections to upstreams and providers: names, addresses, families and TLS in one race (RFC 8305), with its trace.
+
+`Connector` keeps what outlives one connection: the DNS cache and the memory of which family failed. A failure is an
+exception that carries everything that was tried, and says in its text what that means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import ssl as tls
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Any, Final, TypeVar
+
+from ostiary.core.addresses import Destination, Family, RecordType, first_lookups
+from ostiary.core.explain import error_text, summarize, telling_errno
+from ostiary.core.eyeballs import RaceConfig
+from ostiary.core.outcomes import Outcomes
+from ostiary.core.trace import Attempt, ConnectTrace
+from ostiary.model import limits
+from ostiary.model.clusters import DnsLookupFamily, HappyEyeballsConfig
+from ostiary.net import routes
+from ostiary.net.peer import describe_tls
+from ostiary.net.race import CheckPeer, HeldProtocol, RaceDriver, Runner, describe
+from ostiary.net.resolv_conf import Server
+from ostiary.net.resolver import Lookup, Resolver
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+_LOG: Final = logging.getLogger("ostiary.happy_eyeballs")
+_DEFAULTS: Final = HappyEyeballsConfig()
+_FORCED: Final[dict[str, Family]] = {"V4": "v4", "V6": "v6"}
+
+
+class ConnectError(OSError):
+    """No connection. `trace` is everything that was tried, the text is its summary.
+
+    `errno` is that of the attempt that tells most: EPROTO for TLS, EHOSTUNREACH when there was no address.
+    """
+
+    def __init__(self, number: int, trace: ConnectTrace) -> None:
+        super().__init__(number, trace.summary)
+        self.trace = trace
+
+    def __str__(self) -> str:
+        return self.trace.summary
+
+
+class ConnectTimeoutError(ConnectError, TimeoutError):
+    """No connection in time."""
+
+
+class Connector:
+    """Connects. One per event loop; `close` it at the end."""
+
+    __slots__ = ("_linger", "_outcomes", "_tasks", "resolver")
+
+    def __init__(self, resolver: Resolver | None = None, *, linger: float = limits.DNS_LINGER) -> None:
+        self.resolver = resolver or Resolver()
+        self._outcomes = Outcomes()
+        self._linger = linger
+        """Seconds a DNS query may outlive a connection that did not need it, to fill the cache."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def connect(
+        self,
+        host: str,
+        port: int,
+        protocol_factory: Callable[[], P],
+        *,
+        ssl: tls.SSLContext | None = None,
+        server_hostname: str | None = None,
+        dns_lookup_family: DnsLookupFamily = "ALL",
+        timeout: float = limits.CONNECT_TIMEOUT,  # noqa: ASYNC109 # a deadline of the race itself, not a wrapper's
+        happy_eyeballs: HappyEyeballsConfig = _DEFAULTS,
+        dns_servers: Sequence[Server] = (),
+        addresses: Sequence[tuple[str, int]] | None = None,
+        pipe: str | None = None,
+        resolution_delay: float = limits.RESOLUTION_DELAY,
+        attempt_delay: float = limits.CONNECTION_ATTEMPT_DELAY,
+        search: bool = True,
+        dns_over_tcp: bool = False,
+    ) -> tuple[asyncio.Transport, P, ConnectTrace]:
+        """One connection within `timeout` seconds, DNS and TLS included.
+
+        `addresses` (IP address, port) replaces the lookup, `pipe` (a Unix socket's path) everything.
+        `server_hostname` is verified, and sent as SNI if it is a name; None means `host`. A context with a `check_peer`
+        (see `net.tls`) judges the certificate once more. `protocol_factory` is called once, for the winner.
+
+        Raises ConnectError (ConnectTimeoutError when time ran out), and whatever `protocol_factory` raises.
+        """
+        trace = ConnectTrace(
+            target=pipe if pipe is not None else str(Destination(host, port)),
+            started=time.monotonic(),
+            timeout=timeout,
+            dns_lookup_family=dns_lookup_family,
+        )
+        name = (server_hostname if server_hostname is not None else host) if ssl is not None else ""
+        check_peer: CheckPeer | None = getattr(ssl, "check_peer", None)
+        if pipe is not None:
+            return await self._connect_pipe(pipe, protocol_factory, ssl, name, check_peer, trace)
+        if addresses is None and _is_ip(host):
+            addresses = ((host, port),)
+        forced = _FORCED.get(happy_eyeballs.first_address_family_version)
+        config = RaceConfig(
+            timeout=timeout,
+            dns_lookup_family=dns_lookup_family,
+            resolution_delay=resolution_delay,
+            attempt_delay=attempt_delay,
+            first_family=forced or self._outcomes.preferred(host, port, trace.started),
+            first_count=happy_eyeballs.first_address_family_count,
+        )
+
+        def ask(record_type: RecordType) -> Lookup:
+            return self.resolver.lookup(host, record_type, servers=dns_servers, search=search, tcp=dns_over_tcp)
+
+        driver = RaceDriver(
+            config, ask=ask, ssl_context=ssl, server_hostname=name, check_peer=check_peer, tasks=self._tasks,
+            now=trace.started,
+        )  # fmt: skip
+        try:
+            runner = await driver.run(port, addresses)
+        except BaseException:
+            driver.abandon()
+            raise
+        self._record(trace, driver, runner)
+        driver.close(self._linger if runner is not None else 0.0)
+        self._outcomes.learn(host, port, trace.winner, trace.attempts, trace.started)
+        if runner is None:
+            if addresses is None:
+                trace.other_family = await self._kept_out(host, port, dns_lookup_family, dns_servers, search, trace)
+            raise self._failure(trace)
+        try:
+            transport, protocol = await self._hand_over(runner, protocol_factory)
+        except BaseException:
+            driver.abandon()
+            raise
+        if ssl is not None:
+            trace.tls = describe_tls(transport, ssl, name)
+        trace.summary = summarize(trace)
+        _LOG.debug("%s", trace.summary)
+        return transport, protocol, trace
+
+    def network_changed(self) -> None:
+        """Forget what was learnt about the network."""
+        self._outcomes.flush()
+        self.resolver.flush()
+
+    def close(self) -> None:
+        """Stop queries that are still on their way. Connections are their owners'."""
+        self.resolver.close()
+
+    # --- inside
+
+    async def _hand_over(self, runner: Runner, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+        protocol = factory()
+        if runner.held is not None:
+            runner.held.hand_over(protocol)
+            assert runner.held.transport is not None
+            return runner.held.transport, protocol
+        loop = asyncio.get_running_loop()
+        opening = loop.create_task(loop.create_connection(lambda: protocol, sock=runner.sock))
+        try:
+            # Shielded: uvloop, cancelled here, would close a descriptor that our socket object still holds.
+            transport, _ = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            runner.closed = True
+            opening.add_done_callback(_abort)
+            raise
+        return transport, protocol
+
+    def _record(self, trace: ConnectTrace, driver: RaceDriver, runner: Runner | None) -> None:
+        trace.ended = time.monotonic()
+        queries = [query for lookup in driver.lookups() for query in lookup.queries]
+        # Copies: a query shared with another connection may still be answered after this one is over.
+        trace.dns = [replace(query) for query in sorted(queries, key=lambda query: query.started)]
+        trace.attempts = driver.attempts()
+        trace.winner = runner.record if runner is not None else None
+
+    def _failure(self, trace: ConnectTrace) -> ConnectError:
+        trace.error = error_text(trace)
+        trace.summary = summarize(trace)
+        _LOG.log(logging.WARNING if trace.other_family else logging.DEBUG, "%s", trace.summary)
+        failed = [a for a in trace.attempts if a.outcome in ("failed", "timeout")]
+        late = any(a.outcome == "timeout" for a in failed) or any(q.outcome == "pending" for q in trace.dns)
+        number = telling_errno(trace)
+        if number is None:
+            number = errno.EPROTO if any(a.stage == "tls" and a.outcome == "failed" for a in failed) else None
+        if late and number is None:
+            return ConnectTimeoutError(errno.ETIMEDOUT, trace)
+        return ConnectError(number if number is not None else errno.EHOSTUNREACH, trace)
+
+    async def _kept_out(
+        self,
+        host: str,
+        port: int,
+        family: DnsLookupFamily,
+        servers: Sequence[Server],
+        search: bool,
+        trace: ConnectTrace,
+    ) -> tuple[str, ...]:
+        """Addresses with a route that the lookup family never asked for: after a failure, what would have worked."""
+        asked = {query.type for query in trace.dns}
+        if family == "ALL" or not asked or asked == {"A", "AAAA"}:
+            return ()
+        other: RecordType = "A" if first_lookups(family)[0] == "AAAA" else "AAAA"
+        lookup = self.resolver.lookup(host, other, servers=servers, search=search)
+        if lookup.answer is None:
+            arrived: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+            def on_answer(answer: object) -> None:
+                if not arrived.done():
+                    arrived.set_result(answer)
+
+            lookup.wait(on_answer)
+            try:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(limits.OTHER_FAMILY_LOOKUP):
+                        await arrived
+            finally:
+                lookup.release(on_answer)
+        if lookup.answer is None:
+            return ()
+        return tuple(a for a in lookup.answer.addresses if routes.check(Destination(a, port)).routable)
+
+    async def _connect_pipe(
+        self,
+        path: str,
+        factory: Callable[[], P],
+        context: tls.SSLContext | None,
+        name: str,
+        check_peer: CheckPeer | None,
+        trace: ConnectTrace,
+    ) -> tuple[asyncio.Transport, P, ConnectTrace]:
+        """A Unix socket: one attempt."""
+        loop = asyncio.get_running_loop()
+        record = Attempt(address=path, port=0, family="unix", started=trace.started)
+        trace.attempts.append(record)
+        held = HeldProtocol()
+        try:
+            async with asyncio.timeout(trace.timeout):
+                transport, _ = await loop.create_unix_connection(
+                    lambda: held, path, ssl=context, server_hostname=name if context is not None else None
+                )
+            if check_peer is not None:
+                check_peer(transport.get_extra_info("ssl_object"))
+        except (OSError, ValueError) as error:
+            if held.transport is not None:
+                held.transport.abort()
+            record.ended = trace.ended = time.monotonic()
+            if isinstance(error, TimeoutError) and error.errno is None:
+                record.outcome, record.message = "timeout", "no answer"
+            else:
+                record.outcome = "failed"
+                record.errno, record.message = describe(error)
+            raise self._failure(trace) from None
+        record.ended = trace.ended = time.monotonic()
+        record.outcome = "won"
+        trace.winner = record
+        try:
+            protocol = factory()
+            held.hand_over(protocol)
+        except BaseException:
+            transport.abort()
+            raise
+        if context is not None:
+            trace.tls = describe_tls(transport, context, name)
+        trace.summary = summarize(trace)
+        return transport, protocol, trace
+
+
+def _abort(opening: asyncio.Task[tuple[asyncio.Transport, Any]]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[0].abort()
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
