@@ -57,7 +57,7 @@ class Message:
     """One message as it is written. Values: text (also for enums: the name), int, float (also durations: seconds),
     bool, bytes, Message (also for Any: of the type it names), list, dict."""
 
-    __slots__ = ("_report", "_values", "broken", "keys", "node", "path", "taken", "type")
+    __slots__ = ("_values", "broken", "keys", "node", "path", "report", "taken", "type")
 
     def __init__(self, kind: MessageType | None, node: Node, path: str, report: Report) -> None:
         self.type = kind
@@ -69,8 +69,8 @@ class Message:
         self.broken: set[str] = set()
         """Fields that have been reported already: what follows from their absence is not news."""
         self.taken: set[str] = set()
+        self.report = report
         self._values: dict[str, Any] = {}
-        self._report = report
 
     @property
     def name(self) -> str:
@@ -128,7 +128,7 @@ class Message:
             if value == known:
                 return known
         if value is not None:
-            self._report.unsupported(self.place(field), self.at(field), mend or f"use one of {', '.join(choices)}")
+            self.report.unsupported(self.place(field), self.at(field), mend or f"use one of {', '.join(choices)}")
         return choices[0]
 
     def message(self, field: str) -> Message | None:
@@ -141,8 +141,12 @@ class Message:
         found = self.message(field)
         if found is None:
             self.problem(field, "is required")
-            found = Message(None, self.node, self.at(field), self._report)
+            found = Message(None, self.node, self.at(field), self.report)
         return found
+
+    def optional(self, field: str) -> Message:
+        """A message, an empty one if it is not written: all its fields have their defaults."""
+        return self.message(field) or Message(None, self.node, self.at(field), self.report)
 
     def messages(self, field: str) -> list[Message]:
         """A repeated message."""
@@ -179,11 +183,11 @@ class Message:
         """Report something about a field or the whole message, unless it follows from an earlier report."""
         if field in self.broken or (field is None and self.broken and severity == "error"):
             return
-        self._report.add(self.place(field), self.at(field), message, mend, severity)
+        self.report.add(self.place(field), self.at(field), message, mend, severity)
 
     def unsupported(self, field: str | None, mend: str = "") -> None:
         """Report that a field, or the whole message, is not implemented, and count it as taken."""
-        self._report.unsupported(self.place(field), self.at(field), mend)
+        self.report.unsupported(self.place(field), self.at(field), mend)
         for name in self._values if field is None else [field]:
             self.ignore(name)
 

@@ -1,0 +1,202 @@
+"""TLS contexts of clusters and listeners."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from ostiary.dialects.envoy_common import Context, data_source, string_matcher
+from ostiary.dialects.envoy_secret import sds_message, sds_path
+from ostiary.dialects.schema_tree import Message
+from ostiary.model.errors import ConfigError
+from ostiary.model.tls import (
+    CertificateValidationContext,
+    DataSource,
+    DownstreamTlsContext,
+    SanMatcher,
+    TlsCertificate,
+    TlsVersion,
+    UpstreamTlsContext,
+)
+
+UPSTREAM = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+DOWNSTREAM = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+_VERSIONS: tuple[TlsVersion, ...] = get_args(TlsVersion)
+_HTTP1 = "http/1.1"
+
+
+def upstream_tls(socket: Message, cluster: str, context: Context) -> UpstreamTlsContext | None:
+    """core.v3.TransportSocket of a cluster; None for plain text."""
+    tls = _typed(socket, UPSTREAM)
+    if tls is None:
+        return None
+    tls.ignore("auto_sni_san_validation", "max_session_keys")
+    common = tls.optional("common_tls_context")
+    params = common.optional("tls_params")
+    validation = _validation(common, context)
+    if validation is None or (validation.trusted_ca is None and not validation.accept_untrusted):
+        context.differs(
+            f"cluster '{cluster}': no trusted_ca; Envoy would verify nothing, here the system's roots verify the peer"
+        )
+    if validation is None or not validation.match_typed_subject_alt_names:
+        context.differs(f"cluster '{cluster}': the certificate must be for the SNI or host name; Envoy checks no name")
+    return UpstreamTlsContext(
+        sni=tls.text("sni"),
+        auto_host_sni=tls.boolean("auto_host_sni"),
+        alpn_protocols=_alpn(common, context),
+        tls_certificates=_certificates(common, context),
+        validation_context=validation or CertificateValidationContext(),
+        tls_minimum_protocol_version=params.choice("tls_minimum_protocol_version", _VERSIONS),
+        tls_maximum_protocol_version=params.choice("tls_maximum_protocol_version", _VERSIONS),
+        cipher_suites=_cipher_suites(params.texts("cipher_suites")),
+    )
+
+
+def downstream_tls(socket: Message, context: Context) -> DownstreamTlsContext | None:
+    """core.v3.TransportSocket of a filter chain; None for plain text."""
+    tls = _typed(socket, DOWNSTREAM)
+    if tls is None:
+        return None
+    common = tls.optional("common_tls_context")
+    params = common.optional("tls_params")
+    certificates = _certificates(common, context)
+    if not certificates:
+        common.problem("tls_certificates", "a listener with TLS needs a certificate")
+    validation = _validation(common, context)
+    required = tls.boolean("require_client_certificate")
+    if required and (validation is None or (validation.trusted_ca is None and not validation.accept_untrusted)):
+        tls.problem(
+            "require_client_certificate",
+            "client certificates would be verified by nothing",
+            "add a validation_context with trusted_ca",
+        )
+    return DownstreamTlsContext(
+        tls_certificates=certificates,
+        require_client_certificate=required,
+        validation_context=validation,
+        alpn_protocols=_alpn(common, context),
+        tls_minimum_protocol_version=params.choice("tls_minimum_protocol_version", _VERSIONS),
+        tls_maximum_protocol_version=params.choice("tls_maximum_protocol_version", _VERSIONS),
+        cipher_suites=_cipher_suites(params.texts("cipher_suites")),
+    )
+
+
+def _typed(socket: Message, wanted: str) -> Message | None:
+    """The transport socket's configuration if it is of type `wanted`; None for plain text and for what is reported."""
+    socket.take("name")  # any name will do: the type decides
+    typed = socket.message("typed_config")
+    if typed is None or not typed.name:
+        socket.problem("typed_config", "is required", f"add '@type: type.googleapis.com/{wanted}'")
+        return None
+    if typed.name == wanted:
+        return typed
+    if {typed.name, wanted} == {UPSTREAM, DOWNSTREAM}:
+        typed.problem(None, f"this is a {typed.name.rpartition('.')[2]}", f"use type.googleapis.com/{wanted}")
+        typed.ignore(*typed.written())
+    elif typed.name != RAW_BUFFER:
+        typed.unsupported(None, f"use {wanted.rpartition('.')[2]}, or no transport_socket for plain text")
+    return None
+
+
+def _alpn(common: Message, context: Context) -> tuple[str, ...]:
+    protocols = common.texts("alpn_protocols")
+    if "h2" not in protocols:
+        return protocols
+    if _HTTP1 not in protocols:
+        common.problem("alpn_protocols", "HTTP/2 is not implemented in Ostiary", f"add {_HTTP1}")
+    context.differs("alpn_protocols: h2 is not offered; HTTP/1.1 is used")
+    return tuple(protocol for protocol in protocols if protocol != "h2")
+
+
+def _cipher_suites(written: Sequence[str]) -> tuple[str, ...]:
+    """BoringSSL's groups of equal preference (`[A|B]`) become a plain order."""
+    return tuple(name for group in written for name in group.strip("[]").split("|") if name)
+
+
+def _certificates(common: Message, context: Context) -> tuple[TlsCertificate, ...]:
+    messages = list(common.messages("tls_certificates"))
+    for config in common.messages("tls_certificate_sds_secret_configs"):
+        secret = _secret(config, "tls_certificate", context)
+        if secret is not None:
+            messages.append(secret)
+    found = [_certificate(message) for message in messages]
+    return tuple(certificate for certificate in found if certificate is not None)
+
+
+def _certificate(message: Message) -> TlsCertificate | None:
+    message.ignore("watched_directory")
+    chain, key = (data_source(message.required(name)) for name in ("certificate_chain", "private_key"))
+    password = message.message("password")
+    if chain is None or key is None:
+        return None
+    return TlsCertificate(
+        certificate_chain=chain,
+        private_key=key,
+        password=data_source(password) if password is not None else None,
+    )
+
+
+def _validation(common: Message, context: Context) -> CertificateValidationContext | None:
+    if (combined := common.message("combined_validation_context")) is not None:
+        base = _validation_context(combined.required("default_validation_context"))
+        secret = _secret(combined.required("validation_context_sds_secret_config"), "validation_context", context)
+        added = _validation_context(secret) if secret is not None else CertificateValidationContext()
+        return CertificateValidationContext(
+            trusted_ca=added.trusted_ca or base.trusted_ca,
+            match_typed_subject_alt_names=base.match_typed_subject_alt_names + added.match_typed_subject_alt_names,
+            accept_untrusted=base.accept_untrusted or added.accept_untrusted,
+        )
+    if (config := common.message("validation_context_sds_secret_config")) is not None:
+        secret = _secret(config, "validation_context", context)
+        return _validation_context(secret) if secret is not None else None
+    plain = common.message("validation_context")
+    return _validation_context(plain) if plain is not None else None
+
+
+def _validation_context(message: Message) -> CertificateValidationContext:
+    message.ignore("watched_directory", "system_root_certs")
+    trusted: DataSource | None = None
+    if (written := message.message("trusted_ca")) is not None:
+        trusted = data_source(written)
+    names = [_san_matcher(item) for item in message.messages("match_typed_subject_alt_names")]
+    names += [
+        SanMatcher(san_type="ANY", matcher=string_matcher(item)) for item in message.messages("match_subject_alt_names")
+    ]
+    trust = message.choice("trust_chain_verification", ("VERIFY_TRUST_CHAIN", "ACCEPT_UNTRUSTED"))
+    return CertificateValidationContext(
+        trusted_ca=trusted,
+        match_typed_subject_alt_names=tuple(names),
+        accept_untrusted=trust == "ACCEPT_UNTRUSTED",
+    )
+
+
+def _san_matcher(message: Message) -> SanMatcher:
+    return SanMatcher(
+        san_type=message.choice("san_type", ("DNS", "EMAIL", "URI", "IP_ADDRESS")),
+        matcher=string_matcher(message.required("matcher")),
+    )
+
+
+def _secret(config: Message, kind: str, context: Context) -> Message | None:
+    """The `tls_certificate` or `validation_context` that a tls.v3.SdsSecretConfig refers to."""
+    name = config.text("name")
+    secret = context.secrets.get(name)
+    if (source := config.message("sds_config")) is not None:
+        secret = None
+        if (found := sds_path(source)) is None:
+            return None
+        text = context.read_file(source, "path_config_source", found[0])
+        if text is None:
+            return None
+        try:
+            secret = sds_message(text, found[0], name, context.report)
+        except ConfigError as error:
+            context.report.diagnostics += error.diagnostics
+            return None
+        context.included.append(secret)
+        context.differs(f"secret '{name}': {found[0]} is read at start; the files it names are read again on change")
+    inner = secret.message(kind) if secret is not None else None
+    if inner is None:
+        config.problem("name", f"no {kind} is called '{name}'", "add it to static_resources.secrets")
+    return inner
