@@ -1,0 +1,53 @@
+# Two commands do everything on a fresh Debian or Ubuntu with Python, git and make: `make demo` and `make test`.
+# Set-up is part of each target; tools/setup says what it does and asks for nothing it doesn't need.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+SETUP := VENV=$(VENV) tools/setup
+
+.PHONY: help demo test lint format bench fuzz clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  Options of the command behind it: make test ARGS='-k native'"
+
+$(VENV)/.run: pyproject.toml tools/setup
+	$(SETUP) venv
+$(VENV)/.test: $(VENV)/.run
+	$(SETUP) group test
+$(VENV)/.lint: $(VENV)/.run
+	$(SETUP) group lint
+$(VENV)/.peers: $(VENV)/.test $(wildcard tests/peers/package-lock.json)
+	$(SETUP) peers
+
+demo: $(VENV)/.run ## a provider, an application and the doorkeeper, ready to click
+	@$(BIN)/ostiary demo $(ARGS)
+
+test: $(VENV)/.test $(VENV)/.peers ## all tests, with the real peers they need
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.lint $(VENV)/.test ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.lint ## put the code into its form
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.peers ## Ostiary and its peers under the same work, as ratios
+	$(SETUP) bench
+	$(BIN)/python -m bench $(ARGS)
+
+fuzz: $(VENV)/.test ## every property test with many more examples
+	$(BIN)/python -m pytest -m property --hypothesis-profile=fuzz --timeout=0 $(ARGS)
+
+clean: ## remove what make made
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist tests/peers/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
