@@ -96,9 +96,7 @@ def _success(trace: ConnectTrace, winner: Attempt) -> str:
     if winner.family == "unix":
         return f"Connected to {winner.address}{secured} in {trace.elapsed_ms:.0f} ms."
     at = "" if trace.target == _place(winner) else f" at {_place(winner)}"
-    text = (
-        f"Connected to {trace.target}{at} over {_FAMILY_NAMES[winner.family]}{secured} in {trace.elapsed_ms:.0f} ms."
-    )
+    text = f"Connected to {trace.target}{at} over {_FAMILY_NAMES[winner.family]}{secured} in {trace.elapsed_ms:.0f} ms."
     failed = [a for a in trace.attempts if a.outcome == "failed"]
     slower = [a for a in trace.attempts if a.outcome == "cancelled" and _began_before(a, winner)]
     if failed:

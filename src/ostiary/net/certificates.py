@@ -1,0 +1,74 @@
+"""What a certificate says about names, and whether that is accepted."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from cryptography import x509
+
+from ostiary.core.matching import string_matcher
+from ostiary.model.tls import SanMatcher
+
+_TYPES: Final[dict[type[x509.GeneralName], str]] = {
+    x509.DNSName: "DNS",
+    x509.RFC822Name: "EMAIL",
+    x509.UniformResourceIdentifier: "URI",
+    x509.IPAddress: "IP_ADDRESS",
+}
+
+
+def subject_alt_names(certificate: x509.Certificate) -> list[tuple[str, str]]:
+    """(type as in SanMatcher, value) of every subject alternative name; names of other types are left out."""
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return []
+    return [(_TYPES[type(name)], str(name.value)) for name in extension.value if type(name) in _TYPES]
+
+
+def dns_names(pem: bytes) -> frozenset[str]:
+    """The DNS names (lower case) of a chain's first certificate. Raises ValueError if there is none."""
+    certificate = x509.load_pem_x509_certificate(pem)
+    return frozenset(value.lower() for kind, value in subject_alt_names(certificate) if kind == "DNS")
+
+
+def name_matches(pattern: str, name: str) -> bool:
+    """RFC 6125 section 6.4: equal, or a wildcard that stands for exactly the leftmost label."""
+    pattern, name = pattern.lower(), name.lower()
+    if pattern.startswith("*."):
+        label, dot, rest = name.partition(".")
+        return bool(label and dot) and rest == pattern[2:]
+    return pattern == name
+
+
+def peer_check(matchers: Sequence[SanMatcher]) -> Callable[[ssl.SSLObject], None]:
+    """A check that raises ssl.CertificateError unless one matcher accepts one of the peer's names.
+
+    As in Envoy, an exact matcher of type DNS accepts a certificate's wildcard.
+    """
+    compiled = [_compile(matcher) for matcher in matchers]
+
+    def check(connection: ssl.SSLObject) -> None:
+        der = connection.getpeercert(binary_form=True)
+        names: list[tuple[str, str]] = []
+        if der:
+            try:
+                names = subject_alt_names(x509.load_der_x509_certificate(der))
+            except ValueError as error:
+                raise ssl.CertificateError("the peer's certificate can't be read") from error
+        if not any(accepts(kind, value) for accepts in compiled for kind, value in names):
+            shown = ", ".join(f"{kind}:{value}" for kind, value in names[:8]) or "none"
+            raise ssl.CertificateError(f"no subject alternative name is accepted (the certificate has {shown})")
+
+    return check
+
+
+def _compile(matcher: SanMatcher) -> Callable[[str, str], bool]:
+    wanted = matcher.san_type
+    if wanted == "DNS" and matcher.matcher.kind == "exact":
+        name = matcher.matcher.value
+        return lambda kind, value: kind == "DNS" and name_matches(value, name)
+    matches = string_matcher(matcher.matcher)
+    return lambda kind, value: wanted in ("ANY", kind) and matches(value)
