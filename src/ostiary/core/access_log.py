@@ -2,7 +2,8 @@
 
 A line can't be forged by what a client sends: in a text format quotes, backslashes, control and non-ASCII characters
 of values become `\\xNN` (Envoy writes quotes as they are: a listed difference); JSON is escaped by JSON's rules. In a
-JSON format a string that is one operator and nothing else keeps the type of its value; what is missing is null.
+JSON format a string that is one operator and nothing else keeps the type of its value; what is missing is null there,
+also with omit_empty_values, which only empties the missing parts of longer strings.
 """
 
 from __future__ import annotations
@@ -89,13 +90,7 @@ def _json_object(fields: JsonFormat, omit_empty: bool) -> JsonValue:
         for name in sorted(fields)  # Envoy writes the members in this order
     )
 
-    def value(record: Record) -> object:
-        result = {name: member(record) for name, member in members}
-        if omit_empty:
-            return {name: each for name, each in result.items() if each is not None and each != {}}
-        return result
-
-    return value
+    return lambda record: {name: member(record) for name, member in members}
 
 
 def _json_value(template: str | JsonFormat, omit_empty: bool) -> JsonValue:

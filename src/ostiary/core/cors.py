@@ -15,6 +15,8 @@ from ostiary.core.matching import string_matcher
 from ostiary.model.routes import CorsPolicy
 
 FILTER_NAME: Final = "envoy.filters.http.cors"
+DETAILS: Final = "cors_response"
+"""Response code details of an answered preflight."""
 
 _OVERWRITTEN: Final = frozenset(
     ("access-control-allow-origin", "access-control-allow-credentials", "access-control-expose-headers")
@@ -26,7 +28,7 @@ _NO_CORS: Final = Allow(via="cors")
 
 @final
 class CorsFilter:
-    """The filter for one route. Raises ValueError for a pattern RE2 refuses."""
+    """The filter for one route; policies come most specific first. Raises ValueError for a pattern RE2 refuses."""
 
     def __init__(
         self,
@@ -54,7 +56,7 @@ class CorsFilter:
             ("access-control-allow-headers", _first(policies, "allow_headers")),
             ("access-control-max-age", _first(policies, "max_age")),
         )
-        self._preflight = credentials + tuple((name, value) for name, value in preflight if value)
+        self._preflight = tuple((name, value) for name, value in preflight if value)
 
     def decide(self, request: Request, now: float) -> Decision:  # noqa: ARG002
         """Answer a preflight, or allow with the response headers of the origin."""
@@ -67,16 +69,16 @@ class CorsFilter:
         if not (self._any_origin or any(matches(origin) for matches in self._origins)):
             self._invalid.inc()
             if preflight and not self._forward_unmatched:
-                return Respond(status=200, details="cors_preflight_not_matched")
+                return Respond(status=200, headers=self._preflight, details=DETAILS)
             return _NO_CORS
         self._valid.inc()
         allow_origin = ("access-control-allow-origin", origin)
         if not preflight:
             return Allow(response_remove=_OVERWRITTEN, response_set=(allow_origin, *self._actual), via="cors")
-        headers = (allow_origin, *self._preflight)
+        headers = (allow_origin, *self._actual, *self._preflight)
         if self._private_network and request.headers.get("access-control-request-private-network") == "true":
             headers += (("access-control-allow-private-network", "true"),)
-        return Respond(status=200, headers=headers, details="cors_preflight")
+        return Respond(status=200, headers=headers, details=DETAILS)
 
     def is_ordinary(self, path: str) -> bool:  # noqa: ARG002
         """True: no path is special."""

@@ -55,6 +55,7 @@ _DROPPED_FROM_EXTERNAL: Final = frozenset(
         "ip-tags",
         "original-url",
         "hedge-on-per-try-timeout",
+        "upstream-stream-duration-ms",
     )
 )
 _DROPPED_AT_EDGE: Final = frozenset(
@@ -152,7 +153,7 @@ class Forwarder:
         client = self._forwarded_for(kept, read.get("x-forwarded-for"), peer)
         scheme = self._scheme(kept, read.get("x-forwarded-proto"), peer)
         request_id = self._request_id(kept, read.get("x-request-id"), entropy)
-        return Forwarded(Headers(kept), client, scheme, request_id, upgrade)
+        return Forwarded(Headers.of(kept), client, scheme, request_id, upgrade)
 
     def _without_listed(
         self, kept: list[tuple[str, str]], read: dict[str, list[str]]
@@ -188,11 +189,12 @@ class Forwarder:
 
     def _scheme(self, kept: list[tuple[str, str]], values: list[str] | None, peer: Peer) -> str:
         of_connection = "https" if peer.encrypted else "http"
+        if self._manager.scheme_to_overwrite:
+            kept.append(("x-forwarded-proto", self._manager.scheme_to_overwrite))
+            return self._manager.scheme_to_overwrite
         trusted = not self._manager.use_remote_address or self._hops > 0
         forwarded = ",".join(values) if values and trusted else of_connection
         kept.append(("x-forwarded-proto", forwarded))
-        if self._manager.scheme_to_overwrite:
-            return self._manager.scheme_to_overwrite
         scheme = forwarded.lower()
         return scheme if scheme in ("http", "https") else of_connection
 
@@ -246,4 +248,4 @@ def without_hop_by_hop(headers: Headers, *, upgraded: bool = False) -> Headers:
     dropped = _RESPONSE_HOP_BY_HOP | (listed - {"set-cookie", "content-length", "content-type", "location"})
     if upgraded:
         dropped -= {"connection", "upgrade"}
-    return Headers(item for item in headers if item[0] not in dropped)
+    return Headers.of([item for item in headers if item[0] not in dropped])

@@ -22,7 +22,7 @@ _MAX_PORT: Final = 65535
 
 def without_identity_headers(headers: Headers, names: frozenset[str]) -> Headers:
     """The headers a client may send: none of `names` (lower case, `-`), however `-` is spelt (`X_Forwarded_User`)."""
-    return Headers(item for item in headers if item[0] not in names and item[0].replace("_", "-") not in names)
+    return Headers.of([item for item in headers if item[0].replace("_", "-") not in names])
 
 
 def head_fault(method: str, version: str, headers: Iterable[tuple[str, str]]) -> str | None:

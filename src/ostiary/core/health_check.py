@@ -14,14 +14,15 @@ DETAILS: Final = "health_check_ok"
 
 _NOT_A_CHECK: Final = Allow(via="health_check")
 _NEVER_A_CHECK: Final = Allow(valid_until=FOREVER, via="health_check")
-_HEALTHY: Final = Respond(status=200, details=DETAILS)
 
 
 @final
 class HealthCheckFilter:
     """200 without a body for requests whose headers match; raises ValueError for a bad matcher."""
 
-    def __init__(self, config: HealthCheck) -> None:
+    def __init__(self, config: HealthCheck, local_cluster: str = "") -> None:
+        headers = (("x-envoy-upstream-healthchecked-cluster", local_cluster),)
+        self._healthy = Respond(status=200, headers=headers, details=DETAILS)
         self._matches = all_of(config.headers)
         self._paths = frozenset(
             matcher.string_match.value
@@ -36,7 +37,7 @@ class HealthCheckFilter:
     def decide(self, request: Request, now: float) -> Decision:  # noqa: ARG002
         """Respond to a health check, allow anything else."""
         if self._matches(request):
-            return _HEALTHY
+            return self._healthy
         return _NEVER_A_CHECK if self._paths else _NOT_A_CHECK
 
     def is_ordinary(self, path: str) -> bool:

@@ -25,6 +25,8 @@ _INT64_DIGITS = 19
 def string_matcher(matcher: StringMatcher) -> StringPredicate:
     """A predicate over one string. Raises ValueError for an unknown kind or a pattern RE2 refuses."""
     if matcher.kind == "safe_regex":
+        if matcher.ignore_case:
+            raise ValueError("ignore_case has no effect for safe_regex; write (?i) into the pattern")
         return Regex(matcher.value).fullmatch
     if matcher.ignore_case:
         return _string_matcher_without_case(matcher)

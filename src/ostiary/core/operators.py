@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from ostiary.core.matching import first_parameters
 from ostiary.core.record import Record
@@ -58,7 +59,6 @@ _LATER_FIELDS: Final = {
     "UPSTREAM_TLS_CIPHER": "upstream_tls_cipher",
     "DOWNSTREAM_TRANSPORT_FAILURE_REASON": "downstream_transport_failure_reason",
     "ROUTE_NAME": "route_name",
-    "VIRTUAL_HOST_NAME": "virtual_host_name",
 }
 _SIMPLE: Final = _REQUEST_FIELDS | _LATER_FIELDS
 _WITH_ARGUMENT: Final = ("REQ", "RESP", "TRAILER", "START_TIME", "PATH", "QUERY_PARAM", "QUERY_PARAMS")
@@ -227,4 +227,9 @@ def _path(argument: str) -> Getter:
 def _query_parameter(argument: str | None) -> Getter:
     if not argument:
         raise ValueError("%QUERY_PARAM(name)% needs a name")
-    return lambda record: first_parameters(record.path.partition("?")[2]).get(argument) or None
+
+    def get(record: Record) -> Value:
+        value = first_parameters(record.path.partition("?")[2]).get(argument)
+        return unquote_to_bytes(value).decode("latin-1") if value else None
+
+    return get

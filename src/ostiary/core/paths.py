@@ -6,8 +6,8 @@ Two readers of one path must not disagree about it, or a rule guards one path wh
 - `split_target` takes the origin form and the absolute form of a target (RFC 9112 section 3.2) apart and refuses what
   is neither;
 - `normalise` is Envoy's `normalize_path`, `merge_slashes` and `path_with_escaped_slashes_action`, in Envoy's order
-  (escaped slashes, dot segments, slashes), each of them optional. Unlike Envoy it refuses a path whose normal form is
-  not normal itself (`/%%32e%%32e/` decodes to dot segments in two steps): normalise(normalise(x)) == normalise(x);
+  (escaped slashes, dot segments, slashes), each of them optional, and normalise(normalise(x)) == normalise(x). For
+  that, one thing differs from Envoy: `%2e%2e;x` is a dot segment like `..;x` (Envoy decodes it and leaves it);
 - `strict` is for the native rules, which must hold for every reading an application may have of the raw path that
   goes upstream. `readings` lists them, the normal form first; an ordinary path has one.
 """
@@ -22,8 +22,9 @@ from ostiary.model import limits
 EscapedSlashes = Literal["KEEP_UNCHANGED", "REJECT_REQUEST", "UNESCAPE_AND_REDIRECT", "UNESCAPE_AND_FORWARD"]
 
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
+_PLAIN: Final = "/-._~!$&'()*+,;=:@ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_ESCAPED: Final = frozenset('"<>^`{}')
+_ESCAPED: Final = frozenset('"<>^`{|}')
 """Visible characters that a canonical path carries percent-encoded."""
 
 
@@ -89,42 +90,10 @@ def normalise(
 ) -> Normalised:
     """The normal form of a path without query, by Envoy's three options.
 
-    Raises PathRejected for a path that an option refuses and, with any of them on, for one whose normal form is not
-    stable.
+    Raises PathRejected for a path that an option refuses.
     """
     if _is_plain(path):
         return Normalised(path)
-    once = _normalise_once(path, normalize, merge_slashes, escaped_slashes)
-    if "%" in once.path and _normalise_once(once.path, normalize, merge_slashes, escaped_slashes).path != once.path:
-        raise PathRejected("path is percent-encoded twice")
-    return once
-
-
-def strict(path: str) -> Strict:
-    """A raw path for native rules. Raises PathRejected for NUL, control characters and broken percent-encoding."""
-    if _is_plain(path):
-        return Strict(path, (path,))
-    _check_escapes(path)
-    kept = normalise(path).path
-    unescaped = normalise(path, escaped_slashes="UNESCAPE_AND_FORWARD").path
-    return Strict(unescaped, tuple(dict.fromkeys((unescaped, kept, path))))
-
-
-def _is_plain(path: str) -> bool:
-    """True if no option changes or refuses the path: the common case, in a few comparisons."""
-    return (
-        "%" not in path
-        and "//" not in path
-        and "/." not in path
-        and "\\" not in path
-        and path[:1] == "/"
-        and path.isascii()
-        and path.isprintable()
-        and _ESCAPED.isdisjoint(path)
-    )
-
-
-def _normalise_once(path: str, normalize: bool, merge_slashes: bool, escaped_slashes: EscapedSlashes) -> Normalised:
     redirect = False
     if escaped_slashes != "KEEP_UNCHANGED" and "%" in path:
         unescaped = _unescape_slashes(path)
@@ -140,6 +109,23 @@ def _normalise_once(path: str, normalize: bool, merge_slashes: bool, escaped_sla
     return Normalised(path, redirect)
 
 
+def strict(path: str) -> Strict:
+    """A raw path for native rules. Raises PathRejected for NUL, control characters and broken percent-encoding."""
+    if _is_plain(path):
+        return Strict(path, (path,))
+    _check_escapes(path)
+    kept = normalise(path).path
+    unescaped = normalise(path, escaped_slashes="UNESCAPE_AND_FORWARD").path
+    if unescaped == "//":
+        unescaped = "/"
+    return Strict(unescaped, tuple(dict.fromkeys((unescaped, kept, path))))
+
+
+def _is_plain(path: str) -> bool:
+    """True if no option changes or refuses the path: the common case, in a few comparisons."""
+    return path[:1] == "/" and "//" not in path and "/." not in path and not path.strip(_PLAIN)
+
+
 def _unescape_slashes(path: str) -> str:
     for escape, character in (("%2f", "/"), ("%2F", "/"), ("%5c", "\\"), ("%5C", "\\")):
         path = path.replace(escape, character)
@@ -147,9 +133,7 @@ def _unescape_slashes(path: str) -> str:
 
 
 def _merge_slashes(path: str) -> str:
-    merged = "/".join(segment for segment in path.split("/") if segment)
-    if not merged:
-        return "/"
+    merged = "/".join(segment for segment in path.split("/") if segment)  # "//" stays "//", as in Envoy
     return f"{'/' if path.startswith('/') else ''}{merged}{'/' if path.endswith('/') else ''}"
 
 
@@ -160,24 +144,27 @@ def _canonical(path: str) -> str:
     if not path.isascii() or not path.isprintable():
         raise PathRejected("path holds a character that is not printable ASCII")
     segments: list[str] = []
-    parts = _decode_unreserved(path).replace("\\", "/").split("/")[1:]
-    for segment in parts:
-        if segment == "..":
+    last = ""
+    for segment in _decode_unreserved(path).replace("\\", "/").split("/")[1:]:
+        last = segment.partition(";")[0] if segment.startswith(".") else ""
+        if last == "..":
             if segments:
                 segments.pop()
-        elif segment != ".":
+        elif last != ".":
             segments.append(segment)
-    if parts[-1] in (".", ".."):
+    if last in (".", ".."):
         segments.append("")
     return "/" + "/".join(segments)
 
 
 def _decode_unreserved(path: str) -> str:
+    """Percent-decode what needs no encoding, encode what does, and never let two steps make a new escape."""
     out: list[str] = []
+    lone_percents: list[int] = []
     index = 0
     while index < len(path):
         character = path[index]
-        if character == "%" and index + 2 < len(path) and path[index + 1] in _HEX and path[index + 2] in _HEX:
+        if character == "%" and _is_escape(path[index + 1 : index + 3]):
             octet = int(path[index + 1 : index + 3], 16)
             if octet == 0:
                 raise PathRejected("path holds an encoded NUL")
@@ -185,16 +172,25 @@ def _decode_unreserved(path: str) -> str:
             out.append(decoded if decoded in _UNRESERVED else path[index : index + 3])
             index += 3
             continue
+        if character == "%":
+            lone_percents.append(len(out))
         out.append(f"%{ord(character):02X}" if character in _ESCAPED or character == " " else character)
         index += 1
+    for position in lone_percents:
+        if _is_escape("".join(out[position + 1 : position + 3])[:2]):
+            out[position] = "%25"
     return "".join(out)
+
+
+def _is_escape(digits: str) -> bool:
+    return len(digits) == 2 and digits[0] in _HEX and digits[1] in _HEX
 
 
 def _check_escapes(path: str) -> None:
     index = path.find("%")
     while index >= 0:
         digits = path[index + 1 : index + 3]
-        if len(digits) != 2 or digits[0] not in _HEX or digits[1] not in _HEX:
+        if not _is_escape(digits):
             raise PathRejected("path holds a percent sign without two hexadecimal digits")
         octet = int(digits, 16)
         if octet < 0x20 or octet == 0x7F:

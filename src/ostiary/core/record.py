@@ -81,7 +81,6 @@ class Record:
     stream_id: str = ""
     """The request id, as far as it is one of ours."""
     route_name: str = ""
-    virtual_host_name: str = ""
     hostname: str = ""
 
     user: str = ""
