@@ -15,10 +15,11 @@ from typing import Any, Final, TypeVar
 import click
 
 from ostiary.dialects import native
+from ostiary.dialects.detect import detect
 from ostiary.dialects.native_schema import FLAGS
 from ostiary.model import limits
 from ostiary.model.config import Config
-from ostiary.model.errors import Diagnostic
+from ostiary.model.errors import ConfigError, Diagnostic
 from ostiary.model.process import LOG_FORMATS, LOG_LEVELS, Process
 
 DIALECTS: Final = ("native", "envoy", "istio", "oauth2-proxy")
@@ -79,27 +80,34 @@ def given_flags(options: dict[str, Any]) -> dict[str, str]:
     return flags
 
 
-def load(
-    files: Sequence[str],
-    *,
-    dialect: str | None,
-    flags: dict[str, str],
-    ignore_unsupported: bool,
-    read_files: bool = True,
-) -> Loaded:
-    """Read the configuration. Raises click.UsageError for files that can't be read or don't belong together."""
+def load(files: Sequence[str], *, dialect: str | None, flags: dict[str, str], ignore_unsupported: bool) -> Loaded:
+    """Read the configuration. The first file decides the dialect; without files it is the native one.
+
+    Raises click.UsageError for files that can't be read; whatever is wrong inside them is a diagnostic.
+    """
     contents = [(name, _read(name)) for name in files]
-    chosen = dialect or _dialect_of(contents)
+    try:
+        chosen = dialect or (detect(contents[0][1], contents[0][0]) if contents else "native")
+    except ConfigError as error:
+        return Loaded(dialect="unknown", config=None, process=None, diagnostics=error.diagnostics)
     if chosen == "native":
-        loaded = native.load_all(contents, flags=flags, env=os.environ, read=read_file if read_files else None)
-        return Loaded(
-            dialect=chosen, config=loaded.config, process=loaded.process, diagnostics=tuple(loaded.diagnostics)
-        )
-    raise click.UsageError(f"the dialect {chosen} is not supported")
+        found = native.load_all(contents, flags=flags, env=os.environ, read=read_file)
+        return Loaded(dialect=chosen, config=found.config, process=found.process, diagnostics=found.diagnostics)
+    if chosen != "envoy":
+        message = f"this is written in the dialect {chosen}, which this version can't run"
+        refused = Diagnostic(file=files[0], line=1, column=1, path="", message=message, mend="native and envoy it can")
+        return Loaded(dialect=chosen, config=None, process=None, diagnostics=(refused,))
+    from ostiary.dialects import envoy  # its schema takes a while to load, and not everyone needs it
 
-
-def _dialect_of(contents: Sequence[tuple[str, bytes]]) -> str:
-    return "native"
+    process, about_flags = native.load_process(flags=flags, env=os.environ)
+    config, about_files = envoy.load(contents, ignore_unsupported=ignore_unsupported, read=read_file)
+    usable = config is not None and process is not None
+    return Loaded(
+        dialect=chosen,
+        config=config if usable else None,
+        process=process if usable else None,
+        diagnostics=(*about_flags, *about_files),
+    )
 
 
 def _read(name: str) -> bytes:
