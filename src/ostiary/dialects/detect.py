@@ -1,0 +1,142 @@
+"""Which dialect a file is written in, told from its content alone.
+
+Only what one dialect has and no other counts as a sign; a file without any sign, or with signs of two, is refused with
+what was seen, never guessed: a configuration read in the wrong dialect would fail with errors that mislead.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping as MappingType
+from typing import Final, Literal
+
+from ostiary.dialects.native_schema import KEYS as NATIVE_KEYS
+from ostiary.dialects.schema import schema
+from ostiary.dialects.yaml_nodes import Mapping, Node, Scalar, Sequence, kind, parse_all
+from ostiary.model.errors import ConfigError, Diagnostic
+
+Dialect = Literal["native", "envoy", "istio", "oauth2-proxy"]
+
+_BOOTSTRAP: Final = "envoy.config.bootstrap.v3.Bootstrap"
+_ALPHA: Final = frozenset(
+    {"upstreamConfig", "injectRequestHeaders", "injectResponseHeaders", "server", "metricsServer", "providers"}
+)
+"""Top-level keys of oauth2-proxy's structured configuration."""
+_TOML: Final = frozenset(
+    {
+        "allowed_groups", "allowed_roles", "approval_prompt", "authenticated_emails_file", "azure_tenant",
+        "client_id", "client_secret", "client_secret_file", "code_challenge_method", "cookie_domains",
+        "cookie_expire", "cookie_name", "cookie_refresh", "cookie_secret", "cookie_secret_file",
+        "cookie_secure", "email_domains", "github_org", "http_address", "https_address", "login_url",
+        "metrics_address", "oidc_issuer_url", "pass_access_token", "pass_authorization_header", "provider",
+        "redeem_url", "redirect_url", "redis_connection_url", "reverse_proxy", "scope", "session_store_type",
+        "set_authorization_header", "set_xauthrequest", "skip_auth_routes", "skip_provider_button", "upstreams",
+        "whitelist_domains",
+    }
+)  # fmt: skip
+"""Keys that a file of oauth2-proxy's flags has some of."""
+_TOML_LINE: Final = re.compile(r"[ \t]*(?:[A-Za-z0-9_-]+[ \t]*=|\[[A-Za-z0-9_.-]+\][ \t]*(?:#.*)?$)")
+_KNOWN: Final = "ostiary's own, Envoy's bootstrap, Istio's EnvoyFilter, oauth2-proxy's"
+
+
+def detect(text: bytes, file: str) -> Dialect:
+    """The dialect of `text`. `file` is its name in diagnostics.
+
+    Raises ConfigError, saying what was seen, if that can't be told, or if the text is neither YAML, JSON nor TOML.
+    """
+    if _looks_like_toml(text):
+        return _detect_toml(text, file)
+    documents = parse_all(text, file)
+    if not documents:
+        raise _refuse(file, None, "the file is empty", f"known dialects: {_KNOWN}")
+    if any(isinstance(document, Mapping) and _is_object(document) for document in documents):
+        return _detect_objects(documents)
+    if len(documents) > 1:
+        raise _refuse(file, documents[1], "several documents that are no Kubernetes objects", "split the file")
+    document = documents[0]
+    if not isinstance(document, Mapping):
+        raise _refuse(file, document, f"the file holds {kind(document)}, not a configuration", f"known: {_KNOWN}")
+    return _detect_mapping(document)
+
+
+def _looks_like_toml(text: bytes) -> bool:
+    """True if the first line that says something assigns with `=` or opens a table."""
+    for line in text.decode("utf-8-sig", errors="replace").splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            return _TOML_LINE.match(line) is not None
+    return False
+
+
+def _detect_toml(text: bytes, file: str) -> Dialect:
+    try:
+        keys = set(tomllib.loads(text.decode("utf-8-sig")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _refuse(file, None, f"not TOML: {error}") from None
+    if keys & _TOML:
+        return "oauth2-proxy"
+    seen = ", ".join(sorted(keys)[:8])
+    raise _refuse(file, None, f"TOML without any key of oauth2-proxy (it has: {seen})", f"known dialects: {_KNOWN}")
+
+
+def _is_object(document: Mapping) -> bool:
+    return "apiVersion" in document and "kind" in document
+
+
+def _detect_objects(documents: list[Node]) -> Dialect:
+    seen = []
+    for document in documents:
+        objects: list[Node] = [document]
+        if isinstance(document, Mapping) and isinstance(items := document.get("items"), Sequence):
+            objects = list(items)
+        for item in objects:
+            version, name = (_text(item, "apiVersion"), _text(item, "kind"))
+            if name == "EnvoyFilter" and version.startswith("networking.istio.io/"):
+                return "istio"
+            seen.append(f"{version} {name}".strip() or "a document without apiVersion and kind")
+    text = f"Kubernetes objects without an EnvoyFilter of networking.istio.io (seen: {', '.join(seen[:8])})"
+    raise _refuse(documents[0].file, documents[0], text, f"known dialects: {_KNOWN}")
+
+
+def _detect_mapping(document: Mapping) -> Dialect:
+    keys = [key.text for key, _ in document]
+    votes = _votes(keys)
+    voted = [name for name, signs in votes.items() if signs]
+    if len(voted) == 1:
+        return voted[0]
+    where = document.entries[0][0] if document.entries else document
+    seen = ", ".join(keys[:12]) or "nothing"
+    if "configs" in document:
+        raise _refuse(document.file, where, "an admin config_dump, not a configuration", "`ostiary doctor` reads those")
+    if "resources" in document:
+        mend = "name it in a path_config_source of the bootstrap"
+        raise _refuse(document.file, where, "a file of discovery resources (secrets, ...), not a bootstrap", mend)
+    if voted:
+        found = "; ".join(f"{name} ({', '.join(votes[name])})" for name in voted)
+        raise _refuse(document.file, where, f"keys of several dialects: {found}", "choose with --dialect")
+    text = f"no key tells the dialect (the file has: {seen})"
+    raise _refuse(document.file, where, text, "choose with --dialect native|envoy|istio|oauth2-proxy")
+
+
+def _votes(keys: list[str]) -> MappingType[Dialect, list[str]]:
+    """The keys that only one dialect has."""
+    bootstrap = schema().message(_BOOTSTRAP)
+    own: dict[Dialect, frozenset[str]] = {
+        "envoy": frozenset(bootstrap.fields if bootstrap else ()),
+        "native": frozenset(NATIVE_KEYS[""]),
+        "oauth2-proxy": _ALPHA,
+    }
+    return {
+        name: [key for key in keys if key in known and not any(key in other for n, other in own.items() if n != name)]
+        for name, known in own.items()
+    }
+
+
+def _text(node: Node, key: str) -> str:
+    found = node.get(key) if isinstance(node, Mapping) else None
+    return found.text if isinstance(found, Scalar) else ""
+
+
+def _refuse(file: str, node: Node | None, message: str, mend: str = "") -> ConfigError:
+    line, column = (node.line, node.column) if node is not None else (1, 1)
+    return ConfigError([Diagnostic(file=file, line=line, column=column, path="", message=message, mend=mend)])
