@@ -27,6 +27,21 @@ from ostiary.model.routes import (
 )
 
 _UNCHANGEABLE: Final = frozenset(("host", "content-length", "transfer-encoding", "connection"))
+_JOINED: Final = frozenset(
+    (
+        *(
+            "accept",
+            "accept-encoding",
+            "access-control-request-headers",
+            "authorization",
+            "cache-control",
+            "content-type",
+        ),
+        *("forwarded", "if-match", "if-none-match", "origin", "te", "user-agent", "via", "x-request-id"),
+        *("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto"),
+    )
+)
+"""Headers that an addition extends with a comma instead of repeating the line."""
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 PathRewrite = Callable[[str], str]
@@ -67,7 +82,11 @@ class Mutations:
         for name, value in overwrite:
             headers.set(name, value)
         for name, value in append:
-            headers.add(name, value)
+            former = headers.joined(name) if name in _JOINED else None
+            if former is None:
+                headers.add(name, value)
+            else:
+                headers.set(name, f"{former},{value}")
 
 
 def _changeable(name: str) -> str:
@@ -144,15 +163,20 @@ class RequestRewriter:
         "_append_forwarded_host",
         "_host_header",
         "_host_literal",
+        "_keep_original",
         "_mutations",
         "_path_rewrite",
         "is_identity",
     )
 
-    def __init__(self, match: RouteMatch, action: RouteAction, mutations: tuple[Mutations, ...]) -> None:
+    def __init__(
+        self, match: RouteMatch, action: RouteAction, mutations: tuple[Mutations, ...], *, keep_original: bool = True
+    ) -> None:
+        """`keep_original`: tell the application the former path and host in X-Envoy-Original-Path and -Host."""
         if sum(map(bool, (action.host_rewrite_literal, action.host_rewrite_header, action.auto_host_rewrite))) > 1:
             raise ValueError("host_rewrite_literal, host_rewrite_header and auto_host_rewrite exclude each other")
         self._mutations = mutations
+        self._keep_original = keep_original
         self._path_rewrite = path_rewrite(match, action)
         self._host_literal = wire_text(action.host_rewrite_literal or "")
         self._host_header = (action.host_rewrite_header or "").lower()
@@ -170,33 +194,39 @@ class RequestRewriter:
             authority = request.authority if self._host_header == "host" else headers.get(self._host_header) or ""
         result = Rewritten(request.target, request.authority, headers)
         if authority:
-            result = with_host(result, authority, self._append_forwarded_host)
+            result = with_host(result, authority, self._append_forwarded_host, self._keep_original)
         if self._path_rewrite is None:
             return result
-        headers.set("x-envoy-original-path", request.target)
-        return Rewritten(self._path_rewrite(request.target), result.authority, headers)
+        if self._keep_original:
+            result.headers.set("x-envoy-original-path", request.target)
+        return Rewritten(self._path_rewrite(request.target), result.authority, result.headers)
 
 
-def with_host(head: Rewritten, authority: str, append_x_forwarded_host: bool) -> Rewritten:
-    """The same head for another authority; the former one is appended to X-Forwarded-Host where that is wanted."""
+def with_host(head: Rewritten, authority: str, append_x_forwarded_host: bool, keep_original: bool = True) -> Rewritten:
+    """The same head for another authority; headers name the former one where that is wanted. `head` is left alone."""
+    headers = head.headers.copy()
+    if keep_original:
+        headers.set("x-envoy-original-host", head.authority)
     if append_x_forwarded_host and head.authority:
-        forwarded = head.headers.joined("x-forwarded-host")
-        head.headers.set("x-forwarded-host", f"{forwarded},{head.authority}" if forwarded else head.authority)
-    return Rewritten(head.target, authority, head.headers)
+        forwarded = headers.joined("x-forwarded-host")
+        headers.set("x-forwarded-host", f"{forwarded},{head.authority}" if forwarded else head.authority)
+    return Rewritten(head.target, authority, headers)
 
 
 @final
 class Redirector:
     """Builds the Location of a redirect route. Raises ValueError for what can't be compiled."""
 
-    __slots__ = ("_action", "_path_redirect", "_path_rewrite", "status")
+    __slots__ = ("_action", "_keeps_port", "_path_redirect", "_path_rewrite", "status")
 
-    def __init__(self, match: RouteMatch, action: RedirectAction) -> None:
+    def __init__(self, match: RouteMatch, action: RedirectAction, *, required_tls: bool = False) -> None:
+        """`required_tls`: a virtual host's require_tls, which leaves the port as it is."""
         if action.path_redirect and (action.prefix_rewrite or action.regex_rewrite):
             raise ValueError("path_redirect, prefix_rewrite and regex_rewrite exclude each other")
         if action.https_redirect and action.scheme_redirect:
             raise ValueError("https_redirect and scheme_redirect exclude each other")
         self._action = action
+        self._keeps_port = required_tls
         self._path_redirect = wire_text(action.path_redirect or "")
         self._path_rewrite = path_rewrite(match, action)
         self.status = action.response_code
@@ -204,6 +234,8 @@ class Redirector:
     def location(self, request: Request) -> str:
         """The absolute URL."""
         action = self._action
+        if self._keeps_port:
+            return f"https://{request.authority}{request.target}"
         scheme = action.scheme_redirect or ("https" if action.https_redirect else request.scheme)
         port = f":{action.port_redirect}" if action.port_redirect else ""
         host = action.host_redirect or _without_moved_port(request, scheme, bool(port))

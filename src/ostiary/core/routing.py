@@ -56,7 +56,10 @@ class MatchedRoute:
         "virtual_host",
     )
 
-    def __init__(self, index: int, route: Route, virtual_host: VirtualHost, configuration: RouteConfiguration) -> None:
+    def __init__(
+        self, index: int, route: Route, virtual_host: VirtualHost, router: Router, *, tls: bool = False
+    ) -> None:
+        configuration = router.configuration
         levels = (route.mutations, virtual_host.mutations, configuration.mutations)
         wins = configuration.most_specific_header_mutations_wins
         self.index = index
@@ -74,11 +77,13 @@ class MatchedRoute:
         """The cluster of a RouteAction where it is always the same; None: ask `pick_cluster`."""
         self._cumulative: tuple[tuple[int, str], ...] = ()
         if isinstance(route.action, RouteAction):
-            self.rewriter = RequestRewriter(route.match, route.action, request_mutations(levels, wins))
+            self.rewriter = RequestRewriter(
+                route.match, route.action, request_mutations(levels, wins), keep_original=router.keep_original
+            )
             self.cluster = route.action.cluster
             self._cumulative = _cumulative_weights(route.action)
         elif isinstance(route.action, RedirectAction):
-            self.redirector = Redirector(route.match, route.action)
+            self.redirector = Redirector(route.match, route.action, required_tls=tls)
         sources = (
             route.typed_per_filter_config,
             virtual_host.typed_per_filter_config,
@@ -234,9 +239,21 @@ class _CompiledHost:
 class Router:
     """A route configuration, compiled. Raises ValueError for one that can't be, naming the route."""
 
-    __slots__ = ("_default", "_exact", "_ignore_port", "_prefixes", "_suffixes", "is_header_independent", "routes")
+    __slots__ = (
+        "_default",
+        "_exact",
+        "_ignore_port",
+        "_prefixes",
+        "_suffixes",
+        "configuration",
+        "is_header_independent",
+        "keep_original",
+        "routes",
+    )
 
-    def __init__(self, configuration: RouteConfiguration) -> None:
+    def __init__(self, configuration: RouteConfiguration, *, suppress_envoy_headers: bool = False) -> None:
+        self.configuration = configuration
+        self.keep_original = not suppress_envoy_headers
         self.routes: list[MatchedRoute] = []
         """Every route, at its index."""
         self._exact: dict[str, _CompiledHost] = {}
@@ -247,7 +264,7 @@ class Router:
         self.is_header_independent = True
         """True if the route follows from authority, path and scheme alone, so that a match may be remembered."""
         for host in configuration.virtual_hosts:
-            self._add_host(host, configuration)
+            self._add_host(host)
         self._suffixes = _longest_first(self._suffixes)
         self._prefixes = _longest_first(self._prefixes)
 
@@ -273,11 +290,11 @@ class Router:
                 return host
         return self._default
 
-    def _add_host(self, host: VirtualHost, configuration: RouteConfiguration) -> None:
+    def _add_host(self, host: VirtualHost) -> None:
         routes: list[MatchedRoute] = []
         for number, route in enumerate(host.routes):
             try:
-                routes.append(self._add_route(route, host, configuration))
+                routes.append(self._add_route(route, host))
             except ValueError as error:
                 raise ValueError(f"virtual host {host.name!r}, route {route.name or number}: {error}") from None
             if route.match.headers or route.match.query_parameters:
@@ -286,13 +303,13 @@ class Router:
         if host.require_tls != "NONE":
             self.is_header_independent = False
             route = Route(match=RouteMatch(prefix="/"), action=RedirectAction(https_redirect=True))
-            tls_redirect = self._add_route(route, host, configuration)
+            tls_redirect = self._add_route(route, host, tls=True)
         compiled = _CompiledHost(host, routes, tls_redirect)
         for domain in host.domains:
             self._add_domain(domain.lower(), compiled)
 
-    def _add_route(self, route: Route, host: VirtualHost, configuration: RouteConfiguration) -> MatchedRoute:
-        matched = MatchedRoute(len(self.routes), route, host, configuration)
+    def _add_route(self, route: Route, host: VirtualHost, *, tls: bool = False) -> MatchedRoute:
+        matched = MatchedRoute(len(self.routes), route, host, self, tls=tls)
         self.routes.append(matched)
         return matched
 
