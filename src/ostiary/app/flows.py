@@ -7,6 +7,7 @@ result. A refresh token that rotates is so used only once, however many tabs wak
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator
 from typing import Protocol, final
 
 from ostiary.app.logs import logger
@@ -43,6 +44,22 @@ async def drive(flow: Flow, fetcher: Fetcher) -> Allow | Respond:
         flow.close()
 
 
+async def drive_maintenance(wanted: Generator[Fetch, Fetched, None], fetcher: Fetcher) -> None:
+    """Run a generator that only keeps something up to date; it deals with failures itself."""
+    try:
+        fetch = next(wanted)
+        while True:
+            try:
+                fetch = wanted.send(await fetcher.fetch(fetch))
+            except FetchFailed as error:
+                _log.warning("%s: %s", fetch.purpose, error.reason)
+                fetch = wanted.throw(error)
+    except StopIteration:
+        return
+    finally:
+        wanted.close()
+
+
 @final
 class Flows:
     """The flows under way in this worker."""
@@ -52,13 +69,15 @@ class Flows:
         self._ticker = ticker
         self._running: dict[bytes, asyncio.Task[Allow | Respond]] = {}
         self._recent: dict[bytes, tuple[float, Allow | Respond]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         ticker.idle.add(self)
 
     def recent(self, start: Start) -> Allow | Respond | None:
-        """The result of a flow with the same key that ended within its grace time."""
+        """What a flow with the same key, ended within its grace time, means for this request."""
         found = self._recent.get(start.single_flight) if start.single_flight else None
-        return found[1] if found is not None and found[0] > self._ticker.now else None
+        if found is None or found[0] <= self._ticker.now:
+            return None
+        start.flow.close()
+        return start.follow(found[1]) if start.follow else found[1]
 
     async def run(self, start: Start) -> Allow | Respond:
         """The flow's result, whether it runs for this request or another one with the same key."""
@@ -66,13 +85,15 @@ class Flows:
         if not key:
             return await drive(start.flow, self._fetcher)
         task = self._running.get(key)
+        leads = task is None
         if task is None:
             task = asyncio.get_running_loop().create_task(drive(start.flow, self._fetcher))
             self._running[key] = task
             task.add_done_callback(lambda done: self._ended(key, start.grace, done))
         else:
             start.flow.close()
-        return await asyncio.shield(task)  # one client leaving ends it for nobody else
+        result = await asyncio.shield(task)  # one client leaving ends it for nobody else
+        return result if leads or start.follow is None else start.follow(result)
 
     def _ended(self, key: bytes, grace: float, task: asyncio.Task[Allow | Respond]) -> None:
         del self._running[key]

@@ -52,11 +52,6 @@ _KINDS: Final = {
     b"x-envoy-upstream-service-time": SERVICE_TIME,
 }
 
-_NEVER_NAMED_IN_CONNECTION: Final = frozenset(
-    (b"host", b"authorization", b"cookie", b"content-length", b"transfer-encoding", b"content-type", b"te")
-)
-"""A client can't make us drop these by listing them in Connection."""
-
 
 class BadMessage(Exception):
     """A head that can't be understood one way only. `status` is what a client is told; `details` names the reason."""
@@ -178,10 +173,6 @@ class RequestHead:
         self.keep_alive = b"keep-alive" in options
         if b"upgrade" not in options:
             self.upgrade = b""
-        named = [o for o in options if o not in (b"close", b"keep-alive", b"upgrade", b"")]
-        if named:
-            drop = {name for name in named if name not in _NEVER_NAMED_IN_CONNECTION}
-            self.lines = [line for line in self.lines if line.name not in drop or line.name.startswith(b"x-forwarded-")]
 
     def as_headers(self) -> Headers:
         """The same as the core's multimap, made once. Read-only by convention."""

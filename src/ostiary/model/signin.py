@@ -39,6 +39,8 @@ class ProviderConfig:
     id_token_algorithms: tuple[str, ...] = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "RS384", "RS512")
     ca: DataSource | None = None
     """Trusted CA of the provider's certificate; None = the system's roots."""
+    dns_resolvers: tuple[tuple[str, int], ...] = ()
+    """DNS servers asked for the provider's name; empty = the system's."""
     timeout: float = limits.PROVIDER_TIMEOUT
     user_claim: str = "sub"
     email_claim: str = "email"

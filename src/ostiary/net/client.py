@@ -79,11 +79,10 @@ class _Call:
         self.cancel()
         self._settle(FetchFailed("protocol", "answered by switching protocols", 0.0))
 
-    def on_failure(self, flag: str, details: str, reason: str) -> None:
+    def on_failure(self, flag: str, details: str, reason: str, cause: BaseException | None = None) -> None:  # noqa: ARG002
         self.connection = None
         kind = {"UF": "connect", "UH": "connect", "UO": "connect", "UT": "timeout"}.get(flag, "protocol")
-        _, _, inner = details.partition("|")
-        self._settle(FetchFailed(kind, f"{reason}: {inner.rstrip('}')}" if inner else reason, 0.0))
+        self._settle(FetchFailed(kind, str(cause) if cause is not None else reason, 0.0, cause))
 
     def _settle(self, error: FetchFailed) -> None:
         if not self.future.done():

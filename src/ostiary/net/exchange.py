@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, final
 
 from ostiary.core import chunked
-from ostiary.core.http1 import BadMessage, HeaderLine, RequestHead, ResponseHead
+from ostiary.core.http1 import SERVER, BadMessage, HeaderLine, RequestHead, ResponseHead
 from ostiary.model import limits
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _LENGTH: Final = 1
 _CHUNKED: Final = 2
 
 _STATUS_LINES: dict[tuple[int, bytes], bytes] = {}
+_NOTHING: Final = frozenset[bytes]()
 _SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 
 
@@ -56,7 +57,8 @@ class Exchange:
         "_body", "_left", "_pending", "_pending_size", "_reader", "_response", "attempts", "bytes_received",
         "bytes_sent", "close", "close_tunnel", "cluster", "details", "downstream", "failure_reason", "first_byte",
         "flags", "head", "http10", "is_head", "last", "method", "on_abandon", "path", "pool", "replayable",
-        "request_complete", "request_done_at", "request_headers", "request_id", "response_extra", "response_headers",
+        "request_complete", "request_done_at", "request_headers", "request_id", "response_drop", "response_extra",
+        "response_headers",
         "rewrite_response", "route", "route_deadline", "route_timeout", "scheme", "started", "started_wall", "status",
         "target", "tunnel", "upstream", "upstream_address", "upstream_head", "upstream_local", "user",
     )  # fmt: skip
@@ -94,9 +96,11 @@ class Exchange:
         self.pool: Pool | None = None
         self.response_extra = b""
         """Header lines appended to the upstream's."""
+        self.response_drop: frozenset[bytes] = _NOTHING
+        """Names of the upstream's headers that are left out."""
         self.rewrite_response: Callable[[Exchange, ResponseHead], list[bytes]] | None = None
         """Route-level mutations of the response: returns the wire lines to send instead."""
-        self.on_abandon: Callable[[], None] | None = None
+        self.on_abandon: Callable[[], object] | None = None
         """Called if the client leaves while something is being fetched for it."""
         self.route_timeout = 0.0
         self.route_deadline = 0.0
@@ -235,7 +239,10 @@ class Exchange:
         self.first_byte = now
         if self.rewrite_response is None:
             keep = settings.keep
-            wire = [line.wire for line in head.lines if keep[line.kind]]
+            lines = head.lines
+            if self.response_drop:
+                lines = [line for line in lines if line.name not in self.response_drop]
+            wire = [line.wire for line in lines if keep[line.kind]]
         else:
             wire = self.rewrite_response(self, head)
         wire.insert(0, status_line(status, head.reason))
@@ -243,7 +250,8 @@ class Exchange:
             wire.append(b"date: %b\r\n" % downstream.ticker.date)
         if settings.service_time:
             wire.append(b"x-envoy-upstream-service-time: %d\r\n" % int((now - self.started) * 1000))
-        wire.append(settings.server_line)
+        if not settings.server_if_absent or all(line.kind != SERVER for line in head.lines):
+            wire.append(settings.server_line)
         if self.response_extra:
             wire.append(self.response_extra)
         if done:
@@ -340,10 +348,10 @@ class Exchange:
         self.close = True
         self._end()
 
-    def on_failure(self, flag: str, details: str, reason: str) -> None:
+    def on_failure(self, flag: str, details: str, reason: str, cause: BaseException | None = None) -> None:
         """The upstream gave no (complete) answer."""
         self.upstream = None
-        self.failure_reason = reason
+        self.failure_reason = str(cause) if cause is not None else ""
         if self._response >= 0 or self.status:
             self.flags, self.details = flag, details
             self._break_off()
@@ -456,7 +464,9 @@ class Exchange:
     def check_deadlines(self, now: float) -> None:
         """Cut off what takes too long."""
         settings = self.downstream.service.settings
-        if self.route_deadline and now > self.route_deadline:
+        if settings.max_stream_duration and now - self.started > settings.max_stream_duration:
+            self.fail(408, b"downstream duration timeout", "max_duration_timeout", "DT")
+        elif self.route_deadline and now > self.route_deadline:
             self.fail(504, b"upstream request timeout", "response_timeout", "UT")
         elif settings.request_timeout and not self.request_complete and now - self.started > settings.request_timeout:
             self.fail(408, b"request timeout", "request_overall_timeout", "")

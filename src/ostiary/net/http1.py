@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final, Protocol, final
+from typing import Final, Literal, Protocol, final
 
 from ostiary.core.http1 import KIND_COUNT, BadMessage, HeadCache, RequestHead, parse_request_line
 from ostiary.model import limits
@@ -34,6 +34,11 @@ class ServerSettings:
     delayed_close_timeout: float = 1.0
     server_line: bytes = b""
     """`server: ...` to every response, or nothing."""
+    server_if_absent: bool = False
+    """Only where the application sent no Server of its own."""
+    max_stream_duration: float = 0.0
+    underscores: Literal["ALLOW", "REJECT_REQUEST", "DROP_HEADER"] = "ALLOW"
+    """What happens to request headers with `_` in their name."""
     service_time: bool = False
     """Add `x-envoy-upstream-service-time`."""
     keep: tuple[bool, ...] = (True,) * KIND_COUNT

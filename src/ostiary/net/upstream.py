@@ -8,6 +8,7 @@ is an `Answered`: the proxy's exchange, or the client that calls providers.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, final
@@ -46,7 +47,7 @@ class Answered(Protocol):
     def on_tunnel(self, data: bytes) -> None:
         """Bytes of an upgraded connection; empty at its end."""
 
-    def on_failure(self, flag: str, details: str, reason: str) -> None:
+    def on_failure(self, flag: str, details: str, reason: str, cause: BaseException | None = None) -> None:
         """No (complete) answer. `flag` is Envoy's response flag: UF, UC, UPE, UO, UH, UT."""
 
     def pause(self) -> None:
@@ -193,18 +194,17 @@ class UpstreamConnection(asyncio.Protocol):
         elif client.is_head or status in (204, 304) or (head.content_length == 0 and not head.chunked):
             self._end(client, head, b"", rest)
         elif head.chunked:
-            self._chunks = ChunkedReader()
-            payload = self._chunks.feed(rest)
-            if self._chunks.done and not self._chunks.trailers:
-                self._end(client, head, payload, self._chunks.rest)
+            chunks = self._chunks = ChunkedReader()
+            payload = chunks.feed(rest)
+            if chunks.done and not chunks.trailers:
+                self._end(client, head, payload, chunks.rest)
                 return
             self._body = CHUNKED
+            self._close_after(head)
             client.on_response(head, payload, False)
-            if self._chunks.done and self.client is client:
-                self._finish(head.close, self._chunks.rest)
-                client.on_body(b"", True, self._chunks.trailers)
-            else:
-                self._close_after(head)
+            if chunks.done and self.client is client:
+                self._finish(head.close, chunks.rest)
+                client.on_body(b"", True, chunks.trailers)
         elif head.content_length is not None:
             left = head.content_length - len(rest)
             if left <= 0:
@@ -373,14 +373,12 @@ class Pool:
             self._connecting -= 1
             self.failures.value += 1
             if self._waiting:
-                text = str(error) or type(error).__name__
                 late = isinstance(error, TimeoutError)
-                what = "connection_timeout" if late else f"remote_connection_failure|{text}"
-                self._waiting.popleft().on_failure(
-                    "UF",
-                    "upstream_reset_before_response_started{" + what + "}",
-                    "connection timeout" if late else "remote connection failure",
-                )
+                text = os.strerror(error.errno) if error.errno else str(error)
+                what = "connection_timeout" if late else f"remote_connection_failure|delayed_connect_error:_{text}"
+                reason = "connection timeout" if late else "remote connection failure"
+                details = "upstream_reset_before_response_started{" + what.replace(" ", "_") + "}"
+                self._waiting.popleft().on_failure("UF", details, reason, error)
             return
         except asyncio.CancelledError:
             self._connecting -= 1

@@ -1,0 +1,98 @@
+"""The admin API: Envoy's paths and shapes, for tools that were made for Envoy. Loopback unless configured otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import TYPE_CHECKING, Final, final
+from urllib.parse import parse_qs, urlsplit
+
+from ostiary.core.http1 import BadMessage, HeadCache, parse_request_line
+from ostiary.model.config import Address
+from ostiary.net.exchange import status_line
+from ostiary.net.listener import bind
+
+if TYPE_CHECKING:
+    from ostiary.app.runtime import Runtime
+
+_MAX_HEAD: Final = 16 * 1024
+_TEXT: Final = "text/plain; charset=UTF-8"
+_HELP: Final = """admin commands are:
+  /help: this page
+  /ready: 200 LIVE once every provider is known, 503 before
+  /stats: counters (filter=REGEX, usedonly, format=json)
+"""
+
+
+@final
+class AdminServer:
+    """Answers one request per connection."""
+
+    def __init__(self, address: Address, runtime: Runtime) -> None:
+        self._address = address
+        self._runtime = runtime
+        self._servers: list[asyncio.Server] = []
+
+    async def start(self) -> list[str]:
+        """Listen; returns the addresses."""
+        sockets = bind(self._address, 128)
+        for sock in sockets:
+            server = await asyncio.start_server(self._serve, sock=sock, limit=_MAX_HEAD)
+            self._servers.append(server)
+        names = [sock.getsockname() for sock in sockets]
+        return [f"[{n[0]}]:{n[1]}" if ":" in n[0] else f"{n[0]}:{n[1]}" for n in names if isinstance(n, tuple)]
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(5):
+                head = await reader.readuntil(b"\r\n\r\n")
+                line, _, block = head[:-2].partition(b"\r\n")
+                method, target, _ = parse_request_line(line)
+                HeadCache(1).get(block)
+                status, kind, body = self.answer(method.decode(), target.decode())
+        except BadMessage as error:
+            status, kind, body = error.status, _TEXT, error.details + "\n"
+        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
+            writer.close()
+            return
+        data = body.encode()
+        writer.write(
+            status_line(status)
+            + f"content-type: {kind}\r\ncontent-length: {len(data)}\r\ncache-control: no-cache, max-age=0\r\n"
+            "x-content-type-options: nosniff\r\nconnection: close\r\n\r\n".encode()
+            + data
+        )
+        writer.close()
+
+    def answer(self, method: str, target: str) -> tuple[int, str, str]:
+        """-> (status, content type, body)."""
+        parts = urlsplit(target)
+        query = parse_qs(parts.query, keep_blank_values=True)
+        if method not in ("GET", "HEAD"):
+            return 405, _TEXT, "Method Not Allowed\n"
+        if parts.path in ("/", "/help"):
+            return 200, _TEXT, _HELP
+        if parts.path == "/ready":
+            ready = self._runtime.is_ready
+            return (200, _TEXT, "LIVE\n") if ready else (503, _TEXT, "INITIALIZING\n")
+        if parts.path == "/stats":
+            return self._stats(query)
+        return 404, _TEXT, f"invalid path. {_HELP}"
+
+    def _stats(self, query: dict[str, list[str]]) -> tuple[int, str, str]:
+        try:
+            text = self._runtime.stats.text(query.get("filter", [""])[0], used_only="usedonly" in query)
+        except re.error:
+            return 400, _TEXT, "Invalid re2 regex\n"
+        if query.get("format") == ["json"]:
+            pairs = [line.rpartition(": ") for line in text.splitlines()]
+            stats = [{"name": name, "value": int(value)} for name, _, value in pairs]
+            return 200, "application/json", json.dumps({"stats": stats})
+        return 200, _TEXT, text

@@ -1,0 +1,125 @@
+"""Start, serve, drain, stop: the life of one `ostiary run`."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import signal
+import sys
+from typing import final
+
+from ostiary._version import __version__
+from ostiary.app import logs
+from ostiary.app.admin import AdminServer
+from ostiary.app.runtime import Runtime
+from ostiary.model.config import Config
+from ostiary.model.errors import OstiaryError
+from ostiary.model.process import Process
+from ostiary.net.http1 import Downstream
+from ostiary.net.listener import ListenerServer, bind
+
+_log = logs.logger("main")
+
+
+@final
+class Doorkeeper:
+    """The doorkeeper within one process: build it, `start` it, `stop` it. Needs a running loop."""
+
+    def __init__(self, config: Config, process: Process | None = None) -> None:
+        self.config = config
+        self.process = process or Process()
+        self.runtime: Runtime | None = None
+        self.addresses: dict[str, list[str]] = {}
+        """Listener name -> where it listens; `admin` is the admin API. Known after `start`."""
+        self._servers: list[ListenerServer] = []
+        self._admin: AdminServer | None = None
+
+    async def start(self) -> None:
+        """Bind, build, accept. Raises OSError (address) or OstiaryError (configuration)."""
+        servers = [ListenerServer(each, bind(each.address, each.tcp_backlog_size)) for each in self.config.listeners]
+        self._servers = servers
+        try:
+            runtime = self.runtime = Runtime(self.config)
+            numbers = itertools.count(1)
+            for server in servers:
+                service = runtime.services[server.listener.name]
+                context = runtime.server_tls(server.listener.tls) if server.listener.tls is not None else None
+                server.connections = service.connections
+                await server.start(lambda service=service: Downstream(service, next(numbers)), context)  # type: ignore[misc]
+                self.addresses[server.listener.name] = server.addresses
+                _log.info("listening on %s", ", ".join(server.addresses))
+            if self.config.admin is not None:
+                self._admin = AdminServer(self.config.admin, runtime)
+                self.addresses["admin"] = await self._admin.start()
+                _log.info("admin API on %s", ", ".join(self.addresses["admin"]))
+        except BaseException:
+            await self.stop(0)
+            raise
+
+    async def stop(self, patience: float) -> int:
+        """Accept no more, let running requests finish for `patience` seconds. Returns how many were cut."""
+        for server in self._servers:
+            server.stop_accepting()
+        cut = 0
+        if self.runtime is not None:
+            for service in self.runtime.services.values():
+                service.draining = True
+            cut = sum(await asyncio.gather(*(server.drain(patience) for server in self._servers)))
+            if self._admin is not None:
+                await self._admin.stop()
+            await self.runtime.close()
+            self.runtime = None
+        for server in self._servers:
+            for sock in server.sockets:
+                sock.close()
+        self._servers = []
+        return cut
+
+
+async def _serve(doorkeeper: Doorkeeper) -> int:
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    again = asyncio.Event()
+
+    def stop() -> None:
+        (again if asked.is_set() else asked).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    await doorkeeper.start()
+    runtime = doorkeeper.runtime
+    assert runtime is not None
+    loop.add_signal_handler(signal.SIGUSR1, runtime.reopen_logs)
+    for difference in doorkeeper.config.differences:
+        _log.info("%s", difference)
+    gc.collect()
+    gc.freeze()
+    await asked.wait()
+    _log.info("draining: running requests may finish; a second signal stops at once")
+    stopping = asyncio.ensure_future(doorkeeper.stop(doorkeeper.process.drain_timeout))
+    impatient = asyncio.ensure_future(again.wait())
+    await asyncio.wait((stopping, impatient), return_when=asyncio.FIRST_COMPLETED)
+    impatient.cancel()
+    cut = 0
+    if stopping.done():
+        cut = stopping.result()
+    else:
+        stopping.cancel()
+        cut = await doorkeeper.stop(0)
+    _log.info("stopped%s", f"; {cut} connections were cut" if cut else "")
+    return 0
+
+
+def run(config: Config, process: Process) -> int:
+    """Run until SIGTERM or SIGINT; the exit code. What stops the start is said on stderr (code 2)."""
+    import uvloop
+
+    logs.configure(process.log_level, process.component_log_level, process.log_format)
+    _log.info("ostiary %s starts", __version__)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(Doorkeeper(config, process)))
+    except (OstiaryError, OSError, ValueError) as error:
+        print(f"ostiary: error: {error}", file=sys.stderr)
+        return 2

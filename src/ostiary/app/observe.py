@@ -1,0 +1,114 @@
+"""What is kept of a finished exchange: its access-log lines and the listener's counters."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Final, final
+
+from ostiary.core.access_log import access_log_line
+from ostiary.core.decision import Counter, Request
+from ostiary.core.record import Record
+from ostiary.model.access_log import AccessLog
+from ostiary.model.headers import Headers
+from ostiary.net.access_log import LogWriter
+from ostiary.net.exchange import Exchange
+from ostiary.net.ticker import Ticker
+from ostiary.net.upstream import address_text
+
+_HOSTNAME: Final = socket.gethostname()
+_NO_HEADERS: Final = Headers()
+
+
+@final
+class Observer:
+    """Counts and logs the exchanges of one listener."""
+
+    __slots__ = ("_classes", "_completed", "_logs", "_total", "_wall")
+
+    def __init__(self, logs: tuple[AccessLog, ...], ticker: Ticker, counter: Callable[[str], Counter]) -> None:
+        self._logs = [(access_log_line(log), LogWriter(log, ticker)) for log in logs]
+        self._wall = time.time() - time.monotonic()
+        self._total = counter("downstream_rq_total")
+        self._completed = counter("downstream_rq_completed")
+        self._classes = [counter(f"downstream_rq_{n}xx") for n in range(1, 6)]
+
+    def finished(self, exchange: Exchange) -> None:
+        """The exchange is over."""
+        self._total.value += 1
+        status = exchange.status
+        if status:
+            self._completed.value += 1
+            self._classes[status // 100 - 1].value += 1
+        if not self._logs:
+            return
+        record = self.record(exchange)
+        for line, writer in self._logs:
+            text = line(record)
+            if text:
+                writer.write(text)
+
+    def record(self, exchange: Exchange) -> Record:
+        """Everything that a format string may ask for."""
+        now = time.monotonic()
+        started = exchange.started
+        downstream = exchange.downstream
+        record = Record()
+        record.start_time = started + self._wall
+        record.method = exchange.method.decode("latin-1")
+        record.path = exchange.target.decode("latin-1")
+        record.protocol = "HTTP/1.0" if exchange.http10 else "HTTP/1.1"
+        record.response_code = exchange.status
+        record.response_code_details = exchange.details or "via_upstream"
+        record.response_flags = exchange.flags
+        record.bytes_received = exchange.bytes_received
+        record.bytes_sent = exchange.bytes_sent
+        record.duration = int((now - started) * 1000)
+        if exchange.first_byte:
+            record.response_duration = int((exchange.first_byte - started) * 1000)
+        record.upstream_host = exchange.upstream_address
+        record.upstream_local_address = exchange.upstream_local
+        record.upstream_cluster = exchange.cluster
+        record.upstream_request_attempt_count = exchange.attempts
+        record.upstream_transport_failure_reason = exchange.failure_reason
+        record.downstream_direct_remote_address = downstream.peer_address
+        record.downstream_local_address = downstream.local_address
+        record.connection_id = downstream.id
+        record.route_name = exchange.route
+        record.hostname = _HOSTNAME
+        record.user = exchange.user
+        self._request(record, exchange)
+        if exchange.response_headers is not None:
+            record.response_headers = Headers.of([line.pair for line in exchange.response_headers])
+            if downstream.service.settings.service_time:
+                record.response_set = {
+                    "x-envoy-upstream-service-time": str(int((exchange.first_byte - started) * 1000))
+                }
+        return record
+
+    def _request(self, record: Record, exchange: Exchange) -> None:
+        request = exchange.request_headers
+        if isinstance(request, Request):
+            record.request_headers = request.headers
+            record.authority = request.authority
+            record.scheme = request.scheme
+            client, peer = request.client, exchange.downstream
+            record.downstream_remote_address = peer.peer_address if client == peer.peer else address_text((client, 0))
+        else:
+            record.request_headers = exchange.head.as_headers() if exchange.head.lines else _NO_HEADERS
+            record.authority = (exchange.head.host or b"").decode("latin-1")
+            record.downstream_remote_address = exchange.downstream.peer_address
+        if exchange.request_id:
+            record.stream_id = exchange.request_id.decode()
+            record.request_set = {"x-request-id": record.stream_id}
+
+    def reopen(self) -> None:
+        """After log rotation."""
+        for _, writer in self._logs:
+            writer.reopen()
+
+    def close(self) -> None:
+        """Flush everything."""
+        for _, writer in self._logs:
+            writer.close()

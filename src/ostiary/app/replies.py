@@ -1,0 +1,28 @@
+"""From the core's answers to bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from ostiary.core.decision import Respond
+from ostiary.net.exchange import Exchange
+
+_WHITESPACE: Final = re.compile(r"\s")
+
+
+def response_lines(items: Iterable[tuple[str, str]]) -> bytes:
+    """Header lines, each with its CRLF."""
+    return b"".join(pairs(items))
+
+
+def pairs(items: Iterable[tuple[str, str]]) -> list[bytes]:
+    """One wire line per header."""
+    return [f"{name}: {value}\r\n".encode("latin-1", "replace") for name, value in items]
+
+
+def local_reply(exchange: Exchange, answer: Respond) -> None:
+    """Send what a filter answered."""
+    headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in answer.headers]
+    exchange.respond(answer.status, headers, answer.body, _WHITESPACE.sub("_", answer.details))

@@ -1,0 +1,203 @@
+"""From the model to running objects: what one worker holds, and how its parts are joined."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from typing import Final, TypeVar, final
+
+from ostiary._version import __version__
+from ostiary.app.files import Files
+from ostiary.app.filters import Filters
+from ostiary.app.flows import Flows, drive_maintenance
+from ostiary.app.logs import logger
+from ostiary.app.metrics import Stats
+from ostiary.app.observe import Observer
+from ostiary.app.routes import RouteTable
+from ostiary.app.service import HttpService
+from ostiary.core.http1 import (
+    CONNECTION,
+    HOP_BY_HOP,
+    KIND_COUNT,
+    SERVER,
+    SERVICE_TIME,
+    TRANSFER_ENCODING,
+    UPGRADE,
+)
+from ostiary.core.oauth2.filter import SignInFilter
+from ostiary.model import limits
+from ostiary.model.clusters import Cluster
+from ostiary.model.config import Config, HttpConnectionManager, Listener, Router
+from ostiary.model.signin import ProviderConfig, SignIn
+from ostiary.model.tls import CertificateValidationContext, DownstreamTlsContext, UpstreamTlsContext
+from ostiary.net.client import ProviderClient
+from ostiary.net.clusters import ClusterPool
+from ostiary.net.connector import Connector
+from ostiary.net.http1 import ServerSettings
+from ostiary.net.ticker import Ticker
+from ostiary.net.tls import DownstreamTls, TlsError, UpstreamTls
+
+_log = logger("main")
+_Tls = TypeVar("_Tls", UpstreamTls, DownstreamTls)
+_NOT_FORWARDED: Final = frozenset((CONNECTION, HOP_BY_HOP, TRANSFER_ENCODING, UPGRADE))
+
+
+@final
+class Runtime:
+    """Everything one worker needs besides its listening sockets."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.ticker = Ticker(asyncio.get_running_loop())
+        self.stats = Stats()
+        self.files = Files()
+        self.connector = Connector()
+        self._tls: list[UpstreamTls | DownstreamTls] = []
+        self.clusters: dict[str, ClusterPool] = {c.name: self._cluster(c) for c in config.clusters}
+        self.services: dict[str, HttpService] = {}
+        self.sign_ins: list[SignInFilter] = []
+        self._clients: list[ProviderClient] = []
+        self._flows: list[Flows] = []
+        self._maintenance: set[asyncio.Task[None]] = set()
+        self._maintained: dict[SignInFilter, tuple[ProviderClient, float]] = {}
+        for listener in config.listeners:
+            self.services[listener.name] = self._service(listener)
+        self.files.on_change.append(self._forget)
+        self.files.start(self.ticker)
+        self.ticker.idle.add(self)
+
+    @property
+    def is_ready(self) -> bool:
+        """True once every provider is known well enough to sign somebody in."""
+        return all(each.is_ready for each in self.sign_ins)
+
+    def _cluster(self, cluster: Cluster) -> ClusterPool:
+        name = cluster.alt_stat_name or cluster.name.replace(":", "_")
+        settings = cluster.transport_socket
+        tls = self._keep(UpstreamTls(settings)) if settings is not None else _plain
+        return ClusterPool(cluster, self.connector, tls, self.ticker, self.stats.scope(f"cluster.{name}"), os.urandom)
+
+    def _keep(self, tls: _Tls) -> _Tls:
+        """Files of this context are looked at every second."""
+        self._tls.append(tls)
+        return tls
+
+    def server_tls(self, settings: DownstreamTlsContext) -> ssl.SSLContext:
+        """The context of a listening socket; its certificates change with their files."""
+        return self._keep(DownstreamTls(settings)).context
+
+    def _service(self, listener: Listener) -> HttpService:
+        http = listener.http
+        filters = Filters(self.stats, http.stat_prefix, self.files, self.clusters.__contains__)
+        scope = self.stats.scope(f"http.{http.stat_prefix}")
+        client = self._client(http)
+        flows = Flows(client, self.ticker)
+        self._flows.append(flows)
+        routers = [link.config for link in http.http_filters if isinstance(link.config, Router)]
+        suppress = any(router.suppress_envoy_headers for router in routers)
+        table = RouteTable(http, filters, self.clusters.get, suppress)
+        for sign_in in filters.sign_ins:
+            self.sign_ins.append(sign_in)
+            self._maintained[sign_in] = (client, 0.0)
+        return HttpService(
+            http,
+            server_settings(listener, suppress),
+            self.ticker,
+            table,
+            flows,
+            Observer(http.access_log, self.ticker, scope),
+            self.clusters.get,
+            scope,
+            os.urandom,
+        )
+
+    def _client(self, http: HttpConnectionManager) -> ProviderClient:
+        signs = [link.config for link in http.http_filters if isinstance(link.config, SignIn)]
+        provider = signs[0].provider if signs else ProviderConfig(client_id="")
+        validation = CertificateValidationContext(trusted_ca=provider.ca)
+        client = ProviderClient(
+            self.clusters.get,
+            self._cluster,
+            tls=UpstreamTlsContext(validation_context=validation),
+            dns_resolvers=provider.dns_resolvers,
+            user_agent=f"ostiary/{__version__}" if signs else "",
+        )
+        self._clients.append(client)
+        return client
+
+    def _forget(self) -> None:
+        for service in self.services.values():
+            service.forget()
+
+    def check_deadlines(self, now: float) -> None:
+        """Once a second: what should be known of a provider is fetched before anybody waits for it."""
+        for tls in self._tls:
+            if tls.changed():
+                try:
+                    tls.reload()
+                except TlsError as error:
+                    _log.warning("changed certificates can't be used, the last ones stay in use: %s", error)
+        for sign_in, (client, not_before) in self._maintained.items():
+            if now < not_before:
+                continue
+            wanted = sign_in.maintenance(self.ticker.wall)
+            if wanted is not None:
+                self._maintained[sign_in] = (client, now + limits.PROVIDER_RETRY_DELAY)
+                task = asyncio.get_running_loop().create_task(drive_maintenance(wanted, client))
+                self._maintenance.add(task)
+                task.add_done_callback(self._maintenance.discard)
+
+    def reopen_logs(self) -> None:
+        """Open access-log files anew, after rotation."""
+        for service in self.services.values():
+            service.reopen_logs()
+
+    async def close(self) -> None:
+        """Cancel, flush and close everything."""
+        for task in list(self._maintenance):
+            task.cancel()
+        for flows in self._flows:
+            await flows.close()
+        for service in self.services.values():
+            service.close()
+        for client in self._clients:
+            client.close()
+        for cluster in self.clusters.values():
+            cluster.close()
+        self.connector.close()
+        self.ticker.stop()
+
+
+def _plain() -> None:
+    """No TLS."""
+
+
+def server_settings(listener: Listener, suppress_envoy_headers: bool) -> ServerSettings:
+    """What the connection manager says about connections, in the shell's terms."""
+    http = listener.http
+    transformation = http.server_header_transformation
+    dropped = set(_NOT_FORWARDED)
+    if transformation == "OVERWRITE":
+        dropped.add(SERVER)
+    service_time = http.profile == "envoy" and not suppress_envoy_headers
+    if service_time:
+        dropped.add(SERVICE_TIME)
+    line = b"" if transformation == "PASS_THROUGH" else b"server: %b\r\n" % http.server_name.encode("latin-1")
+    return ServerSettings(
+        tls=listener.tls is not None,
+        max_head_bytes=http.max_request_headers_kb * 1024,
+        idle_timeout=http.idle_timeout,
+        stream_idle_timeout=http.stream_idle_timeout,
+        request_timeout=http.request_timeout,
+        request_headers_timeout=http.request_headers_timeout,
+        max_connection_duration=http.max_connection_duration,
+        max_stream_duration=http.max_stream_duration,
+        max_requests_per_connection=http.max_requests_per_connection or limits.MAX_REQUESTS_PER_CONNECTION,
+        delayed_close_timeout=http.delayed_close_timeout,
+        server_line=line,
+        server_if_absent=transformation == "APPEND_IF_ABSENT",
+        service_time=service_time,
+        keep=tuple(kind not in dropped for kind in range(KIND_COUNT)),
+        underscores=http.underscores_in_headers,
+    )

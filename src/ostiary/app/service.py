@@ -1,0 +1,398 @@
+"""What happens to the requests of one listener.
+
+The hot path is `dispatch`: the head was seen before, its session is known, the path is an ordinary one. Then everything
+but the request line and the request id is ready-made bytes (`Prepared`). Whatever else a request may be goes through
+`_judge`: forwarding rules, routing, filters; and what they make of it becomes the next `Prepared`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, final
+
+from ostiary.app.chain import Passed, Pending
+from ostiary.app.flows import Flows
+from ostiary.app.logs import logger
+from ostiary.app.observe import Observer
+from ostiary.app.replies import local_reply, pairs, response_lines
+from ostiary.app.routes import CompiledRoute, RouteTable
+from ostiary.app.targets import Target, TargetReader
+from ostiary.core.decision import Allow, Counter, Entropy, Request, Respond
+from ostiary.core.forwarding import Forwarder, Peer, uuid4
+from ostiary.core.headers_policy import is_valid_authority
+from ostiary.core.http1 import HeadCache, ResponseHead
+from ostiary.core.record import Record
+from ostiary.core.rewriting import Rewritten, with_host
+from ostiary.model import limits
+from ostiary.model.config import HttpConnectionManager
+from ostiary.model.headers import Headers
+from ostiary.model.routes import DirectResponseAction, RedirectAction, RouteAction
+from ostiary.net.clusters import ClusterPool
+from ostiary.net.exchange import Exchange
+from ostiary.net.http1 import Downstream, ServerSettings
+from ostiary.net.ticker import Ticker
+
+_log = logger("http")
+_MAX_PREPARED: Final = 16
+"""Ready-made variants kept of one head: clients that share its bytes differ by address and method."""
+_MAX_PEERS: Final = 65_536
+
+
+@final
+class Prepared:
+    """A request head of which only the request line and the request id are missing."""
+
+    __slots__ = ("counters", "drop", "extra", "head", "new_id", "request", "route", "user", "valid_until")
+
+    def __init__(self, route: CompiledRoute, passed: Passed, head: bytes, new_id: bool) -> None:
+        self.route = route
+        self.request = passed.request
+        self.head = head
+        self.new_id = new_id
+        self.extra = response_lines(passed.response_set)
+        self.drop = dropped(passed)
+        self.user = passed.user
+        self.counters = passed.counters
+        self.valid_until = passed.valid_until
+
+
+@final
+class HttpService:
+    """One listener's `Service` (net/http1.py)."""
+
+    def __init__(
+        self,
+        http: HttpConnectionManager,
+        settings: ServerSettings,
+        ticker: Ticker,
+        table: RouteTable,
+        flows: Flows,
+        observer: Observer,
+        clusters: Callable[[str], ClusterPool | None],
+        counter: Callable[[str], Counter],
+        entropy: Entropy,
+        max_connections: int = limits.MAX_DOWNSTREAM_CONNECTIONS,
+    ) -> None:
+        self.http = http
+        self.settings = settings
+        self.ticker = ticker
+        self.heads = HeadCache(max_lines=http.max_headers_count)
+        self.draining = False
+        self.connections: set[Downstream] = set()
+        self._table = table
+        self._flows = flows
+        self._observer = observer
+        self._clusters = clusters
+        self._entropy = entropy
+        self._max_connections = max_connections
+        chains = [route.chain for route in table.routes]
+        stripped = frozenset[str]().union(*(chain.strip for chain in chains))
+        self._forwarder = Forwarder(http, stripped)
+        self._reader = TargetReader(http, lambda path: all(chain.is_ordinary(path) for chain in chains))
+        self._peers: dict[str, Peer] = {}
+        self._single = table.single
+        self._found: dict[tuple[bytes | None, bytes], CompiledRoute] = {}
+        self._underscores = settings.underscores
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._opened = counter("downstream_cx_total")
+        self._refused = counter("downstream_cx_overflow")
+        self._renews_id = http.generate_request_id and (
+            http.use_remote_address and not http.preserve_external_request_id
+        )
+
+    # --- the hot path
+
+    def dispatch(self, exchange: Exchange) -> None:
+        """Forward at once what is known; judge the rest."""
+        head = exchange.head
+        target = self._reader.get(exchange.target) or self._reader.read(exchange.target)
+        if target.ordinary:
+            route = self._single or self._found.get((head.host, exchange.target))
+            if route is not None:
+                prepared = head.prepared.get((exchange.downstream.forward_key, exchange.method, route))
+                if type(prepared) is Prepared and prepared.valid_until > self.ticker.wall:
+                    for counter in prepared.counters:
+                        counter.value += 1
+                    self._send(exchange, prepared, target)
+                    return
+        self._judge(exchange, target)
+
+    def _send(self, exchange: Exchange, prepared: Prepared, target: Target) -> None:
+        route = prepared.route
+        cluster = route.cluster
+        assert cluster is not None
+        exchange.response_extra = prepared.extra
+        exchange.response_drop = prepared.drop
+        exchange.user = prepared.user
+        exchange.request_headers = prepared.request
+        exchange.route = route.matched.name
+        exchange.cluster = cluster.cluster.name
+        if prepared.new_id:
+            request_id = exchange.request_id = uuid4(self._entropy).encode()
+            wire = b"%b %b HTTP/1.1\r\n%bx-request-id: %b\r\n\r\n" % (
+                exchange.method, target.wire, prepared.head, request_id,
+            )  # fmt: skip
+        else:
+            wire = b"%b %b HTTP/1.1\r\n%b\r\n" % (exchange.method, target.wire, prepared.head)
+        self._forward(exchange, cluster, wire, route.timeout)
+
+    def _forward(self, exchange: Exchange, cluster: ClusterPool, wire: bytes, timeout: float) -> None:
+        pool = cluster.pick()
+        if pool is None:
+            exchange.on_failure("UH", "no_healthy_upstream", "no healthy upstream")
+        else:
+            exchange.forward(pool, wire, timeout)
+
+    # --- everything else
+
+    def _judge(self, exchange: Exchange, target: Target) -> None:
+        fault = self._fault(exchange, target)
+        if fault:
+            exchange.close = True
+            exchange.respond(400, (), b"", fault, "")
+            return
+        if target.redirect:
+            exchange.respond(307, ((b"location", target.redirect.encode("latin-1")),), b"", "path_normalization_failed")
+            return
+        request = self._request(exchange, target)
+        route = self._table.find(request)
+        if route is None:
+            exchange.request_headers = request
+            exchange.respond(404, (), b"", "route_not_found", "NR")
+            return
+        self._proceed(exchange, route, target, self._decide(route, request, target))
+
+    def _fault(self, exchange: Exchange, target: Target) -> str:
+        host = exchange.head.host
+        if target.rejected:
+            return f"invalid_target:_{target.rejected}"
+        if host is None:
+            return "" if exchange.http10 else "missing_host_header"
+        if self._underscores == "REJECT_REQUEST" and any(b"_" in line.name for line in exchange.head.lines):
+            return "unexpected_underscore"
+        return "" if is_valid_authority(host.decode("latin-1")) else "invalid_host_header"
+
+    def _request(self, exchange: Exchange, target: Target) -> Request:
+        downstream = exchange.downstream
+        headers = exchange.head.as_headers()
+        if self._underscores == "DROP_HEADER":
+            headers = Headers.of([item for item in headers if "_" not in item[0]])
+        authority = target.authority if target.authority is not None else exchange.head.host or b""
+        if target.authority is not None:
+            headers = headers.copy()
+            headers.set("host", authority.decode("latin-1"))
+        peer = downstream.forward_key
+        assert isinstance(peer, Peer)
+        forwarded = self._forwarder.forward(headers, peer, self._entropy)
+        exchange.request_id = forwarded.request_id.encode("latin-1")
+        return Request(
+            method=exchange.method.decode("latin-1"),
+            target=target.text,
+            path=target.path,
+            query=target.query,
+            scheme=forwarded.scheme,
+            authority=authority.decode("latin-1"),
+            headers=forwarded.headers,
+            client=forwarded.client,
+            external_scheme=forwarded.scheme,
+            upgrade=bool(forwarded.upgrade),
+        )
+
+    def _decide(self, route: CompiledRoute, request: Request, target: Target) -> Passed | Respond | Pending:
+        """What the filters say; where a path has several readings, all must agree to let it in."""
+        now = self.ticker.wall
+        outcome = route.chain.run(request, now)
+        for reading in target.readings:
+            if not isinstance(outcome, Passed):
+                break
+            other = route.chain.run(replace(request, path=reading), now)
+            if not isinstance(other, Passed) or (other.user and not outcome.user):
+                outcome = other
+        return outcome
+
+    def _proceed(
+        self, exchange: Exchange, route: CompiledRoute, target: Target, outcome: Passed | Respond | Pending
+    ) -> None:
+        if isinstance(outcome, Pending):
+            recent = self._flows.recent(outcome.start)
+            if recent is None:
+                task = asyncio.get_running_loop().create_task(self._wait(exchange, route, target, outcome))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+                exchange.on_abandon = task.cancel
+            else:
+                self._proceed(exchange, route, target, route.chain.resume(outcome, recent, self.ticker.wall))
+        elif isinstance(outcome, Respond):
+            local_reply(exchange, outcome)
+        else:
+            self._pass(exchange, route, target, outcome)
+
+    async def _wait(self, exchange: Exchange, route: CompiledRoute, target: Target, pending: Pending) -> None:
+        result: Allow | Respond
+        try:
+            result = await self._flows.run(pending.start)
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - a defect of ours must neither leave a page hanging nor let anyone in
+            _log.exception("a sign-in step failed unexpectedly")
+            result = Respond(status=500, body=b"internal error", details="internal_error")
+        exchange.on_abandon = None
+        if exchange.downstream.exchange is exchange:
+            self._proceed(exchange, route, target, route.chain.resume(pending, result, self.ticker.wall))
+
+    def _pass(self, exchange: Exchange, route: CompiledRoute, target: Target, passed: Passed) -> None:
+        request = passed.request
+        exchange.request_headers = request
+        exchange.user = passed.user
+        exchange.route = route.matched.name
+        exchange.response_extra = response_lines(passed.response_set)
+        exchange.response_drop = dropped(passed)
+        for counter in passed.counters:
+            counter.value += 1
+        if route.matched.response_mutations:
+            exchange.rewrite_response = self._rewriter(route)
+        action = route.action
+        if isinstance(action, RedirectAction):
+            assert route.matched.redirector is not None
+            location = route.matched.redirector.location(request).encode("latin-1", "replace")
+            exchange.respond(action.response_code, ((b"location", location),), b"", "direct_response")
+        elif isinstance(action, DirectResponseAction):
+            kind = ((b"content-type", b"text/plain"),) if action.body else ()
+            exchange.respond(action.status, kind, action.body, "direct_response")
+        else:
+            self._route(exchange, route, action, target, passed)
+
+    def _route(
+        self, exchange: Exchange, route: CompiledRoute, action: RouteAction, target: Target, passed: Passed
+    ) -> None:
+        request = passed.request
+        name = route.matched.pick_cluster(request, self._entropy)
+        cluster = route.cluster or (self._clusters(name) if name else None)
+        if cluster is None:
+            exchange.respond(action.cluster_not_found_response_code, (), b"", "cluster_not_found", "NC")
+            return
+        exchange.cluster = cluster.cluster.name
+        if request.upgrade and not self._may_upgrade(route, request):
+            if self.http.profile == "envoy":
+                exchange.respond(403, (), b"", "upgrade_failed")
+                return
+            exchange.head.upgrade = b""
+            request = replace(request, upgrade=False, headers=without(request.headers, ("connection", "upgrade")))
+        if route.simple:
+            self._send_simple(exchange, route, target, replace_request(passed, request))
+            return
+        rewriter = route.matched.rewriter
+        assert rewriter is not None
+        record = Record.of(request, exchange.started)
+        head = Rewritten(request.target, request.authority, request.headers)
+        if not rewriter.is_identity:
+            head = rewriter.apply(request, record)
+        if action.auto_host_rewrite and cluster.cluster.endpoints:
+            endpoint = cluster.cluster.endpoints[0]
+            head = with_host(head, endpoint.hostname or endpoint.address, action.append_x_forwarded_host)
+        lines = self._lines(exchange, route, head.headers, head.authority)
+        wire = f"{request.method} {head.target} HTTP/1.1\r\n".encode("latin-1") + lines + b"\r\n"
+        self._forward(exchange, cluster, wire, route.timeout)
+
+    def _send_simple(self, exchange: Exchange, route: CompiledRoute, target: Target, passed: Passed) -> None:
+        """Send, and keep what was made ready for the next request with this head."""
+        request = passed.request
+        headers = request.headers
+        new_id = self._renews_id or (
+            self.http.generate_request_id and not exchange.head.as_headers().get("x-request-id")
+        )
+        if new_id:
+            headers = without(headers, ("x-request-id",))
+        lines = self._lines(exchange, route, headers, request.authority)
+        prepared = Prepared(route, passed, lines, new_id)
+        if target.ordinary and passed.valid_until > self.ticker.wall and not request.upgrade:
+            self._remember(exchange, route, prepared)
+        self._send(exchange, prepared, target)
+
+    def _remember(self, exchange: Exchange, route: CompiledRoute, prepared: Prepared) -> None:
+        kept = exchange.head.prepared
+        if len(kept) >= _MAX_PREPARED:
+            kept.clear()
+        kept[(exchange.downstream.forward_key, exchange.method, route)] = prepared
+        if self._single is None and self._table.by_target:
+            if len(self._found) >= limits.SESSION_CACHE_ENTRIES:
+                self._found.clear()
+            self._found[(exchange.head.host, exchange.target)] = route
+
+    def _lines(self, exchange: Exchange, route: CompiledRoute, headers: Headers, authority: str) -> bytes:
+        """Every header line of the forwarded head, `host` first, framing ours."""
+        items = [f"host: {authority}\r\n"]
+        items += [f"{name}: {value}\r\n" for name, value in headers if name not in ("host", "expect")]
+        if exchange.head.chunked:
+            items.append("transfer-encoding: chunked\r\n")
+        return "".join(items).encode("latin-1", "replace") + route.tail
+
+    def _may_upgrade(self, route: CompiledRoute, request: Request) -> bool:
+        return route.upgrades.get((request.headers.get("upgrade") or "").lower(), False)
+
+    def _rewriter(self, route: CompiledRoute) -> Callable[[Exchange, ResponseHead], list[bytes]]:
+        def rewrite(exchange: Exchange, head: ResponseHead) -> list[bytes]:
+            keep = self.settings.keep
+            headers = Headers.of([line.pair for line in head.lines if keep[line.kind]])
+            record = self._observer.record(exchange)
+            for mutation in route.matched.response_mutations:
+                mutation.apply(headers, record)
+            return pairs(headers)
+
+        return rewrite
+
+    # --- connections
+
+    def opened(self, connection: Downstream) -> bool:
+        """A client connected."""
+        self._opened.value += 1
+        if len(self.connections) >= self._max_connections:
+            self._refused.value += 1
+            return False
+        self.connections.add(connection)
+        peer = self._peers.get(connection.peer)
+        if peer is None:
+            if len(self._peers) >= _MAX_PEERS:
+                self._peers.clear()
+            peer = self._peers[connection.peer] = Peer(address=connection.peer, encrypted=self.settings.tls)
+        connection.forward_key = peer
+        return True
+
+    def closed(self, connection: Downstream) -> None:
+        """A client's connection is gone."""
+        self.connections.discard(connection)
+
+    def finished(self, exchange: Exchange) -> None:
+        """The exchange is over."""
+        self._observer.finished(exchange)
+
+    def forget(self) -> None:
+        """A secret changed: nothing that was made ready holds any more."""
+        self.heads.forget()
+
+    def reopen_logs(self) -> None:
+        """Open access-log files anew."""
+        self._observer.reopen()
+
+    def close(self) -> None:
+        """Cancel what still runs, write the last log lines."""
+        for task in list(self._tasks):
+            task.cancel()
+        self._observer.close()
+
+
+def without(headers: Headers, names: tuple[str, ...]) -> Headers:
+    """The headers but those of these names."""
+    return Headers.of([item for item in headers if item[0] not in names])
+
+
+def dropped(passed: Passed) -> frozenset[bytes]:
+    """Names of the application's response headers that a filter replaces or hides."""
+    return frozenset(name.encode("latin-1") for name in passed.response_remove)
+
+
+def replace_request(passed: Passed, request: Request) -> Passed:
+    """The same answer for a request that was changed on the way."""
+    return passed if passed.request is request else replace(passed, request=request)

@@ -1,0 +1,434 @@
+"""The proxy over real sockets: what goes in comes out, and what must not is refused."""
+
+import asyncio
+import os
+
+import pytest
+
+from app.harness import address, proxy, running
+from wire import Client, Heard, Upstream, read_body, scenario
+
+
+@scenario
+async def test_requests_share_one_connection_on_both_sides() -> None:
+    async with Upstream().running() as app, running(proxy(app.port)) as door:
+        client = await Client.connect(address(door))
+        for number in range(5):
+            answer = await client.get(f"/page?n={number}")
+            assert (answer.status, answer.body) == (200, b"ok")
+        assert [heard.line for heard in app.heard] == [b"GET /page?n=%d HTTP/1.1" % n for n in range(5)]
+        assert app.connections == 1
+
+
+@scenario
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    async def echo(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = heard.line.split(b" ")[1]
+        if path == b"/0":
+            await asyncio.sleep(0.1)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(path), path))
+
+    async with Upstream(handler=echo).running() as app, running(proxy(app.port)) as door:
+        client = await Client.connect(address(door))
+        client.send(b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % n for n in range(20)))
+        assert [(await client.answer()).body for _ in range(20)] == [b"/%d" % n for n in range(20)]
+
+
+@scenario
+async def test_bodies_of_either_framing_arrive_whole() -> None:
+    async def echo(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.body = await read_body(heard, reader)
+        if heard.get(b"x-want") == b"chunked":
+            writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+            for at in range(0, len(heard.body), 70_000):
+                piece = heard.body[at : at + 70_000]
+                writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            writer.write(b"0\r\n\r\n")
+        else:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(heard.body), heard.body))
+
+    body = os.urandom(3_000_000)
+    async with Upstream(handler=echo).running() as app, running(proxy(app.port)) as door:
+        client = await Client.connect(address(door))
+        for want in ("length", "chunked"):
+            client.send(
+                f"POST / HTTP/1.1\r\nHost: a\r\nX-Want: {want}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+            )
+            assert (await client.answer()).body == body
+            client.send(f"POST / HTTP/1.1\r\nHost: a\r\nX-Want: {want}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+            for at in range(0, len(body), 100_000):
+                client.send(b"%X;x=y\r\n%b\r\n" % (len(body[at : at + 100_000]), body[at : at + 100_000]))
+            client.send(b"0\r\n\r\n")
+            assert (await client.answer()).body == body
+        assert app.connections == 1
+
+
+@scenario
+async def test_trailers_pass_both_ways() -> None:
+    answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n"
+    async with Upstream(answer).running() as app, running(proxy(app.port)) as door:
+        client = await Client.connect(address(door))
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Up: 1\r\n\r\n")
+        found = await client.answer()
+        assert found.trailers == [b"x-sum: 7"]
+        assert app.heard[0].trailers == [b"x-up: 1"]
+
+
+@scenario
+async def test_expect_continue_is_answered_before_the_body_is_sent() -> None:
+    async with Upstream().running() as app, running(proxy(app.port)) as door:
+        client = await Client.connect(address(door))
+        client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+        assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.send(b"abc")
+        assert (await client.answer()).status == 200
+        assert app.heard[0].body == b"abc"
+        assert app.heard[0].get(b"expect") is None
+
+
+@scenario
+async def test_early_hints_pass_and_100_does_not() -> None:
+    answer = (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+    )
+    async with Upstream(answer).running() as app, running(proxy(app.port)) as door:
+        found = await (await Client.connect(address(door))).get()
+        assert (found.informational, found.body) == ([103], b"ok")
+
+
+@scenario
+async def test_head_and_bodiless_statuses_leave_the_connection_usable() -> None:
+    async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if heard.line.startswith(b"HEAD"):
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 999\r\n\r\n")
+        else:
+            writer.write(b"HTTP/1.1 %b X\r\n\r\n" % heard.line.split(b" ")[1][1:])
+
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port)) as door:
+        client = await Client.connect(address(door))
+        head = await client.get(method="HEAD")
+        assert (head.status, head.get("content-length")) == (200, "999")
+        assert (await client.get("/204")).status == 204
+        assert (await client.get("/304")).status == 304
+        assert app.connections == 1
+
+
+@scenario
+async def test_a_body_that_ends_with_the_connection_becomes_chunked() -> None:
+    async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nfirst ")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        writer.write(b"second")
+        writer.close()
+
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port)) as door:
+        client = await Client.connect(address(door))
+        for _ in range(2):
+            found = await client.get()
+            assert (found.body, found.get("transfer-encoding")) == (b"first second", "chunked")
+        old = await Client.connect(address(door))
+        old.send(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+        found = await old.answer()
+        assert (found.body, found.get("transfer-encoding")) == (b"first second", None)
+
+
+@scenario
+async def test_server_sent_events_come_one_by_one() -> None:
+    go_on = asyncio.Event()
+
+    async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        for number in range(3):
+            event = b"data: %d\n\n" % number
+            writer.write(b"%x\r\n%b\r\n" % (len(event), event))
+            await writer.drain()
+            await go_on.wait()
+            go_on.clear()
+        writer.write(b"0\r\n\r\n")
+
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port)) as door:
+        client = await Client.connect(address(door))
+        client.send(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
+        await client.reader.readuntil(b"\r\n\r\n")
+        for number in range(3):  # each arrives although the next one was not sent yet
+            assert await client.reader.readuntil(b"\n\n\r\n") == b"9\r\ndata: %d\n\n\r\n" % number
+            go_on.set()
+
+
+@scenario
+async def test_websockets_become_a_pipe_both_ways() -> None:
+    async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert heard.get(b"upgrade") == b"websocket"
+        assert b"upgrade" in (heard.get(b"connection") or b"").lower()
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nhello")
+        while data := await reader.read(1000):
+            writer.write(data.upper())
+        writer.close()
+
+    async with Upstream(handler=handler).running() as app:
+        config = proxy(app.port, upgrade_types={"websocket": True})
+        async with running(config) as door:
+            client = await Client.connect(address(door))
+            client.send(b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+            assert (await client.answer()).status == 101
+            assert await client.reader.readexactly(5) == b"hello"
+            for _ in range(3):
+                client.send(b"abc")
+                assert await client.reader.readexactly(3) == b"ABC"
+            client.writer.write_eof()
+            assert await client.reader.read() == b""
+
+
+@scenario
+async def test_an_upgrade_that_is_not_allowed_is_refused() -> None:
+    async with Upstream().running() as app, running(proxy(app.port)) as door:
+        client = await Client.connect(address(door))
+        answer = await client.get("/ws", "Upgrade: websocket", "Connection: upgrade")
+        assert answer.status == 403
+        assert not app.heard
+
+
+@scenario
+async def test_a_slow_client_holds_the_upstream_back() -> None:
+    sent = 0
+
+    async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 200000000\r\n\r\n")
+        for _ in range(2000):
+            writer.write(b"x" * 100_000)
+            await writer.drain()
+            sent += 100_000
+
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port)) as door:
+        client = await Client.connect(address(door))
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        before = -1
+        while before != sent:
+            before = sent
+            await asyncio.sleep(0.2)
+        assert sent < 50_000_000  # socket buffers and our own bound, not the whole body
+
+
+@scenario
+async def test_a_slow_upstream_holds_the_client_back() -> None:
+    async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(3600)
+
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port)) as door:
+        client = await Client.connect(address(door))
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000000\r\n\r\n")
+        sent = 0
+        try:
+            while sent < 200_000_000:
+                client.send(b"x" * 100_000)
+                sent += 100_000
+                async with asyncio.timeout(1):
+                    await client.writer.drain()
+        except TimeoutError:
+            pass
+        assert sent < 50_000_000
+
+
+@scenario
+async def test_an_upstream_that_breaks_off_never_looks_complete() -> None:
+    async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if heard.line.split(b" ")[1] == b"/chunked":
+            writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhalf.\r\n")
+        else:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
+        await writer.drain()
+        writer.transport.abort()
+
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port)) as door:
+        for path in ("/chunked", "/length"):
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionError, ValueError)):
+                await (await Client.connect(address(door))).get(path)
+
+
+@scenario
+async def test_an_upstream_that_is_not_there_is_a_503_with_envoys_words() -> None:
+    async with Upstream().running() as app:
+        port = app.port
+    async with running(proxy(port)) as door:
+        client = await Client.connect(address(door))
+        for _ in range(2):
+            answer = await client.get()
+            assert answer.status == 503
+            assert answer.body.startswith(b"upstream connect error or disconnect/reset before headers. reset reason: ")
+
+
+@scenario
+async def test_an_idle_connection_closed_by_the_upstream_is_not_the_clients_trouble() -> None:
+    async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(app.heard) == 2:
+            writer.transport.abort()  # as if it had closed just before the request arrived
+            return
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port)) as door:
+        client = await Client.connect(address(door))
+        assert (await client.get()).status == 200
+        assert (await client.get()).status == 200
+        assert len(app.heard) == 3
+
+
+@scenario
+async def test_a_request_with_a_body_is_never_sent_twice() -> None:
+    async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(app.heard) == 2:
+            writer.transport.abort()
+            return
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port)) as door:
+        client = await Client.connect(address(door))
+        assert (await client.get()).status == 200
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+        assert (await client.answer()).status == 503
+        assert len(app.heard) == 2
+
+
+@scenario
+async def test_a_client_that_leaves_frees_the_upstream() -> None:
+    gone = asyncio.Event()
+
+    async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
+        try:
+            assert await reader.read() == b""
+        finally:
+            gone.set()
+
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port)) as door:
+        client = await Client.connect(address(door))
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await client.reader.readuntil(b"half")
+        client.writer.transport.abort()
+        await asyncio.wait_for(gone.wait(), 5)
+
+
+@scenario
+async def test_the_routes_timeout_is_a_504() -> None:
+    async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(3600)
+
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port, timeout=0.2)) as door:
+        answer = await (await Client.connect(address(door))).get()
+        assert (answer.status, answer.body) == (504, b"upstream request timeout")
+
+
+@scenario
+async def test_a_slow_head_is_cut_off() -> None:
+    async with (
+        Upstream().running() as app,
+        running(proxy(app.port, request_headers_timeout=0.2, delayed_close_timeout=0.05)) as door,
+    ):
+        client = await Client.connect(address(door))
+        client.send(b"GET / HTTP/1.1\r\nHost:")
+        assert (await client.answer()).status == 408
+        assert await client.closed()
+
+
+@scenario
+async def test_a_body_that_stops_coming_is_cut_off() -> None:
+    async with (
+        Upstream().running() as app,
+        running(proxy(app.port, stream_idle_timeout=0.2, delayed_close_timeout=0.05)) as door,
+    ):
+        client = await Client.connect(address(door))
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab")
+        assert (await client.answer()).status == 408
+        assert await client.closed()
+
+
+@scenario
+async def test_an_idle_connection_is_closed() -> None:
+    async with Upstream().running() as app, running(proxy(app.port, idle_timeout=0.2)) as door:
+        client = await Client.connect(address(door))
+        assert (await client.get()).status == 200
+        assert await client.closed()
+
+
+@scenario
+async def test_greedy_heads_are_431() -> None:
+    async with (
+        Upstream().running() as app,
+        running(proxy(app.port, max_request_headers_kb=8, delayed_close_timeout=0.05)) as door,
+    ):
+        client = await Client.connect(address(door))
+        assert (await client.get("/", "X: " + "a" * 9000)).status == 431
+        assert await client.closed()
+        client = await Client.connect(address(door))
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 20_000)  # no end in sight
+        assert (await client.answer()).status == 431
+        assert not app.heard
+
+
+SMUGGLING = [
+    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
+    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0_1\r\nx\r\n0\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nxx\r\n0\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nX: y\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nX: a\nContent-Length: 5\r\n\r\n",
+    b"GET / HTTP/1.1\nHost: a\r\n\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: u@a\r\n\r\n",
+    b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"CONNECT evil:443 HTTP/1.1\r\nHost: evil:443\r\n\r\n",
+    b"GET http://u:p@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("raw", SMUGGLING, ids=range(len(SMUGGLING)))
+@scenario
+async def test_ambiguous_requests_are_refused_and_the_connection_closed(raw: bytes) -> None:
+    async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        await asyncio.sleep(0.2)
+        writer.close()
+
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port, delayed_close_timeout=0.05)) as door:
+        client = await Client.connect(address(door))
+        client.send(raw + b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = await client.answer()
+        assert 400 <= answer.status < 600
+        assert await client.closed()
+        assert all(b"smuggled" not in heard.line for heard in app.heard)
+
+
+@scenario
+async def test_an_absolute_target_replaces_the_host() -> None:
+    async with Upstream().running() as app, running(proxy(app.port)) as door:
+        client = await Client.connect(address(door))
+        assert (await client.get("http://real.test/x?y=1", host="other.test")).status == 200
+        assert app.heard[0].line == b"GET /x?y=1 HTTP/1.1"
+        assert app.heard[0].all(b"host") == [b"real.test"]
+
+
+@scenario
+async def test_draining_finishes_what_runs_and_closes_what_idles() -> None:
+    async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.3)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone")
+
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port)) as door:
+        busy, idle = await Client.connect(address(door)), await Client.connect(address(door))
+        busy.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await asyncio.sleep(0.1)
+        stopping = asyncio.create_task(door.stop(5))
+        assert await idle.closed()
+        answer = await busy.answer()
+        assert (answer.body, answer.get("connection")) == (b"done", "close")
+        await asyncio.wait_for(stopping, 2)
+        with pytest.raises(ConnectionRefusedError):
+            await Client.connect(address(door))
