@@ -1,0 +1,214 @@
+"""Our own addresses under the prefix: start, callback, sign_out, userinfo, auth, live, ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, final
+from urllib.parse import parse_qsl
+
+from ostiary.core.decision import Decision, Request, Respond, Start
+from ostiary.core.oauth2 import flow, signout
+from ostiary.core.oauth2.failures import SignInError
+from ostiary.core.oauth2.flow import PendingSignIn
+from ostiary.core.oauth2.gate import Gate, Steps
+from ostiary.core.oauth2.return_url import HOME, return_url
+from ostiary.core.oauth2.session import Session
+from ostiary.core.oauth2.token import provider_error
+from ostiary.core.oauth2.visit import Visit, forwarded_place
+from ostiary.core.oidc import ProviderMetadata
+
+_MAX_PARAMETERS: Final = 32
+_READ: Final = ("GET", "HEAD")
+_PROMPTS: Final = ("none", "login", "consent", "select_account")
+_SELECTS_ACCOUNT: Final = ("google", "entra", "github")
+_ONCE: Final = ("state", "code", "error", "error_description", "iss")
+
+
+@final
+class Endpoints:
+    """One handler an address."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._handlers: dict[str, tuple[tuple[str, ...] | None, Callable[[Visit], Decision]]] = {
+            "start": (_READ, self._start),
+            "callback": (("GET",), self._callback),
+            "sign_out": (("GET", "POST"), self._sign_out),
+            "userinfo": (_READ, self._userinfo),
+        }
+
+    def answer(self, request: Request, now: float) -> Decision:
+        """Answer a request under the prefix. Raises SignInError."""
+        name = request.path.removeprefix(self._gate.config.prefix).removeprefix("/")
+        if name in ("live", "ready"):
+            return self._live() if name == "live" else self._ready(now)
+        if name == "auth":
+            place = forwarded_place(request, self._gate.config)
+            return self._gate.authorize(self._gate.visit(request, now, place, forward_auth=True))
+        if name not in self._handlers:
+            raise SignInError("not-found", "")
+        methods, handler = self._handlers[name]
+        if methods is not None and request.method not in methods:
+            raise SignInError("method-not-allowed", request.method[:20])
+        return handler(self._gate.visit(request, now))
+
+    # --- in
+
+    def _start(self, visit: Visit) -> Decision:
+        params = _parameters(visit.request.query) or {}
+        extra = {}
+        prompt = params.get("prompt", "")
+        if prompt in _PROMPTS:
+            selects = prompt == "login" and self._gate.config.provider.preset in _SELECTS_ACCOUNT
+            extra["prompt"] = "select_account" if selects else prompt
+        return self._gate.begin(visit, self._return_url(visit, params), extra=extra)
+
+    def _callback(self, visit: Visit) -> Decision:
+        params = _parameters(visit.request.query)
+        if params is None:
+            return self._fail(visit, SignInError("callback-invalid", "parameters missing, twice, or too many"))
+        key = params.get("state", "")
+        if not flow.is_key(key):
+            return self._fail(visit, SignInError("state-invalid", "state is not one of ours"))
+        pending = flow.find(key, visit.cookies, visit.policy, self._gate.keeper.keys)
+        if pending is None or not pending.is_alive(visit.now):
+            return self._lost(visit, key, pending)
+        if "error" in params:
+            refused = provider_error(params["error"], params.get("error_description"))
+            return self._fail(visit, refused, key, pending)
+        if not params.get("code"):
+            return self._fail(visit, SignInError("callback-invalid", "neither code nor error"), key, pending)
+        steps = self._complete(visit, key, pending, params["code"], params.get("iss"))
+        return Start(flow=steps, purpose="token")
+
+    def _lost(self, visit: Visit, key: str, pending: PendingSignIn | None) -> Decision:
+        """The attempt is gone or too old: on if there is a session meanwhile, else once more from the start."""
+        return_to = pending.return_url if pending is not None else HOME
+        gone = visit.policy.delete([visit.policy.flow(key)] if pending is not None else [])
+        if visit.session is not None:
+            return self._gate.replies.redirect(return_to, "already signed in", gone)
+        if flow.was_restarted(key):
+            reason = (
+                "the flow cookie did not come back, twice" if pending is None else "the sign-in took too long, twice"
+            )
+            return self._fail(visit, SignInError("csrf-cookie-missing", reason), key, pending)
+        return self._gate.begin(visit, return_to, restarted=True, cookies=gone)
+
+    def _complete(self, visit: Visit, key: str, pending: PendingSignIn, code: str, issuer: str | None) -> Steps:
+        try:
+            session = yield from self._gate.exchange.complete(pending, code, issuer, visit.now)
+            cookies = self._gate.keeper.store(session, visit.cookies, visit.policy, session.last_seen)
+        except SignInError as error:
+            return self._fail(visit, error, key, pending)
+        self._gate.success.inc()
+        written = [*cookies, *visit.policy.delete([visit.policy.flow(key)])]
+        return self._gate.replies.redirect(pending.return_url, "signed in", written, pending.flight)
+
+    def _fail(self, visit: Visit, error: SignInError, key: str = "", pending: PendingSignIn | None = None) -> Respond:
+        self._gate.failure.inc()
+        return self._gate.replies.failed(
+            error.code,
+            error.reason,
+            pending.flight if pending is not None else flow.new_flight(self._gate.entropy),
+            html=visit.wants_html,
+            retry=pending.return_url if pending is not None else HOME,
+            cookies=visit.policy.delete([visit.policy.flow(key)]) if pending is not None else [],
+        )
+
+    # --- out
+
+    def _sign_out(self, visit: Visit) -> Decision:
+        replies, prefix = self._gate.replies, self._gate.config.prefix
+        if not signout.is_deliberate(visit.request, visit.origin):
+            code = flow.new_flight(self._gate.entropy)
+            link = ("Sign out", f"{prefix}/sign_out")
+            return replies.failed("signout-cross-site", "", code, html=visit.wants_html, link=link)
+        if visit.session is None:
+            return self._signed_out(visit, None, None)
+        return Start(flow=self._end_session(visit, visit.session), purpose="revocation")
+
+    def _end_session(self, visit: Visit, session: Session) -> Steps:
+        metadata: ProviderMetadata | None = None
+        try:
+            metadata, visit.now = yield from self._gate.provider.fetch_metadata(visit.now)
+            yield from self._gate.exchange.revoke(metadata, session, visit.now)
+        except SignInError:
+            pass  # signing out here must work without the provider
+        return self._signed_out(visit, metadata, session)
+
+    def _signed_out(self, visit: Visit, metadata: ProviderMetadata | None, session: Session | None) -> Respond:
+        gate, policy = self._gate, visit.policy
+        names = [*policy.session_names(visit.cookies), *(policy.flow(k) for k in policy.flow_keys(visit.cookies))]
+        cookies = policy.delete(names)
+        wanted = (_parameters(visit.request.query) or {}).get("rd", "")
+        chosen = self._allowed(visit, wanted) if wanted else None
+        back = chosen or gate.config.sign_out_redirect
+        if metadata is not None and metadata.end_session_endpoint and session is not None:
+            location = signout.end_session_url(
+                metadata.end_session_endpoint,
+                client_id=gate.config.provider.client_id,
+                id_token=session.id_token,
+                return_to=f"{visit.origin}{back}" if back.startswith("/") else back,
+            )
+            return self._leave(visit, location, cookies)
+        if chosen is None and gate.config.sign_out_redirect == HOME and visit.wants_html:
+            return gate.replies.page("signed_out", 200, {"again": gate.replies.start_url(HOME)}, cookies)
+        return self._leave(visit, back, cookies)
+
+    def _leave(self, visit: Visit, location: str, cookies: list[str]) -> Respond:
+        if visit.wants_html:
+            return self._gate.replies.redirect(location, "signed out", cookies)
+        return self._gate.replies.json(200, {"signed_out": True, "location": location}, "signed out", cookies=cookies)
+
+    # --- about
+
+    def _userinfo(self, visit: Visit) -> Respond:
+        session = visit.session
+        if session is None:
+            return self._gate.replies.unauthenticated(visit.return_to, "no session")
+        document: dict[str, Any] = {
+            "user": session.subject,
+            "email": session.email,
+            "preferred_username": session.preferred_username,
+            "name": session.name,
+            "groups": session.groups,
+            "claims": session.claims,
+            "signed_in": session.created,
+            "expires": self._gate.keeper.ends_at(session),
+        }
+        return self._gate.replies.json(200, document, "userinfo")
+
+    def _live(self) -> Respond:
+        return self._gate.replies.json(200, {"live": True}, "live")
+
+    def _ready(self, now: float) -> Decision:
+        if self._gate.provider.is_ready:
+            return self._gate.replies.json(200, {"ready": True}, "ready")
+        return Start(flow=self._become_ready(now), purpose="discovery")
+
+    def _become_ready(self, now: float) -> Steps:
+        try:
+            yield from self._gate.provider.refresh(now)
+        except SignInError as error:
+            document = {"ready": False, "error": error.code}
+            return self._gate.replies.json(503, document, f"{error.code}: {error.reason}")
+        return self._gate.replies.json(200, {"ready": True}, "ready")
+
+    # --- return addresses
+
+    def _return_url(self, visit: Visit, params: Mapping[str, str]) -> str:
+        return self._allowed(visit, params["rd"]) or HOME if "rd" in params else HOME
+
+    def _allowed(self, visit: Visit, wanted: str) -> str | None:
+        config = self._gate.config
+        return return_url(wanted, visit.origin, config.allowed_redirect_hosts, config.prefix)
+
+
+def _parameters(query: str) -> dict[str, str] | None:
+    """The parameters of a query; None if there are too many, or one that must be single comes twice."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_PARAMETERS, errors="replace")
+    except ValueError:
+        return None
+    names = [name for name, _ in pairs]
+    return None if any(names.count(name) > 1 for name in _ONCE) else dict(pairs)

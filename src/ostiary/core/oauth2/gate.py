@@ -1,0 +1,290 @@
+"""Who is let in: from a visit to a decision.
+
+First what the rules say about the place, then whether there is a session and whether its tokens are fresh, then what
+the rules say about the person.
+
+A refresh runs once for a session, however many requests arrive: the shell joins them (`Start.single_flight`), and for
+REFRESH_GRACE its outcome answers those that still carry the old cookie. The outcome is shared; each request gets an
+answer made for its own cookies and address. A refresh without an answer is not tried again for REFRESH_RETRY_DELAY; the
+session goes on while its access token lives, and REFRESH_FAILURE_TOLERANCE beyond if no token is handed on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import final
+
+from ostiary.core.access import Verdict, under
+from ostiary.core.decision import Allow, Counter, Decision, Entropy, Fetch, Fetched, Request, Respond, Start
+from ostiary.core.oauth2 import flow
+from ostiary.core.oauth2.cookies import CookiePolicy, parse_cookies
+from ostiary.core.oauth2.exchange import RefreshOutcome, TokenExchange
+from ostiary.core.oauth2.failures import SignInError
+from ostiary.core.oauth2.identity import header_value, headers_of
+from ostiary.core.oauth2.keeper import SessionKeeper, touched
+from ostiary.core.oauth2.replies import Replies
+from ostiary.core.oauth2.return_url import parse_external_url
+from ostiary.core.oauth2.session import KeyRing, Session, session_key
+from ostiary.core.oauth2.token import authorization_url
+from ostiary.core.oauth2.visit import Place, Visit, audience_of, interrupted_at, origin_of, place_of
+from ostiary.core.oidc import Provider, ProviderMetadata
+from ostiary.model import limits
+from ostiary.model.secret import Secret
+from ostiary.model.signin import SignIn
+
+Steps = Generator[Fetch, Fetched, Allow | Respond]
+
+
+@final
+class Gate:
+    """The decisions of one filter in one worker."""
+
+    def __init__(
+        self,
+        config: SignIn,
+        *,
+        client_secret: Callable[[], Secret | None],
+        keys: Callable[[], KeyRing],
+        entropy: Entropy,
+        counter: Callable[[str], Counter],
+        replies: Replies,
+    ) -> None:
+        self.config = config
+        self.replies = replies
+        self.entropy = entropy
+        self.provider = Provider(config.provider)
+        self.exchange = TokenExchange(config, self.provider, client_secret, entropy)
+        self.keeper = SessionKeeper(config.session, keys, entropy)
+        self._external = parse_external_url(config.external_url) if config.external_url else None
+        if config.external_url and self._external is None:
+            raise ValueError("external_url is not an http(s) origin")
+        self._forwards_token = config.pass_access_token or config.pass_authorization
+        self.success, self.failure = counter("oauth_success"), counter("oauth_failure")
+        self._unauthorized, self._passthrough = counter("oauth_unauthorized_rq"), counter("oauth_passthrough")
+        self._denied = counter("oauth_access_denied")
+        self._refreshed, self._unrefreshed = (
+            counter("oauth_refreshtoken_success"),
+            counter("oauth_refreshtoken_failure"),
+        )
+
+    def visit(self, request: Request, now: float, place: Place | None = None, *, forward_auth: bool = False) -> Visit:
+        """Read a request. Raises SignInError for one that can't be judged."""
+        origin = origin_of(request, self._external)
+        session = self.config.session
+        policy = CookiePolicy(
+            base=session.cookie_name,
+            secure=origin.scheme == "https",
+            domain=session.cookie_domain,
+            same_site=session.same_site,
+        )
+        headers = request.headers.get_all("cookie")
+        header = "; ".join(headers) if headers else None
+        cookies = parse_cookies(header) if header else []
+        is_navigation, wants_html = (False, False) if forward_auth else audience_of(request)
+        return Visit(
+            request=request,
+            now=now,
+            origin=origin,
+            policy=policy,
+            cookie_header=header,
+            cookies=cookies,
+            place=place or place_of(request),
+            return_to=interrupted_at(request, origin, self.config.prefix),
+            is_navigation=is_navigation,
+            wants_html=wants_html,
+            forward_auth=forward_auth,
+            session=self.keeper.load(cookies, policy, now),
+        )
+
+    def authorize(self, visit: Visit) -> Decision:
+        """Judge a visit."""
+        session = visit.session
+        verdict = visit.place.judge(self.config.rules, session)
+        if verdict.outcome == "public":
+            return self._admit(visit, session, visit.now, via="public", counter=self._passthrough)
+        if verdict.outcome == "deny":
+            return self.deny(visit, verdict, session)
+        if session is None:
+            return self.challenge(visit, "no session")
+        outcome = self.keeper.outcome(session, visit.now)
+        if outcome is not None:
+            return self._after_refresh(visit, outcome)
+        if session.refresh_at is not None and not visit.now < session.refresh_at:
+            return self._refresh(visit, session)
+        if self._forwards_token and session.access_expires is not None and not visit.now < session.access_expires:
+            return self.challenge(visit, "the access token has expired")
+        return self._admit(visit, session, visit.now, via="session", counter=self.success)
+
+    def challenge(self, visit: Visit, why: str) -> Decision:
+        """Ask for a sign-in: a browser is sent there, a program is told."""
+        if visit.is_navigation:
+            return self.begin(visit, visit.return_to, cookies=self.keeper.forget(visit.cookies, visit.policy))
+        return self._turn_away(visit, why)
+
+    def begin(
+        self,
+        visit: Visit,
+        return_to: str,
+        *,
+        restarted: bool = False,
+        extra: Mapping[str, str] | None = None,
+        cookies: Iterable[str] = (),
+    ) -> Decision:
+        """Send the browser to the provider; what is known of it is asked for first if that is nothing yet."""
+        metadata = self.provider.metadata
+        if metadata is not None:
+            return self._to_provider(visit, metadata, return_to, restarted, extra or {}, cookies)
+        steps = self._begin(visit, return_to, restarted, extra or {}, cookies)
+        return Start(flow=steps, purpose="discovery")
+
+    def deny(self, visit: Visit, verdict: Verdict, session: Session | None) -> Respond:
+        """403: signed in, or not even that would help."""
+        self._denied.inc()
+        code = flow.new_flight(self.entropy)
+        if session is None or not visit.wants_html:
+            return self.replies.failed("access-denied", verdict.why, code, html=visit.wants_html)
+        context = {
+            "who": session.email or session.preferred_username or session.name or session.subject,
+            "code": "access-denied",
+            "flight": code,
+            "sign_out": f"{self.config.prefix}/sign_out",
+            "switch": self.replies.start_url(visit.return_to, prompt="login"),
+        }
+        page = self.replies.page("no_access", 403, context)
+        details = f"access-denied: {verdict.why}"
+        return Respond(status=403, headers=page.headers, body=page.body, details=details, flight=code, local_reply=True)
+
+    def is_ordinary(self, path: str) -> bool:
+        """Whether no rule singles out this path, or looks at host or method."""
+        if under(self.config.prefix, path) or any(rule.hosts or rule.methods for rule in self.config.rules):
+            return False
+        prefixes = [prefix for rule in self.config.rules for prefix in rule.paths]
+        if not prefixes:
+            return True
+        return not ("%" in path or "//" in path or "/." in path or any(under(prefix, path) for prefix in prefixes))
+
+    def _admit(
+        self,
+        visit: Visit,
+        session: Session | None,
+        now: float,
+        *,
+        via: str,
+        counter: Counter,
+        write: bool = False,
+        until: float | None = None,
+    ) -> Allow | Respond:
+        headers: tuple[tuple[str, str], ...] = ()
+        cookies: list[str] = []
+        valid_until = 0.0
+        if session is not None:
+            headers = headers_of(session, self.config)
+            if write or not now < self.keeper.restamp_at(session):
+                session = touched(session, now)
+                cookies = self.keeper.store(session, visit.cookies, visit.policy, now)
+            elif via != "public" and self.is_ordinary(visit.request.path):
+                valid_until = self._valid_until(session) if until is None else until
+        response_set = tuple(("set-cookie", cookie) for cookie in cookies)
+        if visit.forward_auth:
+            return Respond(status=202, headers=(("cache-control", "no-store"), *headers, *response_set), details=via)
+        return Allow(
+            set=headers,
+            cookie=visit.application_cookies,
+            response_set=response_set,
+            user="" if session is None else header_value(session.email or session.subject),
+            counters=(counter,),
+            valid_until=valid_until,
+            via=via,
+        )
+
+    def _valid_until(self, session: Session) -> float:
+        times = [self.keeper.ends_at(session), self.keeper.restamp_at(session)]
+        if session.refresh_at is not None:
+            times.append(session.refresh_at)
+        if self._forwards_token and session.access_expires is not None:
+            times.append(session.access_expires)
+        return min(times)
+
+    def _turn_away(self, visit: Visit, why: str, cookies: Iterable[str] = ()) -> Respond:
+        self._unauthorized.inc()
+        if visit.wants_html and visit.request.method not in ("GET", "HEAD"):
+            code = flow.new_flight(self.entropy)
+            return self.replies.failed("session-ended", why, code, html=True, retry=visit.return_to, cookies=cookies)
+        return self.replies.unauthenticated(visit.return_to, why, cookies)
+
+    def _begin(
+        self, visit: Visit, return_to: str, restarted: bool, extra: Mapping[str, str], cookies: Iterable[str]
+    ) -> Steps:
+        metadata, visit.now = yield from self.provider.fetch_metadata(visit.now)
+        return self._to_provider(visit, metadata, return_to, restarted, extra, cookies)
+
+    def _to_provider(
+        self,
+        visit: Visit,
+        metadata: ProviderMetadata,
+        return_to: str,
+        restarted: bool,
+        extra: Mapping[str, str],
+        cookies: Iterable[str],
+    ) -> Respond:
+        self._unauthorized.inc()
+        key = flow.new_key(self.entropy, restarted=restarted)
+        redirect_uri = f"{visit.origin}{self.config.prefix}/callback"
+        pending = flow.new_pending(self.entropy, return_url=return_to, redirect_uri=redirect_uri, now=visit.now)
+        location = authorization_url(
+            metadata,
+            self.config.provider,
+            redirect_uri=redirect_uri,
+            state=key,
+            nonce=pending.nonce,
+            code_challenge=flow.challenge(pending.verifier),
+            extra=extra,
+        )
+        ring = self.keeper.keys
+        written = [
+            *cookies,
+            *visit.policy.delete(flow.surplus(visit.cookies, visit.policy, ring)),
+            flow.store(key, pending, visit.policy, ring, self.entropy),
+        ]
+        return self.replies.redirect(location, "sign-in", written, pending.flight)
+
+    def _refresh(self, visit: Visit, session: Session) -> Start:
+        def follow(_: Allow | Respond) -> Allow | Respond:
+            outcome = self.keeper.outcome(session, visit.now)
+            return self._after_refresh(visit, outcome) if outcome is not None else self._turn_away(visit, "no session")
+
+        return Start(
+            flow=self._refresh_steps(visit, session),
+            single_flight=session_key(session),
+            grace=limits.REFRESH_GRACE,
+            purpose="refresh",
+            follow=follow,
+        )
+
+    def _refresh_steps(self, visit: Visit, session: Session) -> Steps:
+        outcome = yield from self.exchange.refresh(session, visit.now)
+        self.keeper.remember(session, outcome)
+        (self._refreshed if outcome.result == "renewed" else self._unrefreshed).inc()
+        return self._after_refresh(visit, outcome)
+
+    def _after_refresh(self, visit: Visit, outcome: RefreshOutcome) -> Allow | Respond:
+        visit.now = now = max(visit.now, outcome.now)
+        session = outcome.session
+        if outcome.result == "renewed":
+            verdict = visit.place.judge(self.config.rules, session)
+            if verdict.outcome == "deny":
+                return self.deny(visit, verdict, session)
+            return self._admit(visit, session, now, via="refreshed", counter=self.success, write=True)
+        if outcome.result == "ended":
+            why = f"{outcome.code}: {outcome.reason}"
+            metadata = self.provider.metadata
+            cookies = self.keeper.forget(visit.cookies, visit.policy)
+            if visit.is_navigation and metadata is not None:
+                return self._to_provider(visit, metadata, visit.return_to, False, {}, cookies)
+            return self._turn_away(visit, why, cookies)
+        expires = session.access_expires
+        tolerance = 0.0 if self._forwards_token else limits.REFRESH_FAILURE_TOLERANCE
+        if expires is None or now < expires + tolerance:
+            until = min(outcome.now + limits.REFRESH_RETRY_DELAY, self.keeper.ends_at(session))
+            return self._admit(visit, session, now, via="unrefreshed", counter=self.success, until=until)
+        raise SignInError(outcome.code, outcome.reason)

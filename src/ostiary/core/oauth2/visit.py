@@ -1,0 +1,115 @@
+"""One request as the sign-in sees it: where it came in, which of its cookies are ours, which session they hold.
+
+Rules look at a path. An application may read a raw path otherwise than we do (`/public/..%2fadmin`), so a request has
+as many places as its path has readings, and access needs the consent of all of them (`core.paths.strict`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ostiary.core import paths
+from ostiary.core.access import Person, Verdict, judge
+from ostiary.core.decision import Request
+from ostiary.core.oauth2.cookies import CookiePolicy, without_ours
+from ostiary.core.oauth2.failures import SignInError
+from ostiary.core.oauth2.replies import is_navigation, wants_html
+from ostiary.core.oauth2.return_url import HOME, Origin, parse_origin, return_url, return_url_of_target
+from ostiary.core.oauth2.session import Session
+from ostiary.model.signin import AccessRule, SignIn
+
+_STRICTEST_FIRST = ("deny", "sign_in", "admit", "public")
+_ORIGINAL_PATH_HEADERS = ("x-forwarded-uri", "x-original-uri")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What rules look at."""
+
+    host: str
+    readings: tuple[str, ...]
+    method: str
+
+    def judge(self, rules: Sequence[AccessRule], person: Person | None) -> Verdict:
+        """The strictest verdict over all readings of the path."""
+        verdicts = [judge(rules, self.host, reading, self.method, person) for reading in self.readings]
+        return min(verdicts, key=lambda verdict: _STRICTEST_FIRST.index(verdict.outcome))
+
+
+@dataclass(slots=True, kw_only=True)
+class Visit:
+    """One request, read once."""
+
+    request: Request
+    now: float
+    origin: Origin
+    policy: CookiePolicy
+    cookie_header: str | None
+    cookies: Sequence[tuple[str, str]]
+    place: Place
+    return_to: str
+    """Where a sign-in that this request causes leads back to."""
+    is_navigation: bool
+    wants_html: bool
+    forward_auth: bool = False
+    """The answer is for a proxy that asks on behalf of its client."""
+    session: Session | None = field(default=None, repr=False)
+
+    @property
+    def application_cookies(self) -> str | None:
+        """The Cookie header without ours; None if there is none."""
+        return None if self.cookie_header is None else without_ours(self.cookie_header, self.policy)
+
+
+def origin_of(request: Request, external: Origin | None) -> Origin:
+    """The origin as the browser sees it. Raises SignInError for a Host that can't be part of a URL."""
+    origin = external or parse_origin(request.external_scheme or request.scheme, request.authority)
+    if origin is None:
+        raise SignInError("redirect-uri-template", "the Host header is not a host name with an optional port")
+    return origin
+
+
+def place_of(request: Request) -> Place:
+    """The place an ordinary request asks for. Raises SignInError for a path that has no safe reading."""
+    return Place(host=request.authority, readings=_readings(request.path, request.target), method=request.method)
+
+
+def forwarded_place(request: Request, config: SignIn) -> Place:
+    """The place a forward-auth request asks about, as its proxy says in headers.
+
+    Raises SignInError if rules look at paths and the headers name none, or (a client's and the proxy's) two.
+    """
+    headers = request.headers
+    said = {value for name in _ORIGINAL_PATH_HEADERS for value in headers.get_all(name)}
+    if len(said) != 1 and any(rule.paths for rule in config.rules):
+        raise SignInError("forward-auth-path", f"{len(said)} original paths in X-Forwarded-Uri and X-Original-URI")
+    target = said.pop() if len(said) == 1 else HOME
+    return Place(
+        host=headers.get("x-forwarded-host") or request.authority,
+        readings=_readings(target.partition("?")[0], target),
+        method=headers.get("x-forwarded-method") or headers.get("x-original-method") or "GET",
+    )
+
+
+def interrupted_at(request: Request, origin: Origin, prefix: str) -> str:
+    """Where to go on after a sign-in: this page, or, for a script's request, the page it runs on."""
+    if is_navigation(request):
+        return return_url_of_target(request.target, origin, prefix)
+    return return_url(request.headers.get("referer") or HOME, origin, (), prefix) or HOME
+
+
+def audience_of(request: Request) -> tuple[bool, bool]:
+    """(a person opens a page, a person will read the answer)."""
+    return is_navigation(request), wants_html(request)
+
+
+def _readings(path: str, target: str) -> tuple[str, ...]:
+    raw = target.partition("?")[0]
+    if raw == path and "%" not in path and "//" not in path and "/." not in path and "\\" not in path:
+        return (path,)
+    try:
+        found = [reading for text in (path, raw) if text.startswith("/") for reading in paths.strict(text).readings]
+    except paths.PathRejected as error:
+        raise SignInError("path-invalid", str(error)) from error
+    return tuple(dict.fromkeys(found or [path]))
