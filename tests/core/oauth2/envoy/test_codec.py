@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import base64
+import hashlib
+import hmac
 from collections.abc import Callable
 
 import pytest
@@ -24,18 +26,11 @@ from ostiary.core.oauth2.envoy.codec import (
     session_mac,
     session_mac_matches,
 )
-from ostiary.core.oauth2.envoy.state import State, StateError, decode_state, encode_state
 
 SECRET = b"asdf_token_secret_fdsa"
 NONCE = "00000000075bcd15"
 CSRF = f"{NONCE}.na6kru4x1pHgocSIeU/mdtHYn58Gh1bqweS4XXoiqVg="
 VERIFIER = "Fc1bBwAAAAAVzVsHAAAAABXNWwcAAAAAFc1bBwAAAAA"
-STATE = (
-    "eyJ1cmwiOiJodHRwczovL3RyYWZmaWMuZXhhbXBsZS5jb20vb3JpZ2luYWxfcGF0aD92YXIxPTEmdmFyMj0yIiwiY3NyZl90b2tlbiI6"
-    "IjAwMDAwMDAwMDc1YmNkMTUubmE2a3J1NHgxcEhnb2NTSWVVL21kdEhZbjU4R2gxYnF3ZVM0WFhvaXFWZz0iLCJmbG93X2lkIjoi"
-    "MDAwMDAwMDAwNzViY2QxNSJ9"
-)
-
 HEADER_TEXT = st.text(st.characters(max_codepoint=255, blacklist_characters="\x00\r\n"), max_size=200)
 
 
@@ -96,9 +91,7 @@ def test_gcm_values_are_envoys_whatever_the_flags() -> None:
         ),
     ],
 )
-def test_session_mac_is_envoys(
-    domain: str, expires: str, access: str, id_token: str, refresh: str, mac: str
-) -> None:
+def test_session_mac_is_envoys(domain: str, expires: str, access: str, id_token: str, refresh: str, mac: str) -> None:
     fields = {"domain": domain, "expires": expires, "access": access, "id_token": id_token, "refresh": refresh}
     assert session_mac(SECRET, **fields) == mac
     assert session_mac_matches(SECRET, mac, **fields)
@@ -106,10 +99,6 @@ def test_session_mac_is_envoys(
 
 
 def test_session_mac_of_older_envoys_is_accepted() -> None:
-    import base64
-    import hashlib
-    import hmac
-
     digest = hmac.new(SECRET, b"host\n9\na\ni\nr", hashlib.sha256).hexdigest()
     older = base64.b64encode(digest.encode()).decode()
     assert session_mac_matches(SECRET, older, domain="host", expires="9", access="a", id_token="i", refresh="r")
@@ -119,12 +108,6 @@ def test_session_mac_keeps_fields_apart() -> None:
     mac = session_mac(SECRET, domain="host:10", expires="15", access="a", id_token="", refresh="")
     assert not session_mac_matches(SECRET, mac, domain="host:101", expires="5", access="a", id_token="", refresh="")
     assert not session_mac_matches(SECRET, mac, domain="host:10", expires="15", access="", id_token="a", refresh="")
-
-
-def test_state_is_envoys() -> None:
-    state = State("https://traffic.example.com/original_path?var1=1&var2=2", CSRF, NONCE)
-    assert encode_state(state) == STATE
-    assert decode_state(STATE) == state
 
 
 @pytest.mark.parametrize("gcm", [False, True])
@@ -140,10 +123,9 @@ def test_garbage_never_decrypts_to_anything_but_a_header_value(stored: str, comp
     for value in (stored, "gcm." + stored):
         try:
             plain = cipher(cbc_compat=compat).decrypt(value)
-        except DecryptError as problem:
-            assert not stored or len(stored) < 8 or stored not in str(problem)
-        else:
-            assert not set(plain) & {"\x00", "\r", "\n"}
+        except DecryptError:
+            continue
+        assert not set(plain) & {"\x00", "\r", "\n"}
 
 
 @pytest.mark.parametrize(
@@ -237,49 +219,3 @@ def test_flow_ids_have_one_form(text: str) -> None:
 def test_same_text_takes_any_text(left: str, right: str) -> None:
     assert same_text(left, right) == (left == right)
     assert same_text(left + "\ud800", left + "\ud800")
-
-
-@given(url=HEADER_TEXT, csrf=st.text(st.characters(max_codepoint=127)), flow_id=st.sampled_from(["", NONCE]))
-def test_state_round_trip(url: str, csrf: str, flow_id: str) -> None:
-    if url.isascii():
-        assert decode_state(encode_state(State(url, csrf, flow_id))) == State(url, csrf, flow_id)
-    else:
-        encode_state(State(url, csrf, flow_id))
-
-
-@given(text=st.one_of(st.text(), st.binary().map(base64url)))
-def test_any_state_is_read_or_refused(text: str) -> None:
-    try:
-        state = decode_state(text)
-    except StateError as problem:
-        assert str(problem).startswith("State query param ")
-    else:
-        assert isinstance(state.url, str)
-
-
-@pytest.mark.parametrize(
-    ("document", "message"),
-    [
-        ("{", "State query param is not a valid JSON: {"),
-        ("[" * 100_000, "State query param is not a valid JSON: [["),
-        ("[]", "State query param does not contain url or CSRF token: []"),
-        ('{"url":"u"}', 'State query param does not contain url or CSRF token: {"url":"u"}'),
-        ('{"url":1,"csrf_token":"t"}', "State query param does not contain url or CSRF token"),
-        ('{"url":"u","csrf_token":null}', "State query param does not contain url or CSRF token"),
-    ],
-)
-def test_what_is_wrong_with_a_state(document: str, message: str) -> None:
-    with pytest.raises(StateError) as caught:
-        decode_state(base64url(document.encode()))
-    assert str(caught.value).startswith(message)
-
-
-def test_a_state_without_flow_id_is_an_older_envoys() -> None:
-    document = {"url": "u", "csrf_token": "t", "flow_id": 7, "more": []}
-    assert decode_state(base64url(json.dumps(document).encode())) == State("u", "t", "")
-
-
-def test_a_padded_or_percent_encoded_state_is_refused() -> None:
-    for text in (STATE + "=", STATE.replace("e", "%65", 1), ""):
-        with pytest.raises(StateError, match="not a valid JSON: $"):
-            decode_state(text)

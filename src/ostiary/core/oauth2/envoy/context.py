@@ -185,7 +185,7 @@ class Context:
         deletions = self.writer.delete_flow(flow_id) if flow_id else []
         return Respond(
             status=401,
-            headers=(("content-type", "text/plain"), *deletions),
+            headers=(*deletions, ("content-type", "text/plain")),
             body=b"OAuth flow failed.",
             details=printable(cause),
             local_reply=True,

@@ -66,7 +66,8 @@ class RequestCookies:
         return [
             name
             for name in self._values
-            if (name == base or name.startswith(prefix)) and _COOKIE_NAME.fullmatch(name) is not None
+            if (name == base or (name.startswith(prefix) and name != prefix))
+            and _COOKIE_NAME.fullmatch(name) is not None
         ]
 
     def rewritten(self, values: Mapping[str, str], owned: Iterable[str], owned_prefixes: tuple[str, ...]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final
 
 from ostiary.core.decision import Decision, Flow, Request, Respond, Start
@@ -133,7 +134,7 @@ def _first_values(query: str) -> dict[str, str]:
 
 
 def _shown_query(query: str) -> str:
-    pairs = sorted(pair.partition("=")[::2] for pair in query.split("&") if pair)
+    pairs = sorted((pair.partition("=")[::2] for pair in query.split("&") if pair), key=itemgetter(0))
     return "?" + "&".join(f"{name}={value}" for name, value in pairs) if pairs else ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from ostiary.core.oauth2.envoy.codec import base64url, decode_base64url
 
@@ -35,12 +36,22 @@ def decode_state(text: str) -> State:
     data = decode_base64url(text) or b""
     shown = data.decode("latin-1")
     try:
-        members = json.loads(data.decode("utf-8"))
+        members = json.loads(data.decode("utf-8"), object_pairs_hook=_distinct)
+        if members is None:
+            members = {}
+        if not isinstance(members, dict):
+            raise ValueError("not an object")
     except (ValueError, RecursionError):
         raise StateError(f"State query param is not a valid JSON: {shown}") from None
-    if not isinstance(members, dict):
-        members = {}
     url, csrf_token, flow_id = (members.get(name) for name in ("url", "csrf_token", "flow_id"))
     if not isinstance(url, str) or not isinstance(csrf_token, str):
         raise StateError(f"State query param does not contain url or CSRF token: {shown}")
     return State(url, csrf_token, flow_id if isinstance(flow_id, str) else "")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Two members of one name could be read as two different states."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member twice")
+    return members

@@ -15,16 +15,20 @@ from ostiary.core.regex import wire_text
 _ABSOLUTE: Final = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*)://"
     r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:%]*@)?"
-    r"(?P<host>[A-Za-z0-9\-._]+|\[[0-9A-Fa-f:.]+\])"
-    r"(?::[0-9]{1,5})?"
-    r"(?P<rest>[/?#][\x21-\x7e]*)?"
+    r"(?P<host>[A-Za-z0-9\-.]+|\[[0-9A-Fa-f:.]+\])"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<rest>[/?][\x21-\x7e]*)?"
 )
+
+_MAX_PORT: Final = 65535
 
 
 def host_of(url: str) -> str | None:
     """The host of an absolute URL, without port, user and brackets; None if it is not one."""
     match = _ABSOLUTE.fullmatch(url)
-    return match["host"].strip("[]") if match else None
+    if match is None or int(match["port"] or 0) > _MAX_PORT:
+        return None
+    return match["host"].strip("[]")
 
 
 def path_of(url: str) -> str:

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from envoy_signin import config
+from ostiary.core.oauth2.envoy.authorization_url import AuthorizationUrl
+
+
+def render(**changes: object) -> str:
+    return AuthorizationUrl(config(**changes))(redirect_uri="https://a/cb", code_challenge="cc", state="ss")
+
+
+def test_parameters_are_sorted_with_the_endpoints_own_and_resources_come_last() -> None:
+    assert render(
+        authorization_endpoint="https://idp.example.com/a?flag&b=&=x&scope=zz&dup=2&dup=1&c=%20",
+        credentials_client_id="client",
+        resources=("https://r/1", "r 2"),
+    ) == (
+        "https://idp.example.com/a?=x&b=&c=%20&client_id=client&code_challenge=cc&code_challenge_method=S256"
+        "&dup=2&dup=1&flag=&redirect_uri=https%3A%2F%2Fa%2Fcb&response_type=code&scope=openid%20email&state=ss"
+        "&resource=https%3A%2F%2Fr%2F1&resource=r%202"
+    )
+
+
+def test_an_endpoint_without_a_path_gets_one_and_the_default_scope_is_user() -> None:
+    assert render(authorization_endpoint="https://idp", auth_scopes=()).startswith("https://idp/?client_id=")
+    assert "&scope=user&" in render(auth_scopes=())
+
+
+@pytest.mark.parametrize("client_id", ["a~b@d", "api://x/y", "1.apps.example"])
+def test_an_ordinary_client_id_is_raw_as_in_envoy(client_id: str) -> None:
+    assert f"client_id={client_id}&" in render(credentials_client_id=client_id)
+
+
+def test_a_client_id_adds_no_parameter() -> None:
+    assert "client_id=a%26prompt=none%20%23&" in render(credentials_client_id="a&prompt=none #")
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["", "idp/authorize", "/authorize", "https://idp/a#f", "https:///a", "https://i p/"]
+)
+def test_an_endpoint_that_is_none_is_refused(endpoint: str) -> None:
+    with pytest.raises(ValueError, match="invalid authorization endpoint URL"):
+        render(authorization_endpoint=endpoint)

@@ -1,0 +1,146 @@
+"""A session is valid if and only if its MAC is ours and it has not expired."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+
+import pytest
+
+from envoy_signin import NOW, World, config
+from ostiary.core.decision import Allow, Request
+from ostiary.core.oauth2.envoy.codec import TokenCipher, session_mac
+from ostiary.core.oauth2.envoy.session import SessionCache
+from ostiary.model import limits
+
+SECRET = b"asdf_token_secret_fdsa"
+LATER = str(int(NOW) + 60)
+
+
+def cookie(expires: str = LATER, *, access: str = "", id_token: str = "", refresh: str = "", more: str = "") -> str:
+    """Cookies with plain tokens and a MAC that is right."""
+    mac = session_mac(SECRET, domain="app.example", expires=expires, access=access, id_token=id_token, refresh=refresh)
+    tokens = {"BearerToken": access, "IdToken": id_token, "RefreshToken": refresh}
+    parts = [f"OauthHMAC={mac}", f"OauthExpires={expires}", *(f"{n}={v}" for n, v in tokens.items() if v)]
+    return "; ".join([*parts, more] if more else parts)
+
+
+def is_valid(cookies: str, world: World | None = None) -> bool:
+    world = world or World(config(use_refresh_token=False))
+    return isinstance(world.filter.decide(world.request(cookie=cookies), world.now), Allow)
+
+
+@pytest.mark.parametrize(
+    ("expires", "valid"),
+    [
+        (LATER, True),
+        (str(int(NOW) + 1), True),
+        (str(int(NOW)), False),
+        ("0", False),
+        ("", False),
+        (f" {LATER} ", True),
+        (f"+{LATER}", True),
+        (f"000{LATER}", True),
+        (f"{LATER}x", False),
+        (f"{LATER}.5", False),
+        (f"0x{LATER}", False),
+        (f"-{LATER}", False),
+        (f"{LATER} {LATER}", False),
+        ("١٢٣٤٥٦٧٨٩٠١٢".encode().decode("latin-1"), False),
+        (str(2**63 - 1), True),
+        (str(2**63), False),
+        (str(2**64), False),
+        ("9" * 400, False),
+    ],
+)
+def test_expiry_is_read_as_envoy_reads_it(expires: str, valid: bool) -> None:
+    mac = session_mac(SECRET, domain="app.example", expires=expires, access="", id_token="", refresh="")
+    assert is_valid(f'OauthHMAC={mac}; OauthExpires="{expires}"') == valid
+
+
+def test_plain_tokens_under_a_good_mac_are_a_session_even_with_encryption_on() -> None:
+    assert is_valid(cookie(access="a", id_token="i", refresh="r"))
+
+
+def test_the_mac_of_older_envoys_is_a_session() -> None:
+    digest = hmac.new(SECRET, f"app.example\n{LATER}\n\n\n".encode(), hashlib.sha256).hexdigest()
+    older = base64.b64encode(digest.encode()).decode()
+    assert is_valid(f"OauthHMAC={older}; OauthExpires={LATER}")
+
+
+@pytest.mark.parametrize("name", ["BearerToken", "IdToken", "RefreshToken"])
+def test_a_token_too_many_or_too_few_ends_the_session(name: str) -> None:
+    assert is_valid(cookie())
+    assert not is_valid(cookie(more=f"{name}=injected"))
+    world = World(config(use_refresh_token=False))
+    world.sign_in()
+    del world.cookies[name if name != "RefreshToken" else "BearerToken"]
+    assert not is_valid("; ".join(f"{n}={v}" for n, v in world.cookies.items()), world)
+
+
+def test_a_disabled_cookie_still_counts_while_it_is_there() -> None:
+    world = World(config(use_refresh_token=False, disable_id_token_set_cookie=True))
+    assert is_valid(cookie(id_token="i"), world)
+    assert not is_valid(cookie(more="IdToken=i"), world)
+
+
+@pytest.mark.parametrize("gcm", [False, True])
+def test_every_bit_of_every_cookie_counts(gcm: bool) -> None:
+    world = World(config(use_refresh_token=False), oauth2_use_gcm_encryption=gcm)
+    world.sign_in()
+    assert is_valid("; ".join(f"{n}={v}" for n, v in world.cookies.items()), world)
+    for name, value in world.cookies.items():
+        for index in range(len(value)):
+            for bit in range(8):
+                char = chr(ord(value[index]) ^ (1 << bit))
+                tampered = {**world.cookies, name: value[:index] + char + value[index + 1 :]}
+                assert not is_valid("; ".join(f"{n}={v}" for n, v in tampered.items()), world), (name, index, bit)
+
+
+def test_swapped_cookies_are_no_session() -> None:
+    world = World(config(use_refresh_token=False))
+    world.sign_in()
+    swapped = {**world.cookies, "BearerToken": world.cookies["IdToken"], "IdToken": world.cookies["BearerToken"]}
+    assert not is_valid("; ".join(f"{n}={v}" for n, v in swapped.items()), world)
+
+
+def test_a_session_of_a_gcm_envoy_is_read_without_the_flag() -> None:
+    sealed = TokenCipher(SECRET, gcm=True, cbc_compat=False).encrypt("a", lambda n: b"n" * n)
+    mac = session_mac(SECRET, domain="app.example", expires=LATER, access="a", id_token="", refresh="")
+    assert is_valid(f"OauthHMAC={mac}; OauthExpires={LATER}; BearerToken={sealed}")
+
+
+def request(number: int, size: int = 0) -> Request:
+    return World().request(cookie=f"n={number}{'x' * size}")
+
+
+def test_the_cache_forgets_the_oldest_first_and_holds_so_many_bytes() -> None:
+    world = World()
+    keys = world.filter._context.keys()
+    assert keys is not None
+    cache = SessionCache()
+    size = limits.SESSION_CACHE_BYTES // 8
+    for number in range(10):
+        assert cache.get(request(number, size), keys, 0.0) is None
+        cache.put(request(number, size), Allow(valid_until=1.0))
+        cache.put(request(number, size), Allow(valid_until=1.0))
+    held = [number for number in range(10) if cache.get(request(number, size), keys, 0.0)]
+    assert held == [3, 4, 5, 6, 7, 8, 9]
+    assert cache.get(request(9, size), keys, 1.0) is None
+
+
+def test_the_cache_holds_so_many_sessions() -> None:
+    keys = World().filter._context.keys()
+    assert keys is not None
+    cache = SessionCache()
+    cache.get(request(0), keys, 0.0)
+    one = World().request()
+    for number in range(limits.SESSION_CACHE_ENTRIES + 2):
+        one.authority = str(number)
+        cache.put(one, Allow(valid_until=1.0))
+    held = []
+    for number in (0, 1, 2, 3):
+        one.authority = str(number)
+        held.append(cache.get(one, keys, 0.0) is not None)
+    assert held == [False, False, True, True]
