@@ -126,13 +126,11 @@ class Downstream(asyncio.Protocol):
             self._process(self.buffer + data if self.buffer else data)
 
     def eof_received(self) -> bool | None:
-        """The client has said all it will: whoever half-closes still gets an answer."""
+        """The client ended its side: it has left, as for Envoy and nginx, unless this is a pipe by now."""
         exchange = self.exchange
-        if exchange is None or not exchange.request_complete or self.service.settings.tls:
+        if exchange is None or not exchange.tunnel or self.service.settings.tls:
             return None
-        if exchange.tunnel:
-            exchange.client_eof()
-        self.closing = True
+        exchange.client_eof()
         return True
 
     def connection_lost(self, _exc: Exception | None) -> None:
