@@ -1,0 +1,254 @@
+"""`ostiary demo`: a provider, an application and the doorkeeper in one process, on loopback, without any network.
+
+With `broken_ipv6` the provider's name has a dead IPv6 address besides its good IPv4 one: a port whose queue is full, so
+that connecting neither succeeds nor fails, as behind a firewall that drops packets. RFC 6724 puts it first. The
+doorkeeper's own connections are recorded, and drawn after the first sign-in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+from ostiary.app import logs
+from ostiary.app.lifecycle import Doorkeeper
+from ostiary.core.trace import ConnectTrace
+from ostiary.dialects import native
+from ostiary.model.config import Config, HttpFilter
+from ostiary.model.errors import ConfigError, OstiaryError
+from ostiary.model.signin import SignIn
+from ostiary.net.connector import Connector
+from ostiary.testing.demo_app import DemoApp
+from ostiary.testing.dns_server import DnsServer
+from ostiary.testing.provider import DEMO_CLIENT, DemoProvider
+
+PROVIDER_NAME: Final = "login.ostiary.test"
+_POLL: Final = 0.2
+"""Seconds between two looks at whether someone has signed in."""
+
+CONFIGURATION: Final = """\
+listen: 127.0.0.1:{port}
+upstream: {upstream}
+provider:
+  issuer: {issuer}
+  authorization_endpoint: {browser}/authorize
+  end_session_endpoint: {browser}/end_session
+  client_id: {client_id}
+  scopes: [openid, profile, email, groups]
+  allow_http: true
+access:
+  - {{paths: [/status], public: true}}
+  - {{domains: [example.com]}}
+access_log: off
+"""
+
+
+class _DeadEnd:
+    """A port of ::1 that takes no connection and refuses none: its queue is full and nobody empties it."""
+
+    def __init__(self, port: int) -> None:
+        self._sockets = [socket.socket(socket.AF_INET6)]
+        try:
+            self._sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._sockets[0].bind(("::1", port))
+            self._sockets[0].listen(0)
+            for _ in range(4):
+                filler = socket.socket(socket.AF_INET6)
+                filler.setblocking(False)
+                self._sockets.append(filler)
+                filler.connect_ex(("::1", port))
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        for one in self._sockets:
+            one.close()
+
+
+def _named_provider() -> DemoProvider:
+    """A provider whose issuer is a name, which has to be known before it listens."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    return DemoProvider("127.0.0.1", port, f"http://{PROVIDER_NAME}:{port}")
+
+
+class _RecordingConnector(Connector):
+    """A connector that keeps the traces of what it did."""
+
+    __slots__ = ("traces",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.traces: list[ConnectTrace] = []
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Any:
+        result = await super().connect(*args, **kwargs)
+        self.traces.append(result[2])
+        return result
+
+
+class Demo:
+    """The three of them. `await start()`, then `url`; `await stop()`."""
+
+    def __init__(self, port: int, *, broken_ipv6: bool = False) -> None:
+        self._port = port
+        self._broken_ipv6 = broken_ipv6
+        self.app = DemoApp()
+        self.provider = _named_provider() if broken_ipv6 else DemoProvider("127.0.0.1")
+        self.connector = _RecordingConnector()
+        self.url = ""
+        self._dns: DnsServer | None = None
+        self._dead_end: _DeadEnd | None = None
+        self._doorkeeper: Doorkeeper | None = None
+
+    async def start(self) -> None:
+        """Start all. Raises OSError if the port is taken."""
+        await self.app.start()
+        await self.provider.start()
+        browser = f"http://127.0.0.1:{self.provider.port}"
+        if self._broken_ipv6:
+            await self._break_ipv6()
+        doorkeeper = self._doorkeeper = Doorkeeper(self._configuration(browser))
+        await doorkeeper.start()
+        assert doorkeeper.runtime is not None
+        # The provider's connections are made later, with whatever connector is there then.
+        doorkeeper.runtime.connector.close()
+        doorkeeper.runtime.connector = self.connector
+        self.url = f"http://{doorkeeper.addresses['ostiary'][0]}/"
+
+    async def _break_ipv6(self) -> None:
+        address = "::1"
+        try:
+            self._dead_end = _DeadEnd(self.provider.port)
+        except OSError:
+            address = "100::1"  # no IPv6 here at all: the discard prefix (RFC 6666) leads nowhere either
+        self._dns = DnsServer({PROVIDER_NAME: (address, "127.0.0.1")})
+        await self._dns.start()
+
+    def _configuration(self, browser: str) -> Config:
+        text = CONFIGURATION.format(
+            port=self._port,
+            upstream=self.app.url,
+            issuer=self.provider.issuer,
+            browser=browser,
+            client_id=DEMO_CLIENT.client_id,
+        )
+        variables = {"OSTIARY_CLIENT_SECRET": DEMO_CLIENT.client_secret}
+        config, diagnostics = native.load([("demo.yaml", text.encode())], flags={}, env=variables)
+        if config is None:
+            raise ConfigError(diagnostics)
+        return _with_dns(config, self._dns.address) if self._dns is not None else config
+
+    async def stop(self) -> None:
+        """Stop all, cutting what runs."""
+        if self._doorkeeper is not None:
+            await self._doorkeeper.stop(0)
+        self.connector.close()
+        await self.provider.stop()
+        await self.app.stop()
+        if self._dns is not None:
+            self._dns.stop()
+        if self._dead_end is not None:
+            self._dead_end.close()
+
+
+def _with_dns(config: Config, server: tuple[str, int]) -> Config:
+    """The same, with the provider's name asked from `server`."""
+
+    def change(link: HttpFilter) -> HttpFilter:
+        if not isinstance(link.config, SignIn):
+            return link
+        provider = dataclasses.replace(link.config.provider, dns_resolvers=(server,))
+        return dataclasses.replace(link, config=dataclasses.replace(link.config, provider=provider))
+
+    (listener,) = config.listeners
+    filters = tuple(change(link) for link in listener.http.http_filters)
+    http = dataclasses.replace(listener.http, http_filters=filters)
+    return dataclasses.replace(config, listeners=(dataclasses.replace(listener, http=http),))
+
+
+def draw(trace: ConnectTrace) -> str:
+    """A connection as lines of text, in the order of its events."""
+
+    def at(moment: float | None) -> float:
+        return 0.0 if moment is None else max(0.0, (moment - trace.started) * 1000)
+
+    def took(started: float | None, ended: float | None) -> str:
+        return f"{at(ended) - at(started):.1f} ms" if ended is not None else "still waiting"
+
+    lines = []
+    for query in trace.dns:
+        found = ", ".join(query.answers) or query.outcome
+        lines.append(
+            (at(query.started), f"{query.type:<5} {query.name} -> {found}  ({took(query.started, query.ended)})")
+        )
+    for attempt in trace.attempts:
+        if attempt.started is None:
+            continue
+        place = f"[{attempt.address}]:{attempt.port}" if attempt.family == "v6" else f"{attempt.address}:{attempt.port}"
+        why = f", {attempt.errno}" if attempt.errno else ""
+        outcome = f"{attempt.outcome}{why} after {took(attempt.started, attempt.ended)}"
+        lines.append((at(attempt.started), f"{attempt.family:<5} {place}  {outcome}"))
+    body = "\n".join(f"  {moment:7.1f} ms  {text}" for moment, text in sorted(lines))
+    return f"{trace.target}: {trace.summary}\n{body}"
+
+
+def _greeting(demo: Demo, broken_ipv6: bool) -> str:
+    broken = f"  {PROVIDER_NAME} has a dead IPv6 address before its good one: sign in and see.\n"
+    lines = [
+        "",
+        f"  Click here:  {demo.url}",
+        "",
+        "  ada@example.com may enter; bob@example.org may sign in but not enter.",
+        "  /status/418 needs no sign-in. Try /stream, /ws and /upload too.",
+        "",
+        f"  The application alone: {demo.app.url}   The provider: http://127.0.0.1:{demo.provider.port}",
+        *([broken] if broken_ipv6 else []),
+        "  Ctrl-C ends it.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+async def _run(port: int, broken_ipv6: bool, say: Callable[[str], None]) -> None:
+    demo = Demo(port, broken_ipv6=broken_ipv6)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        await demo.start()
+        say(_greeting(demo, broken_ipv6))
+        shown = not broken_ipv6
+        while not stopped.is_set():
+            if not shown and demo.provider.token_requests and demo.connector.traces:
+                shown = True
+                first = next((t for t in demo.connector.traces if PROVIDER_NAME in t.target), None)
+                say("  Someone signed in. This is how the doorkeeper reached the provider:\n")
+                say(f"{draw(first)}\n" if first is not None else "  over a connection that was there already\n")
+            try:
+                await asyncio.wait_for(stopped.wait(), _POLL)
+            except TimeoutError:
+                continue
+    finally:
+        await demo.stop()
+
+
+def run(port: int, broken_ipv6: bool) -> int:
+    """Run the demo until Ctrl-C; the exit code. Raises OstiaryError if the port is taken."""
+    import uvloop
+
+    logs.configure("warning", {}, "envoy")
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(port, broken_ipv6, lambda text: print(text, flush=True)))
+    except OSError as error:
+        raise OstiaryError(
+            f"port {port} can't be used ({error.strerror or error}): --port 0 takes any free one"
+        ) from None
+    return 0
