@@ -208,8 +208,8 @@ def _conditions(match: RouteMatch) -> tuple[RequestPredicate, ...]:
 class _CompiledHost:
     __slots__ = ("candidates", "only", "require_tls", "tls_redirect")
 
-    def __init__(self, host: VirtualHost, routes: list[MatchedRoute], tls_redirect: MatchedRoute | None) -> None:
-        self.candidates = tuple(_Candidate(route) for route in routes)
+    def __init__(self, host: VirtualHost, candidates: list[_Candidate], tls_redirect: MatchedRoute | None) -> None:
+        self.candidates = tuple(candidates)
         first = self.candidates[0] if self.candidates else None
         catches_all = first is not None and first.path is None and not first.conditions
         self.only: MatchedRoute | None = first.matched if first and catches_all and tls_redirect is None else None
@@ -291,10 +291,10 @@ class Router:
         return self._default
 
     def _add_host(self, host: VirtualHost) -> None:
-        routes: list[MatchedRoute] = []
+        candidates: list[_Candidate] = []
         for number, route in enumerate(host.routes):
             try:
-                routes.append(self._add_route(route, host))
+                candidates.append(_Candidate(self._add_route(route, host)))
             except ValueError as error:
                 raise ValueError(f"virtual host {host.name!r}, route {route.name or number}: {error}") from None
             if route.match.headers or route.match.query_parameters:
@@ -304,7 +304,7 @@ class Router:
             self.is_header_independent = False
             route = Route(match=RouteMatch(prefix="/"), action=RedirectAction(https_redirect=True))
             tls_redirect = self._add_route(route, host, tls=True)
-        compiled = _CompiledHost(host, routes, tls_redirect)
+        compiled = _CompiledHost(host, candidates, tls_redirect)
         for domain in host.domains:
             self._add_domain(domain.lower(), compiled)
 

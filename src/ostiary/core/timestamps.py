@@ -20,7 +20,7 @@ _TOKEN: Final = re.compile(r"%(?:([1-9]?)([fs])|E([1-9])S|(Ez)|(.?))", re.DOTALL
 _MICROSECONDS: Final = 1_000_000
 _MAX_FRACTION_DIGITS: Final = 9
 
-_SECONDS: Final = "\0"
+_SECONDS: Final = "\x01"
 _Piece = str | int
 """Text for strftime (`_SECONDS` stands for Unix seconds), or how many digits of the fraction."""
 
