@@ -117,8 +117,10 @@ def _admin(message: Message) -> Address | None:
 def _runtime(message: Message, report: Report) -> RuntimeFlags:
     """The flags of `layered_runtime` that the OAuth2 filter reads; later layers win."""
     flags: dict[str, bool] = {}
+    names: dict[str, Message] = {}
     for layer in message.optional("layered_runtime").messages("layers"):
-        layer.ignore("name", "admin_layer")
+        _named(layer, layer.text("name"), names)
+        layer.ignore("admin_layer")  # nothing can be changed through it: it is empty for ever
         layer.take("static_layer")
         node = layer.node.get("static_layer") if isinstance(layer.node, Mapping) else None
         if node is not None:

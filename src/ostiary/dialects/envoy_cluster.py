@@ -110,8 +110,9 @@ def _family(message: Message, dns: Message) -> DnsLookupFamily | None:
 def _endpoints(message: Message, kind: ClusterType) -> tuple[Endpoint, ...]:
     assignment = message.message("load_assignment")
     if assignment is None:
-        if kind != "STATIC":
-            message.problem("load_assignment", f"a {kind} cluster needs a load_assignment")
+        if kind == "LOGICAL_DNS":
+            message.problem("load_assignment", "a LOGICAL_DNS cluster needs a load_assignment")
+        message.problem("load_assignment", "no endpoint: every request will fail", severity="warning")
         return ()
     assignment.take("cluster_name")
     found = []
@@ -241,9 +242,9 @@ def _protocol_options(message: Message) -> tuple[float | None, int | None]:
     requests = common.integer("max_requests_per_connection") or message.integer("max_requests_per_connection")
     _http1(message.message("http_protocol_options"))
     for key, options in message.map("typed_extension_protocol_options").items():
-        if not isinstance(options, Message) or options.name != _HTTP_OPTIONS:
-            at = f'typed_extension_protocol_options["{key}"]'
-            message.problem("typed_extension_protocol_options", f"only {_HTTP_OPTIONS} is implemented, not {at}")
+        if key != _HTTP_OPTIONS or not isinstance(options, Message) or options.name != _HTTP_OPTIONS:
+            text = f"no protocol options are called '{key}'" if key != _HTTP_OPTIONS else "the type does not fit the key"
+            message.problem("typed_extension_protocol_options", text, f"key and @type are {_HTTP_OPTIONS}")
             continue
         if (explicit := options.message("explicit_http_config")) is not None:
             _http1(explicit.message("http_protocol_options"))

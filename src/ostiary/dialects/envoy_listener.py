@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from ostiary.dialects.envoy_access_log import access_logs
@@ -114,23 +115,15 @@ def _connection_manager(chain: Message, context: Context) -> HttpConnectionManag
 
 def connection_manager(message: Message, context: Context) -> HttpConnectionManager:
     """filters.network.http_connection_manager.v3.HttpConnectionManager."""
-    filters = _http_filters(message, context)
-    route_config = message.message("route_config")
-    routes = RouteConfiguration(virtual_hosts=())
-    if route_config is not None:
-        kinds = {name: typed for name, typed, _ in filters}
-        routes = Routes(route_config, kinds, context).convert()
-    for dynamic in ("rds", "scoped_routes"):
-        if message.has(dynamic):
-            message.unsupported(dynamic, "write the routes inline: route_config")
     message.choice("codec_type", ("AUTO", "HTTP1"), "HTTP/1.1 is served; use AUTO")
     message.optional("http_protocol_options").ignore("enable_trailers", "use_balsa_parser", "allow_absolute_url")
-    options = message.optional("common_http_protocol_options")
-    if not message.has("request_headers_timeout"):
-        context.differs(f"request_headers_timeout: {limits.REQUEST_HEADERS_TIMEOUT:g} s where Envoy has none")
-    return HttpConnectionManager(
+    filters = _http_filters(message, context)
+    kinds: dict[str, set[str]] = {}
+    for name, kind, _ in filters:
+        kinds.setdefault(name, set()).add(kind)
+    http = HttpConnectionManager(
         stat_prefix=message.text("stat_prefix"),
-        route_config=routes,
+        route_config=_routes(message, kinds, context),
         http_filters=tuple(link for _, _, link in filters if link is not None),
         access_log=access_logs(message, "access_log", context),
         server_name=message.text("server_name") or "envoy",
@@ -145,6 +138,27 @@ def connection_manager(message: Message, context: Context) -> HttpConnectionMana
         generate_request_id=message.boolean("generate_request_id", True),
         preserve_external_request_id=message.boolean("preserve_external_request_id"),
         always_set_request_id_in_response=message.boolean("always_set_request_id_in_response"),
+        upgrade_types=upgrade_types(message),
+        profile="envoy",
+    )
+    return _with_bounds(message, _with_normalisation(message, http), context)
+
+
+def _routes(message: Message, kinds: dict[str, set[str]], context: Context) -> RouteConfiguration:
+    for dynamic in ("rds", "scoped_routes"):
+        if message.has(dynamic):
+            message.unsupported(dynamic, "write the routes inline: route_config")
+    route_config = message.message("route_config")
+    return Routes(route_config, kinds, context).convert() if route_config else RouteConfiguration(virtual_hosts=())
+
+
+def _with_normalisation(message: Message, http: HttpConnectionManager) -> HttpConnectionManager:
+    """What happens to host and path before anything looks at them."""
+    if message.boolean("strip_matching_host_port") and message.boolean("strip_any_host_port"):
+        text = "only one of strip_matching_host_port and strip_any_host_port may be set"
+        message.problem("strip_any_host_port", text)
+    return replace(
+        http,
         normalize_path=message.boolean("normalize_path"),
         merge_slashes=message.boolean("merge_slashes"),
         path_with_escaped_slashes_action=message.choice(
@@ -154,29 +168,36 @@ def connection_manager(message: Message, context: Context) -> HttpConnectionMana
         strip_matching_host_port=message.boolean("strip_matching_host_port"),
         strip_any_host_port=message.boolean("strip_any_host_port"),
         strip_trailing_host_dot=message.boolean("strip_trailing_host_dot"),
-        max_request_headers_kb=message.integer("max_request_headers_kb", limits.MAX_REQUEST_HEADERS_BYTES // 1024),
-        max_headers_count=options.integer("max_headers_count", limits.MAX_HEADERS_COUNT),
+    )
+
+
+def _with_bounds(message: Message, http: HttpConnectionManager, context: Context) -> HttpConnectionManager:
+    """Sizes, counts, times."""
+    options = message.optional("common_http_protocol_options")
+    if not message.has("request_headers_timeout"):
+        context.differs(f"request_headers_timeout: {limits.REQUEST_HEADERS_TIMEOUT:g} s where Envoy has none")
+    return replace(
+        http,
+        max_request_headers_kb=message.integer("max_request_headers_kb", http.max_request_headers_kb),
+        max_headers_count=options.integer("max_headers_count", http.max_headers_count),
         max_requests_per_connection=options.integer("max_requests_per_connection") or None,
         max_connection_duration=options.duration("max_connection_duration"),
         max_stream_duration=options.duration("max_stream_duration"),
         request_timeout=message.duration("request_timeout"),
-        request_headers_timeout=message.duration("request_headers_timeout", limits.REQUEST_HEADERS_TIMEOUT),
-        idle_timeout=options.duration("idle_timeout", limits.IDLE_TIMEOUT),
-        stream_idle_timeout=message.duration("stream_idle_timeout", limits.STREAM_IDLE_TIMEOUT),
-        drain_timeout=message.duration("drain_timeout", 5.0),
-        delayed_close_timeout=message.duration("delayed_close_timeout", 1.0),
-        upgrade_types=upgrade_types(message),
+        request_headers_timeout=message.duration("request_headers_timeout", http.request_headers_timeout),
+        idle_timeout=options.duration("idle_timeout", http.idle_timeout),
+        stream_idle_timeout=message.duration("stream_idle_timeout", http.stream_idle_timeout),
+        drain_timeout=message.duration("drain_timeout", http.drain_timeout),
+        delayed_close_timeout=message.duration("delayed_close_timeout", http.delayed_close_timeout),
         underscores_in_headers=options.choice(
             "headers_with_underscores_action", ("ALLOW", "REJECT_REQUEST", "DROP_HEADER")
         ),
-        profile="envoy",
     )
 
 
 def _http_filters(message: Message, context: Context) -> list[tuple[str, str, HttpFilter | None]]:
     """Name, type and model of each filter of the chain; None where it is not implemented."""
     found: list[tuple[str, str, HttpFilter | None]] = []
-    names: set[str] = set()
     links = message.messages("http_filters")
     for index, item in enumerate(links):
         item.take("is_optional")  # what is optional in Envoy is there in Ostiary or reported
@@ -188,10 +209,8 @@ def _http_filters(message: Message, context: Context) -> list[tuple[str, str, Ht
         if (typed.name == _ROUTER) != (index == len(links) - 1):
             text = "the router must be the last filter" if typed.name == _ROUTER else "the last filter must be a router"
             item.problem("typed_config", text, f"put {_ROUTER} at the end of http_filters")
-        if name in names:
-            mend = "typed_per_filter_config could not tell them apart"
-            item.problem("name", f"two filters are called '{name}'", mend)
-        names.add(name)
+        if disabled and typed.name == _ROUTER:
+            item.problem("disabled", "the router can't be disabled")
         config = _http_filter(typed, context)
         link = HttpFilter(name=name, config=config, disabled=disabled) if config is not None else None
         found.append((name, typed.name, link))

@@ -31,7 +31,8 @@ from ostiary.model.routes import RetryPolicy
 _AUTH_TYPES: Final[tuple[AuthType, ...]] = get_args(AuthType)
 _ALGORITHMS: Final[tuple[SigningAlgorithm, ...]] = get_args(SigningAlgorithm)
 _SAME_SITE: Final[tuple[SameSite, ...]] = get_args(SameSite)
-_ABSOLUTE_URL: Final = re.compile(r"[hH][tT][tT][pP][sS]?://[^/?#\s]+[^\s]*", re.ASCII)
+_ABSOLUTE_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#\s@]*@)?([^/?#\s@]+)(?:[/?#]\S*)?", re.ASCII)
+_MAX_PORT: Final = 65535
 _EXCLUSIVE: Final = (
     "at most one of forward_bearer_token, preserve_authorization_header and forward_id_token on the Authorization "
     "header may be set: all of them use that header"
@@ -58,7 +59,7 @@ def oauth2_config(message: Message, context: Context) -> OAuth2Config:
             "add `openid` to auth_scopes",
         )
     authorization = message.text("authorization_endpoint")
-    if authorization and not _ABSOLUTE_URL.fullmatch(authorization):
+    if authorization and not _is_absolute(authorization):
         message.problem("authorization_endpoint", "invalid authorization endpoint URL", "write https://host/path")
     auth_type = message.choice("auth_type", _AUTH_TYPES)
     logout = message.message("post_logout_redirect_uri")
@@ -106,6 +107,15 @@ def oauth2_config(message: Message, context: Context) -> OAuth2Config:
         allowed_redirect_domains=message.texts("allowed_redirect_domains"),
         use_access_token_expiry_for_id_token_cookie=message.boolean("use_access_token_expiry_for_id_token_cookie"),
     )
+
+
+def _is_absolute(url: str) -> bool:
+    """True for scheme, host and whatever follows; a port, if there is one, must be possible."""
+    found = _ABSOLUTE_URL.fullmatch(url)
+    if found is None:
+        return False
+    port = re.fullmatch(r"(?:\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::([0-9]{0,5}))?", found[1], re.ASCII)
+    return port is not None and int(port[1] or 0) <= _MAX_PORT
 
 
 def _template_field(message: Message, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from ostiary.core.regex import Substitution
@@ -59,10 +59,10 @@ _APPEND_ACTIONS: Final[tuple[AppendAction, ...]] = (
 class Routes:
     """One RouteConfiguration on its way: what its virtual hosts and routes have to know of it."""
 
-    def __init__(self, message: Message, filters: Mapping[str, str], context: Context) -> None:
+    def __init__(self, message: Message, filters: Mapping[str, Collection[str]], context: Context) -> None:
         self.message = message
         self.filters = filters
-        """The chain: filter name -> full name of its configuration's type."""
+        """The chain: filter name -> full names of the configurations' types (two filters may share a name)."""
         self.context = context
         self.check_clusters = message.boolean("validate_clusters", True)
         self.max_body = message.integer("max_direct_response_body_size_bytes", _MAX_BODY)
@@ -188,19 +188,21 @@ class Routes:
         return result
 
     def _filter_config(self, name: str, config: Message) -> object:
-        kind = self.filters.get(name, "")
         if config.name == _FILTER_CONFIG:
             config.ignore("is_optional")
             if config.boolean("disabled"):
                 config.ignore("config")
                 return FilterDisabled()
             inner = config.message("config")
-            return self._filter_config(name, inner) if inner is not None else None
+            if inner is not None and inner.name:
+                return self._filter_config(name, inner)
+            config.problem(None, "neither `disabled: true` nor a config: this says nothing")
+            return None
         if config.name == OAUTH2_PER_ROUTE:
-            self._fits(config, kind, ".oauth2.v3.OAuth2")
+            self._fits(config, name, ".oauth2.v3.OAuth2")
             return oauth2_config(config.required("config"), self.context)
         if config.name == CORS_POLICY:
-            self._fits(config, kind, ".cors.v3.Cors")
+            self._fits(config, name, ".cors.v3.Cors")
             return _cors_policy(config)
         if config.name.endswith(".oauth2.v3.OAuth2"):
             config.problem(None, "the filter takes no OAuth2 on a route", f"use type.googleapis.com/{OAUTH2_PER_ROUTE}")
@@ -209,9 +211,11 @@ class Routes:
             config.unsupported(None, "on a route there may be OAuth2PerRoute, CorsPolicy and FilterConfig")
         return None
 
-    def _fits(self, config: Message, kind: str, wanted: str) -> None:
-        if kind and not kind.endswith(wanted):
-            config.problem(None, f"the filter of that name is a {kind.rpartition('.')[2]}", "check the filter's name")
+    def _fits(self, config: Message, name: str, wanted: str) -> None:
+        kinds = self.filters.get(name, ())
+        if kinds and not any(kind.endswith(wanted) for kind in kinds):
+            words = " and ".join(sorted(kind.rpartition(".")[2] for kind in kinds))
+            config.problem(None, f"'{name}' is the name of {words} in http_filters", "check the filter's name")
 
 
 def upgrade_types(message: Message) -> Mapping[str, bool]:
@@ -221,6 +225,8 @@ def upgrade_types(message: Message) -> Mapping[str, bool]:
         kind = item.text("upgrade_type").lower()
         if kind == "connect":
             item.unsupported("upgrade_type", "only upgrades of GET requests (websocket, ...) are implemented")
+        if kind in found:
+            item.problem("upgrade_type", f"multiple upgrade configs with the same name: '{kind}'")
         found[kind] = item.boolean("enabled", True)
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import get_args
 
 from ostiary.dialects.envoy_common import Context, data_source, string_matcher
@@ -24,6 +23,13 @@ DOWNSTREAM = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
 RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 _VERSIONS: tuple[TlsVersion, ...] = get_args(TlsVersion)
 _HTTP1 = "http/1.1"
+_CIPHER_SUITES = frozenset(
+    f"{exchange}{cipher}"
+    for exchange in ("ECDHE-ECDSA-", "ECDHE-RSA-", "")
+    for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305", "AES128-SHA", "AES256-SHA")
+    if exchange or cipher != "CHACHA20-POLY1305"
+)
+"""What BoringSSL has for TLS 1.2 and earlier, without those that OpenSSL no longer builds; TLS 1.3 takes no choice."""
 
 
 def upstream_tls(socket: Message, cluster: str, context: Context) -> UpstreamTlsContext | None:
@@ -49,7 +55,7 @@ def upstream_tls(socket: Message, cluster: str, context: Context) -> UpstreamTls
         validation_context=validation or CertificateValidationContext(),
         tls_minimum_protocol_version=params.choice("tls_minimum_protocol_version", _VERSIONS),
         tls_maximum_protocol_version=params.choice("tls_maximum_protocol_version", _VERSIONS),
-        cipher_suites=_cipher_suites(params.texts("cipher_suites")),
+        cipher_suites=_cipher_suites(params),
     )
 
 
@@ -78,7 +84,7 @@ def downstream_tls(socket: Message, context: Context) -> DownstreamTlsContext | 
         alpn_protocols=_alpn(common, context),
         tls_minimum_protocol_version=params.choice("tls_minimum_protocol_version", _VERSIONS),
         tls_maximum_protocol_version=params.choice("tls_maximum_protocol_version", _VERSIONS),
-        cipher_suites=_cipher_suites(params.texts("cipher_suites")),
+        cipher_suites=_cipher_suites(params),
     )
 
 
@@ -109,9 +115,15 @@ def _alpn(common: Message, context: Context) -> tuple[str, ...]:
     return tuple(protocol for protocol in protocols if protocol != "h2")
 
 
-def _cipher_suites(written: Sequence[str]) -> tuple[str, ...]:
+def _cipher_suites(params: Message) -> tuple[str, ...]:
     """BoringSSL's groups of equal preference (`[A|B]`) become a plain order."""
-    return tuple(name for group in written for name in group.strip("[]").split("|") if name)
+    names = tuple(name for group in params.texts("cipher_suites") for name in group.strip("[]").split("|"))
+    for name in names:
+        if name not in _CIPHER_SUITES:
+            params.problem(
+                "cipher_suites", f"no such cipher suite: '{name}'", f"one of {', '.join(sorted(_CIPHER_SUITES))}"
+            )
+    return names
 
 
 def _certificates(common: Message, context: Context) -> tuple[TlsCertificate, ...]:

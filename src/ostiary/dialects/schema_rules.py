@@ -14,7 +14,7 @@ import re2
 
 _HEADER_PATTERNS: Final = {
     ("HTTP_HEADER_NAME", True): r"^:?[0-9a-zA-Z!#$%&'*+\-.^_|~`]+$",
-    ("HTTP_HEADER_NAME", False): r"^[^\x00\x0A\x0D]+$",
+    ("HTTP_HEADER_NAME", False): r"^[^\x00\x0A\x0D]*$",
     ("HTTP_HEADER_VALUE", True): r"^[^\x00-\x08\x0A-\x1F\x7F]*$",
     ("HTTP_HEADER_VALUE", False): r"^[^\x00\x0A\x0D]*$",
 }

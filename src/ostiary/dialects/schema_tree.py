@@ -142,6 +142,7 @@ class Message:
         if found is None:
             self.problem(field, "is required")
             found = Message(None, self.node, self.at(field), self.report)
+            found.broken.add("")  # reported: what is missing in it is not news
         return found
 
     def optional(self, field: str) -> Message:
