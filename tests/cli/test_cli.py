@@ -1,0 +1,209 @@
+"""The command line as a user meets it: a process, its output, its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ostiary._version import __version__
+from ostiary.cli.commands import VERBS
+
+MINIMAL = """\
+upstream: http://127.0.0.1:8080
+provider: {issuer: https://login.example.com, client_id: app}
+secret: 0123456789abcdef0123456789abcdef
+"""
+
+
+def ostiary(*arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("OSTIARY_")}
+    return subprocess.run(
+        [sys.executable, "-m", "ostiary", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**inherited, "NO_COLOR": "1", **env},
+    )
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> str:
+    path = tmp_path / "good.yaml"
+    path.write_text(MINIMAL)
+    return str(path)
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> str:
+    path = tmp_path / "bad.yaml"
+    path.write_text(MINIMAL + "listn: 1\n")
+    return str(path)
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["check", "--version"], ["run", "--version"]])
+def test_the_version(arguments: list[str]) -> None:
+    done = ostiary(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"ostiary {__version__}\n", "")
+
+
+def test_the_version_costs_no_import_of_anything_heavy() -> None:
+    code = "import sys; sys.argv = ['ostiary', '--version']; from ostiary.cli import main; main(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert loaded.isdisjoint({"click", "yaml", "asyncio", "uvloop", "cryptography", "dns", "rich"})
+
+
+def test_help_lists_every_verb_and_no_arguments_is_wrong_usage() -> None:
+    done = ostiary("--help")
+    assert done.returncode == 0
+    assert [verb for verb in VERBS if f"  {verb} " not in done.stdout] == []
+    done = ostiary()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Commands:" in done.stderr
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb: str) -> None:
+    done = ostiary(verb, "--help")
+    assert done.returncode == 0
+    assert re.search(rf"Examples?:(.|\n)*ostiary {verb} ", done.stdout), done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["check"], "name a file with -c"),
+        (["run"], "nothing says what to run"),
+        (["check", "-c", "/does/not/exist"], "can't read /does/not/exist: No such file or directory"),
+        (["run", "--set", "x"], "--set x: KEY=VALUE is needed"),
+        (["run", "--frob"], "No such option '--frob'"),
+        (["check", "-c", ".", "--dialect", "nginx"], "'nginx' is not one of"),
+    ],
+)
+def test_wrong_usage_is_exit_2_and_says_so_on_stderr(arguments: list[str], message: str) -> None:
+    done = ostiary(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("ostiary: error: ")
+    assert message in done.stderr
+
+
+def test_check_of_a_good_file(good: str) -> None:
+    done = ostiary("check", "-c", good)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "native: good, 0 warnings; would listen on 127.0.0.1:4180\n"
+
+
+def test_check_of_a_bad_file_names_line_and_mend(bad: str) -> None:
+    done = ostiary("check", "-c", bad)
+    assert (done.returncode, done.stdout) == (2, f"{bad}:4:1: error: listn: unknown key (did you mean listen?)\n")
+    assert done.stderr == "native: 1 error, 0 warnings\n"
+
+
+def test_check_as_json_is_one_document(bad: str, good: str) -> None:
+    done = ostiary("check", "-c", bad, "--json")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert json.loads(done.stdout) == {
+        "ok": False,
+        "dialect": "native",
+        "diagnostics": [
+            {
+                "file": bad,
+                "line": 4,
+                "column": 1,
+                "severity": "error",
+                "path": "listn",
+                "message": "unknown key",
+                "mend": "did you mean listen?",
+            }
+        ],
+    }
+    assert json.loads(ostiary("check", "-c", good, "--json").stdout)["ok"] is True
+
+
+def test_check_takes_several_files_standard_input_and_settings(good: str) -> None:
+    done = ostiary("check", "-c", good, "-c", "-", "--set", "public=[/health]", stdin="listen: 127.0.0.1:81\n")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "would listen on 127.0.0.1:81" in done.stderr
+
+
+def test_check_looks_at_the_files_a_configuration_names(good: str, tmp_path: Path) -> None:
+    done = ostiary("check", "-c", good, "--client-secret-file", str(tmp_path / "none"))
+    assert done.returncode == 2
+    assert "--client-secret-file: error: provider.client_secret_file: can't read" in done.stdout
+
+
+def test_a_file_that_tells_no_dialect_is_refused_with_what_was_seen(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("hello: world\n")
+    done = ostiary("check", "-c", str(path))
+    assert done.returncode == 2
+    assert done.stdout.startswith(f"{path}:1:1: error: ") and "--dialect" in done.stdout
+    assert ostiary("check", "-c", str(path), "--dialect", "native").stdout.startswith(f"{path}:1:1: error: hello: ")
+
+
+def test_check_knows_envoys_dialect_and_refuses_native_flags_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "envoy.yaml"
+    path.write_text("static_resources: {clusters: [{name: a, conect_timeout: 1s}]}\n")
+    done = ostiary("check", "-c", str(path), "--listen", ":1")
+    assert done.returncode == 2
+    assert "--listen: error: this flag belongs to the native dialect" in done.stdout
+    assert f"{path}:1:41: error: static_resources.clusters[0].conect_timeout" in done.stdout
+
+
+def test_run_refuses_a_bad_configuration_before_it_starts(bad: str) -> None:
+    done = ostiary("run", "-c", bad)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{bad}:4:1: error: listn: unknown key (did you mean listen?)\n"
+
+
+def test_run_serves_until_it_is_told_to_stop() -> None:
+    secret = "s" * 32
+    flags = ["--listen", "127.0.0.1:0", "--upstream", "http://127.0.0.1:9"]
+    flags += ["--issuer", "http://127.0.0.1:9", "--client-id", "app"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ostiary", "run", *flags],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OSTIARY_SECRET": secret},
+    )
+    try:
+        assert process.stderr is not None
+        lines = []
+        while not any("listening on" in line for line in lines):
+            lines.append(process.stderr.readline())
+            assert lines[-1], lines
+        process.send_signal(signal.SIGTERM)
+        rest = process.communicate(timeout=20)[1]
+        assert process.returncode == 0
+        assert secret not in "".join(lines) + rest
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    done = ostiary("completion", shell)
+    assert done.returncode == 0
+    assert "_OSTIARY_COMPLETE" in done.stdout
+
+
+def test_completion_completes_verbs_and_flags() -> None:
+    words = {"COMP_WORDS": "ostiary check --cl", "COMP_CWORD": "2", "_OSTIARY_COMPLETE": "bash_complete"}
+    assert "--client-secret-file" in ostiary(**words).stdout
+
+
+def test_a_reader_that_has_seen_enough_is_no_error_message(good: str) -> None:
+    command = f"{sys.executable} -m ostiary run --help | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=True)
+    assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
