@@ -117,9 +117,13 @@ class Client:
     @classmethod
     async def connect(cls, address: str) -> Client:
         host, _, port = address.rpartition(":")
-        client = cls(*await asyncio.open_connection(host.strip("[]"), int(port)))
-        _writers.append(client.writer)
-        return client
+        return cls.over(*await asyncio.open_connection(host.strip("[]"), int(port)))
+
+    @classmethod
+    def over(cls, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Client:
+        """A connection that was opened in another way."""
+        _writers.append(writer)
+        return cls(reader, writer)
 
     def send(self, data: bytes) -> None:
         self.writer.write(data)

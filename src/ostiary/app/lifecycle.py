@@ -16,6 +16,7 @@ from ostiary.app.runtime import Runtime
 from ostiary.model.config import Config
 from ostiary.model.errors import OstiaryError
 from ostiary.model.process import Process
+from ostiary.net.connector import Connector
 from ostiary.net.http1 import Downstream
 from ostiary.net.listener import ListenerServer, bind
 
@@ -26,9 +27,10 @@ _log = logs.logger("main")
 class Doorkeeper:
     """The doorkeeper within one process: build it, `start` it, `stop` it. Needs a running loop."""
 
-    def __init__(self, config: Config, process: Process | None = None) -> None:
+    def __init__(self, config: Config, process: Process | None = None, connector: Connector | None = None) -> None:
         self.config = config
         self.process = process or Process()
+        self._connector = connector
         self.runtime: Runtime | None = None
         self.addresses: dict[str, list[str]] = {}
         """Listener name -> where it listens; `admin` is the admin API. Known after `start`."""
@@ -40,7 +42,7 @@ class Doorkeeper:
         servers = [ListenerServer(each, bind(each.address, each.tcp_backlog_size)) for each in self.config.listeners]
         self._servers = servers
         try:
-            runtime = self.runtime = Runtime(self.config)
+            runtime = self.runtime = Runtime(self.config, self._connector)
             numbers = itertools.count(1)
             for server in servers:
                 service = runtime.services[server.listener.name]

@@ -47,12 +47,12 @@ _NOT_FORWARDED: Final = frozenset((CONNECTION, HOP_BY_HOP, TRANSFER_ENCODING, UP
 class Runtime:
     """Everything one worker needs besides its listening sockets."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, connector: Connector | None = None) -> None:
         self.config = config
         self.ticker = Ticker(asyncio.get_running_loop())
         self.stats = Stats()
         self.files = Files()
-        self.connector = Connector()
+        self.connector = connector or Connector()
         self._tls: list[UpstreamTls | DownstreamTls] = []
         self.clusters: dict[str, ClusterPool] = {c.name: self._cluster(c) for c in config.clusters}
         self.services: dict[str, HttpService] = {}
