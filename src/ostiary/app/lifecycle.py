@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import signal
 import sys
+from dataclasses import replace
 from typing import final
 
 from ostiary._version import __version__
-from ostiary.app import logs
+from ostiary.app import logs, workers
 from ostiary.app.admin import AdminServer
 from ostiary.app.runtime import Runtime
 from ostiary.model.config import Config
@@ -27,20 +29,26 @@ _log = logs.logger("main")
 class Doorkeeper:
     """The doorkeeper within one process: build it, `start` it, `stop` it. Needs a running loop."""
 
-    def __init__(self, config: Config, process: Process | None = None, connector: Connector | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        process: Process | None = None,
+        connector: Connector | None = None,
+        servers: list[ListenerServer] | None = None,
+    ) -> None:
+        """`servers` are listeners bound already (by a parent process)."""
         self.config = config
         self.process = process or Process()
         self._connector = connector
         self.runtime: Runtime | None = None
         self.addresses: dict[str, list[str]] = {}
         """Listener name -> where it listens; `admin` is the admin API. Known after `start`."""
-        self._servers: list[ListenerServer] = []
+        self._servers: list[ListenerServer] = servers or []
         self._admin: AdminServer | None = None
 
     async def start(self) -> None:
         """Bind, build, accept. Raises OSError (address) or OstiaryError (configuration)."""
-        servers = [ListenerServer(each, bind(each.address, each.tcp_backlog_size)) for each in self.config.listeners]
-        self._servers = servers
+        servers = self._servers = self._servers or bind_all(self.config)
         try:
             runtime = self.runtime = Runtime(self.config, self._connector)
             numbers = itertools.count(1)
@@ -73,10 +81,21 @@ class Doorkeeper:
             await self.runtime.close()
             self.runtime = None
         for server in self._servers:
-            for sock in server.sockets:
-                sock.close()
+            server.close()
         self._servers = []
         return cut
+
+
+def bind_all(config: Config) -> list[ListenerServer]:
+    """Bind every listener. Raises OSError with the address."""
+    servers: list[ListenerServer] = []
+    with contextlib.ExitStack() as undo:
+        for each in config.listeners:
+            server = ListenerServer(each, bind(each.address, each.tcp_backlog_size))
+            undo.callback(server.close)
+            servers.append(server)
+        undo.pop_all()
+    return servers
 
 
 async def _serve(doorkeeper: Doorkeeper) -> int:
@@ -115,13 +134,32 @@ async def _serve(doorkeeper: Doorkeeper) -> int:
 
 def run(config: Config, process: Process) -> int:
     """Run until SIGTERM or SIGINT; the exit code. What stops the start is said on stderr (code 2)."""
-    import uvloop
-
     logs.configure(process.log_level, process.component_log_level, process.log_format)
     _log.info("ostiary %s starts", __version__)
+    number = workers.count(process.workers)
+    if number == 1:
+        return _run_one(Doorkeeper(config, process))
+    try:
+        servers = bind_all(config)
+    except OSError as error:
+        return _refused(error)
+    without_admin = replace(config, admin=None)
+    return workers.supervise(
+        number,
+        lambda index: _run_one(Doorkeeper(config if index == 0 else without_admin, process, servers=servers)),
+    )
+
+
+def _run_one(doorkeeper: Doorkeeper) -> int:
+    import uvloop
+
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(Doorkeeper(config, process)))
+            return runner.run(_serve(doorkeeper))
     except (OstiaryError, OSError, ValueError) as error:
-        print(f"ostiary: error: {error}", file=sys.stderr)
-        return 2
+        return _refused(error)
+
+
+def _refused(error: Exception) -> int:
+    print(f"ostiary: error: {error}", file=sys.stderr)
+    return 2

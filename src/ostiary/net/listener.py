@@ -110,6 +110,11 @@ class ListenerServer:
             with contextlib.suppress(OSError):
                 os.unlink(self.listener.address.pipe)
 
+    def close(self) -> None:
+        """Close the sockets."""
+        for sock in self.sockets:
+            sock.close()
+
     async def drain(self, patience: float) -> int:
         """Let running requests finish for up to `patience` seconds, then cut. Returns how many were cut."""
         for connection in list(self.connections):
