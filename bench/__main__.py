@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -43,12 +44,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str]) -> int:
     options = parse(argv)
-    os.environ["PYTHONPATH"] = str(HERE.parent / "src")  # this checkout is measured, whatever is installed
     wanted = set(options.work.split(","))
     workloads = [w for w in ALL if w.name in wanted]
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="ostiary-bench-", dir=memory if memory.is_dir() else None) as name:
         directory = Path(name)
+        measure_this_checkout(directory)
         nginx, sink = Nginx(directory), Sink(directory)
         nginx.start()
         sink.start()
@@ -64,8 +65,17 @@ def main(argv: list[str]) -> int:
                 peer.program.stop()
             nginx.stop()
             sink.stop()
-    publish(workloads, peers, samples, write=options.write)
+        start = command_line()
+    publish(workloads, peers, samples, start, write=options.write)
     return 0
+
+
+def measure_this_checkout(directory: Path) -> None:
+    """The sources beside this file, whatever is installed; compiled once, as an installed package is."""
+    os.environ["PYTHONPATH"] = str(HERE.parent / "src")
+    os.environ["PYTHONPYCACHEPREFIX"] = str(directory / "pycache")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    subprocess.run([*ostiary_command(), "--version"], check=True, capture_output=True, timeout=60)
 
 
 Samples = dict[str, dict[str, list[Sample]]]
@@ -87,7 +97,9 @@ def measure(workloads: list[Workload], peers: list[Peer], setting: Setting, roun
                 try:
                     sample = workload.measure(peer, setting)
                 except (RuntimeError, OSError, TimeoutError) as error:
-                    print(f"{workload.name} {peer.name}: failed: {error}", file=sys.stderr, flush=True)
+                    print(
+                        f"{workload.name} {peer.name}: failed: {error}{last_words(peer)}", file=sys.stderr, flush=True
+                    )
                     peer.program.stop()
                     peer.program.start()
                     wait_for_port(peer.port, peer.program)
@@ -96,6 +108,14 @@ def measure(workloads: list[Workload], peers: list[Peer], setting: Setting, roun
                 shown = " ".join(f"{k}={report.number(v)}" for k, v in sample.items())
                 print(f"{workload.name} round {turn + 1} {peer.name}: {shown}", file=sys.stderr, flush=True)
     return samples
+
+
+def last_words(peer: Peer) -> str:
+    """How a peer ended, if it did."""
+    process = peer.program.process
+    if process is None or process.poll() is None:
+        return ""
+    return f"\n{peer.name} had ended with {process.returncode}: {peer.program.log.read_text()[-1500:]}"
 
 
 def equal_rate(samples: Samples, peers: list[Peer]) -> float:
@@ -113,10 +133,11 @@ def command_line() -> dict[str, float]:
     }
 
 
-def publish(workloads: list[Workload], peers: list[Peer], samples: Samples, *, write: bool) -> None:
+def publish(
+    workloads: list[Workload], peers: list[Peer], samples: Samples, start: dict[str, float], *, write: bool
+) -> None:
     """Print the table, keep everything in bench/results, and put the table into the README if asked."""
     names = [p.name for p in peers]
-    start = command_line()
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M")
     here = machine.describe()
     versions = sorted({p.version for p in peers})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -79,7 +80,7 @@ def envoy(directory: Path, ports: Ports, *, oauth2: bool = True) -> Peer:
     version = subprocess.run([argv[0], "--version"], check=True, capture_output=True, text=True, timeout=20).stdout
     return Peer(
         name,
-        f"Envoy {version.strip().split('/')[1]}" if "/" in version else "Envoy",
+        "Envoy " + next(iter(re.findall(r"/(\d+\.\d+\.\d+)/", version)), "of an unknown version"),
         port,
         Program([*pin(PROXY_CORE), *argv], directory / f"{name}.log"),
         sessions.envoy_cookies(),

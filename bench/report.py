@@ -51,7 +51,12 @@ def rows(workload: Workload) -> tuple[tuple[str, str], ...]:
     if workload.name == "latency":
         return (("p50_ms", "ms p50"), ("p99_ms", "ms p99"))
     if workload.name == "start":
-        return (("answered_ms", "ms"), ("rss_mb", "MB"))
+        return (
+            ("listening_ms", "ms to listening"),
+            ("times_python", "× `python -c pass`"),
+            ("answered_ms", "ms to answer"),
+            ("rss_mb", "MB"),
+        )
     first = (workload.figure, workload.unit)
     if workload.name in {"get-same", "get-varying", "websocket"}:
         return (first, ("cpu_us", "CPU µs each"), ("busy", "cores of the proxy"))
