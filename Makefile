@@ -41,7 +41,10 @@ format: $(VENV)/.lint ## put the code into its form
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.peers ## Ostiary and its peers under the same work, as ratios
+$(VENV)/.bench: $(VENV)/.peers
+	$(SETUP) group bench
+
+bench: $(VENV)/.bench ## Ostiary and its peers under the same work, as ratios
 	$(SETUP) bench
 	$(BIN)/python -m bench $(ARGS)
 

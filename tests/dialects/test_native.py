@@ -171,6 +171,21 @@ def test_github_is_plain_oauth_with_its_own_endpoints() -> None:
     assert sign_in(good(text)).rules[0].emails == ("me@example.com",)
 
 
+def test_github_names_no_groups_so_a_rule_about_them_is_refused() -> None:
+    text = MINIMAL.replace("issuer: https://login.example.com", "github:")
+    (line,) = told(text + "access: [{groups: [staff]}]\n")
+    assert line.startswith("o.yaml:6:9: error: access: github names no groups")
+
+
+def test_the_providers_name_can_be_asked_from_servers_of_its_own() -> None:
+    config = good(MINIMAL, flags={"set provider.dns_resolvers": "[10.0.0.53, '10.0.0.54:5353', '::1', '[::1]:53']"})
+    expected = (("10.0.0.53", 53), ("10.0.0.54", 5353), ("::1", 53), ("::1", 53))
+    assert sign_in(config).provider.dns_resolvers == expected
+    for bad in ("dns.example", "10.0.0.1:0", "[::1]", "10.0.0.1:99999"):
+        (line,) = told(MINIMAL, flags={"set provider.dns_resolvers": f"['{bad}']"})
+        assert "is not a server's address" in line
+
+
 def test_a_hosted_domain_is_proved_by_its_claim_and_not_only_asked_for() -> None:
     text = MINIMAL.replace("issuer: https://login.example.com", "google: {hosted_domain: Example.com}")
     rules = sign_in(good(text + "public: [/health]\naccess: [{groups: [a]}]\n")).rules
@@ -293,7 +308,9 @@ def test_files_are_looked_at_only_through_the_reader_it_is_given() -> None:
     text = MINIMAL.replace("secret: 0123456789abcdef0123456789abcdef", "secret_file: [new, old]")
     files = {"new": b"n" * 32, "old": b"short\n"}
     (line,) = told(text, read=files.__getitem__)
-    assert line.startswith("o.yaml:5:14: error: secret_file: shorter than 32 bytes (make one: openssl rand")
+    assert line.startswith(
+        "o.yaml:5:14: error: secret_file: a session secret has 6 bytes, it needs 32 or more random ones (make"
+    )
     assert sign_in(good(text)).session.secrets == (DataSource(filename="new"), DataSource(filename="old"))
 
 
@@ -350,6 +367,8 @@ def test_a_file_that_cannot_be_read_is_told_with_the_reason() -> None:
         ("log: {level: loud}", "o.yaml:6:14: error: log.level: 'loud' is not one of trace, debug"),
         ("log: {components: 'dns:loud'}", "o.yaml:6:19: error: log.components: dns: 'loud' is not a level"),
         ("access_log: {format: x, json: {a: b}}", "o.yaml:6:31: error: access_log.json: both format and json"),
+        ("access_log: {format: '%REQ%%'}", "o.yaml:6:22: error: access_log.format: "),
+        ("access_log: {json: {a: {b: '%NOPE%'}}}", "o.yaml:6:28: error: access_log.json.a.b: "),
         ("tls: {}", "o.yaml:6:6: error: tls.certificate_file: missing (the certificate chain, PEM)"),
         ("routes: [{path: /x}]", "o.yaml:6:10: error: routes[0].upstream: a route needs either upstream or redirect"),
         ("routes: [{redirect: 'ftp://x'}]", "o.yaml:6:21: error: routes[0].redirect: not a path and not an http(s)"),

@@ -8,7 +8,6 @@ doorkeeper's own connections are recorded, and drawn after the first sign-in.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import signal
 import socket
 from collections.abc import Callable
@@ -18,9 +17,8 @@ from ostiary.app import logs
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.core.trace import ConnectTrace
 from ostiary.dialects import native
-from ostiary.model.config import Config, HttpFilter
+from ostiary.model.config import Config
 from ostiary.model.errors import ConfigError, OstiaryError
-from ostiary.model.signin import SignIn
 from ostiary.net.connector import Connector
 from ostiary.testing.demo_app import DemoApp
 from ostiary.testing.dns_server import DnsServer
@@ -40,6 +38,7 @@ provider:
   client_id: {client_id}
   scopes: [openid, profile, email, groups]
   allow_http: true
+  dns_resolvers: {dns_resolvers}
 access:
   - {{paths: [/status], public: true}}
   - {{domains: [example.com]}}
@@ -137,12 +136,13 @@ class Demo:
             issuer=self.provider.issuer,
             browser=browser,
             client_id=DEMO_CLIENT.client_id,
+            dns_resolvers="[]" if self._dns is None else f"['{self._dns.address[0]}:{self._dns.address[1]}']",
         )
         variables = {"OSTIARY_CLIENT_SECRET": DEMO_CLIENT.client_secret}
         config, diagnostics = native.load([("demo.yaml", text.encode())], flags={}, env=variables)
         if config is None:
             raise ConfigError(diagnostics)
-        return _with_dns(config, self._dns.address) if self._dns is not None else config
+        return config
 
     async def stop(self) -> None:
         """Stop all, cutting what runs."""
@@ -155,21 +155,6 @@ class Demo:
             self._dns.stop()
         if self._dead_end is not None:
             self._dead_end.close()
-
-
-def _with_dns(config: Config, server: tuple[str, int]) -> Config:
-    """The same, with the provider's name asked from `server`."""
-
-    def change(link: HttpFilter) -> HttpFilter:
-        if not isinstance(link.config, SignIn):
-            return link
-        provider = dataclasses.replace(link.config.provider, dns_resolvers=(server,))
-        return dataclasses.replace(link, config=dataclasses.replace(link.config, provider=provider))
-
-    (listener,) = config.listeners
-    filters = tuple(change(link) for link in listener.http.http_filters)
-    http = dataclasses.replace(listener.http, http_filters=filters)
-    return dataclasses.replace(config, listeners=(dataclasses.replace(listener, http=http),))
 
 
 def draw(trace: ConnectTrace) -> str:

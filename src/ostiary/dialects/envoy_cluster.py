@@ -243,7 +243,7 @@ def _protocol_options(message: Message) -> tuple[float | None, int | None]:
     _http1(message.message("http_protocol_options"))
     for key, options in message.map("typed_extension_protocol_options").items():
         if key != _HTTP_OPTIONS or not isinstance(options, Message) or options.name != _HTTP_OPTIONS:
-            text = f"no protocol options are called '{key}'" if key != _HTTP_OPTIONS else "the type does not fit the key"
+            text = f"'{key}': no such protocol options, or not of the type that the name promises"
             message.problem("typed_extension_protocol_options", text, f"key and @type are {_HTTP_OPTIONS}")
             continue
         if (explicit := options.message("explicit_http_config")) is not None:

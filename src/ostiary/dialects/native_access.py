@@ -12,6 +12,7 @@ from typing import Final, Literal, cast
 from urllib.parse import urlsplit
 
 from ostiary.core.decision import Entropy
+from ostiary.core.oauth2.session import MIN_SECRET_BYTES, SecretInvalid, parse_secret
 from ostiary.dialects.native_presets import Preset, is_loopback, read_provider
 from ostiary.dialects.native_reader import Section, scalar
 from ostiary.dialects.native_upstreams import check_host_pattern, path_problem
@@ -21,8 +22,6 @@ from ostiary.model.secret import Secret
 from ostiary.model.signin import AccessRule, SessionConfig, SignIn
 from ostiary.model.tls import DataSource
 
-MIN_SECRET_BYTES: Final = 32
-"""AES-256 keys are derived from it: less would be the weakest part."""
 _METHOD: Final = re.compile(r"[A-Z][A-Z-]{0,31}", re.ASCII)
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}", re.ASCII)
 _COOKIE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -114,6 +113,8 @@ def _rules(root: Section, preset: Preset) -> tuple[AccessRule, ...]:
                 root.report.error(item, path, f"admits everyone: {preset.open_to}", _NOBODY_SAID)
         _warn_unreachable(root, items, rules)
         rules = rules or [AccessRule()]
+        if not preset.names_groups and any(rule.groups for rule in rules):
+            root.error("access", f"{preset.name} names no groups, so a rule about them could never hold", "use emails")
     if preset.required_claims:
         rules = [_also(rule, preset) for rule in rules]
     return (*public, *rules)
@@ -248,5 +249,7 @@ def _secrets(root: Section, *, loopback: bool, entropy: Entropy) -> tuple[DataSo
 
 
 def _check_secret(root: Section, key: str, content: bytes) -> None:
-    if len(content.strip()) < MIN_SECRET_BYTES:
-        root.error(key, f"shorter than {MIN_SECRET_BYTES} bytes", _MAKE_SECRET)
+    try:
+        parse_secret(Secret(content))
+    except SecretInvalid as error:
+        root.error(key, str(error), _MAKE_SECRET)

@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Final, Literal, cast
 
-from ostiary.dialects.native_presets import is_loopback
+from ostiary.core.formatter import compile_format
+from ostiary.dialects.native_presets import is_ip, is_loopback
 from ostiary.dialects.native_reader import Report, Section, scalar
-from ostiary.dialects.native_upstreams import is_ip
 from ostiary.dialects.native_values import Value
 from ostiary.model import limits
 from ostiary.model.access_log import DEFAULT_FORMAT, AccessLog, AccessLogFilter, JsonFormat
@@ -154,6 +154,8 @@ def read_access_log(root: Section) -> tuple[AccessLog, ...]:
     section = root.section("access_log", "access_log")
     json_format = _json_format(section)
     text_format = section.text("format", DEFAULT_FORMAT)
+    if problem := _format_problem(text_format):
+        section.error("format", problem)
     if section.has("format") and section.has("json"):
         section.error("json", "both format and json are given", "keep one of them")
     status = section.integer("status_at_least", 0, high=599)
@@ -201,9 +203,22 @@ def _json_format(section: Section) -> JsonFormat | None:
 
 
 def _nested(content: Mapping[str, Value], path: str, report: Report) -> JsonFormat:
-    return {
-        name: _nested(item.content, f"{path}.{name}", report)
-        if isinstance(item.content, Mapping)
-        else scalar(item, f"{path}.{name}", report)
-        for name, item in content.items()
-    }
+    result: dict[str, str | JsonFormat] = {}
+    for name, item in content.items():
+        inner = f"{path}.{name}"
+        if isinstance(item.content, Mapping):
+            result[name] = _nested(item.content, inner, report)
+        else:
+            result[name] = text = scalar(item, inner, report)
+            if problem := _format_problem(text):
+                report.error(item, inner, problem)
+    return result
+
+
+def _format_problem(text: str) -> str:
+    """What is wrong with a format string; empty if nothing."""
+    try:
+        compile_format(text)
+    except ValueError as error:
+        return str(error)
+    return ""

@@ -59,6 +59,8 @@ class Preset:
     email_claim: str = "email"
     groups_claim: str = "groups"
     require_verified_email: bool = True
+    names_groups: bool = True
+    """False where the provider says nothing about groups, so that a rule about them could never hold."""
     open_to: str = ""
     """Who can sign in, if that is no organisation's people."""
     required_claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -101,6 +103,7 @@ def read_provider(root: Section) -> tuple[ProviderConfig, Preset]:
         email_claim=section.text("email_claim", preset.email_claim),
         groups_claim=section.text("groups_claim", preset.groups_claim),
         require_verified_email=section.flag("require_verified_email", preset.require_verified_email),
+        dns_resolvers=_dns_resolvers(section),
     )
     return provider, preset
 
@@ -132,6 +135,20 @@ def _scopes(section: Section, preset: Preset) -> tuple[str, ...]:
     return scopes
 
 
+def _dns_resolvers(section: Section) -> tuple[tuple[str, int], ...]:
+    """Addresses of DNS servers, `IP`, `IP:PORT` or `[IPV6]:PORT`."""
+    servers = []
+    for text in section.texts("dns_resolvers"):
+        match = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\]:([0-9]{1,5})|([0-9.]+):([0-9]{1,5})|([0-9A-Fa-f:.]+)", text)
+        groups = match.groups(default="") if match else ("", "", "", "", "")
+        host, port = groups[0] or groups[2] or groups[4], int(groups[1] or groups[3] or "53")
+        if is_ip(host) and 0 < port < 65536:
+            servers.append((host, port))
+        else:
+            section.error("dns_resolvers", f"{text!r} is not a server's address", "write 10.0.0.53 or 10.0.0.53:5353")
+    return tuple(servers)
+
+
 def _algorithms(section: Section) -> tuple[str, ...]:
     algorithms = section.texts("id_token_algorithms", ProviderConfig(client_id="").id_token_algorithms)
     for name in algorithms:
@@ -140,14 +157,20 @@ def _algorithms(section: Section) -> tuple[str, ...]:
     return algorithms
 
 
+def is_ip(host: str) -> bool:
+    """True for an IPv4 or IPv6 address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def is_loopback(host: str) -> bool:
     """True for localhost and loopback addresses (RFC 6761 section 6.3)."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_ip(host) and ipaddress.ip_address(host).is_loopback
 
 
 def _url(section: Section, key: str, default: str, allow_http: bool) -> str:
@@ -248,6 +271,7 @@ def _github(section: Section, allow_http: bool) -> Preset:
             "userinfo_endpoint": f"{api}/user",
         },
         user_claim="id",
+        names_groups=False,
         open_to="everyone with a GitHub account" if url == "https://github.com" else "",
     )
 

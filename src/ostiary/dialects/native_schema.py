@@ -80,6 +80,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "email_claim",
         "groups_claim",
         "require_verified_email",
+        "dns_resolvers",
         "allow_http",
     ),
     "provider.entra": ("tenant", "cloud"),

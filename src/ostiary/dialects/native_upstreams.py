@@ -11,13 +11,13 @@ order.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, cast, get_args
 from urllib.parse import urlsplit
 
+from ostiary.dialects.native_presets import is_ip
 from ostiary.dialects.native_reader import Report, Section
 from ostiary.dialects.native_values import Value
 from ostiary.model import limits
@@ -79,15 +79,6 @@ def parse_upstream(text: str) -> tuple[bool, Endpoint] | str:
     if port == 0:
         return "port 0 can't be connected to"
     return parts.scheme == "https", Endpoint(address=host, port=port or (443 if parts.scheme == "https" else 80))
-
-
-def is_ip(host: str) -> bool:
-    """True for an IPv4 or IPv6 address."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def read_upstream(holder: Section, key: str, clusters: Clusters) -> Target | None:
