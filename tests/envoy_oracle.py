@@ -51,9 +51,8 @@ class _Echo(socketserver.StreamRequestHandler):
                 headers.append([name.lower(), value.strip()])
             body = json.dumps({"method": method, "target": target, "headers": headers}).encode()
             extra = "".join(f"{name}: {value}\r\n" for name, value in UPSTREAM_RESPONSE_HEADERS)
-            self.wfile.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n{extra}\r\n".encode())
-            if method != "HEAD":
-                self.wfile.write(body)
+            head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n{extra}\r\n".encode()
+            self.wfile.write(head if method == "HEAD" else head + body)
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -147,6 +146,8 @@ def running_envoy(managers: Mapping[str, dict[str, Any]]) -> Iterator[Oracle]:
                     "1",
                     "-l",
                     "warn",
+                    "--file-flush-interval-msec",
+                    "50",
                 ],
                 stdout=sink,
                 stderr=subprocess.STDOUT,
