@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
+from typing import Any
 
 import pytest
 
-from envoy_signin import NOW, World, config
-from ostiary.core.decision import Allow, Request
+from envoy_signin import NOW, World, config, cookie_names, set_cookies
+from ostiary.core.decision import Allow, Request, Respond
 from ostiary.core.oauth2.envoy.codec import TokenCipher, session_mac
 from ostiary.core.oauth2.envoy.session import SessionCache
 from ostiary.model import limits
+from ostiary.model.oauth2 import CookieConfig, CookieConfigs
 
 SECRET = b"asdf_token_secret_fdsa"
 LATER = str(int(NOW) + 60)
@@ -109,6 +112,77 @@ def test_a_session_of_a_gcm_envoy_is_read_without_the_flag() -> None:
     sealed = TokenCipher(SECRET, gcm=True, cbc_compat=False).encrypt("a", lambda n: b"n" * n)
     mac = session_mac(SECRET, domain="app.example", expires=LATER, access="a", id_token="", refresh="")
     assert is_valid(f"OauthHMAC={mac}; OauthExpires={LATER}; BearerToken={sealed}")
+
+
+@pytest.mark.parametrize("gcm", [False, True])
+def test_cookies_are_as_encrypted_as_configured(gcm: bool) -> None:
+    world = World(oauth2_use_gcm_encryption=gcm)
+    world.sign_in()
+    assert world.cookies["BearerToken"].startswith("gcm.") == gcm
+    plain = World(config(disable_token_encryption=True))
+    plain.begin()
+    assert TokenCipher(SECRET, gcm=False, cbc_compat=True).decrypt(plain.cookies["CodeVerifier"])
+    plain.sign_in()
+    assert plain.cookies["BearerToken"] == "the-access-token"
+
+
+def test_without_cbc_cookies_are_gcm_so_that_a_sign_in_can_end() -> None:
+    world = World(oauth2_legacy_cbc_decrypt_compat=False)
+    assert world.sign_in().details == "oauth.logged_in"
+    assert world.cookies["BearerToken"].startswith("gcm.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "tokens", "names"),
+    [
+        ({}, {"id_token": None, "refresh_token": None}, ["BearerToken"]),
+        ({"use_refresh_token": False}, {}, ["BearerToken", "IdToken"]),
+        ({"disable_refresh_token_set_cookie": True}, {}, ["BearerToken", "IdToken"]),
+        ({"disable_access_token_set_cookie": True}, {}, ["IdToken", "RefreshToken"]),
+        ({"disable_id_token_set_cookie": True}, {}, ["BearerToken", "RefreshToken"]),
+        ({}, {"access_token": ""}, ["IdToken", "RefreshToken"]),
+    ],
+)
+def test_which_tokens_are_kept(changes: dict[str, Any], tokens: dict[str, Any], names: list[str]) -> None:
+    world = World(config(**changes))
+    answer = world.sign_in(**tokens)
+    kept = [name for name in cookie_names(answer)[2:] if not name.startswith(("OauthNonce", "CodeVerifier"))]
+    assert kept == names
+    assert not isinstance(world.decide(world.request()), Respond), "the session is valid with the tokens it has"
+
+
+def test_a_token_that_is_not_kept_ends_the_cookie_of_an_older_one() -> None:
+    world = World(config(disable_id_token_set_cookie=True, use_refresh_token=False))
+    world.cookies |= {"IdToken": "old", "RefreshToken": "old"}
+    answer = world.sign_in()
+    assert cookie_names(answer)[2:5] == ["BearerToken", "IdToken", "RefreshToken"]
+    assert {"IdToken", "RefreshToken"} <= set(world.deleted)
+
+
+def jwt(exp: int) -> str:
+    part = [base64.urlsafe_b64encode(json.dumps(p).encode()).rstrip(b"=").decode() for p in ({}, {"exp": exp})]
+    return f"{part[0]}.{part[1]}.c2ln"
+
+
+def test_lifetimes_come_from_the_tokens() -> None:
+    world = World()
+    now = int(world.now)
+    answer = world.sign_in(id_token=jwt(now + 50), refresh_token=jwt(now + 70))
+    ages = {line.partition("=")[0]: line.partition("Max-Age=")[2].partition(";")[0] for line in set_cookies(answer)}
+    assert (ages["IdToken"], ages["RefreshToken"], ages["BearerToken"]) == ("50", "70", "3600")
+    answer = World(config(use_access_token_expiry_for_id_token_cookie=True)).sign_in(id_token=jwt(now + 50))
+    assert "Max-Age=3600" in set_cookies(answer)[3]
+    assert "Max-Age=0;" in set_cookies(World().sign_in(id_token=jwt(now - 1)))[3]
+
+
+def test_every_cookie_has_its_own_attributes() -> None:
+    configs = CookieConfigs(oauth_hmac=CookieConfig(same_site="LAX"), code_verifier=CookieConfig(path="/callback"))
+    world = World(config(cookie_configs=configs, credentials_cookie_domain="example"))
+    begun = world.decide(world.request())
+    assert isinstance(begun, Respond)
+    redirect = set_cookies(begun)
+    assert [";domain=example;path=/callback;" in line for line in redirect] == [False, False, True, True]
+    assert set_cookies(world.sign_in())[0].endswith(";domain=example;path=/;Max-Age=3600;secure;HttpOnly;SameSite=Lax")
 
 
 def request(number: int, size: int = 0) -> Request:

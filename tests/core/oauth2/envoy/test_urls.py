@@ -14,6 +14,7 @@ from ostiary.core.oauth2.envoy.urls import (
     path_of,
     query_encode,
     split_http_uri,
+    target_of,
     url_encode,
 )
 
@@ -137,7 +138,14 @@ def test_a_target_becomes_part_of_a_url(target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "path"), [("https://x", "/"), ("https://x?y", "/"), ("https://x/a/b?c#d", "/a/b"), ("https://x/#d", "/")]
+    ("url", "target", "path"),
+    [
+        ("https://x", "/", "/"),
+        ("https://x?y", "/?y", "/"),
+        ("https://x/a/b?c#d", "/a/b?c#d", "/a/b"),
+        ("https://x/#d", "/#d", "/"),
+    ],
 )
-def test_path_of(url: str, path: str) -> None:
-    assert path_of(url) == path
+def test_what_a_url_asks_for(url: str, target: str, path: str) -> None:
+    assert target_of(url) == target
+    assert path_of(target) == path

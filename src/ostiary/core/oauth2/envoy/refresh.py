@@ -86,13 +86,14 @@ class Refresher:
     def _allow(self, keys: Keys, request: Request, cookies: RequestCookies, tokens: TokenResponse) -> Allow:
         context, names = self._context, self._context.names
         session = new_session(context, keys, cookies, request, tokens)
-        values = {names.bearer_token: session.access_token, names.id_token: session.id_token}
+        stored = {names.bearer_token: session.access_token, names.id_token: session.id_token}
         if not context.cleanup_cookies:
-            values |= {
+            stored |= {
                 names.oauth_hmac: session.mac,
                 names.oauth_expires: session.expires,
                 names.refresh_token: session.refresh_token,
             }
+        values = {name: value for name, value in stored.items() if value}
         forwarded = token_headers(context, session.access_token, session.id_token)
         return Allow(
             remove=context.stripped_with_authorization - {name for name, _ in forwarded},

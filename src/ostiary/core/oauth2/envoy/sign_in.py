@@ -25,7 +25,7 @@ from ostiary.core.oauth2.envoy.cookies import RequestCookies
 from ostiary.core.oauth2.envoy.session import new_session
 from ostiary.core.oauth2.envoy.state import State, StateError, decode_state, encode_state
 from ostiary.core.oauth2.envoy.token_response import TokenResponseError, request_tokens
-from ostiary.core.oauth2.envoy.urls import ascii_target, host_of, path_of
+from ostiary.core.oauth2.envoy.urls import ascii_target, host_of, path_of, target_of
 
 _VERIFIER: Final = re.compile(r"[A-Za-z0-9\-._~]{43,128}")
 """RFC 7636 section 4.1."""
@@ -140,10 +140,10 @@ def _shown_query(query: str) -> str:
 
 def finish_while_signed_in(context: Context, callback: Callback) -> Respond:
     """A callback that comes when another tab has signed in already: go on without redeeming the code."""
-    path = path_of(callback.url)
-    if context.is_callback(path):
+    target = target_of(callback.url)
+    if context.is_callback(path_of(target)):
         return context.unauthorized(
-            f"State url query params matches the redirect path matcher: {path}", flow_id=callback.flow_id
+            f"State url query params matches the redirect path matcher: {target}", flow_id=callback.flow_id
         )
     return Respond(
         status=302,

@@ -31,12 +31,16 @@ def host_of(url: str) -> str | None:
     return match["host"].strip("[]")
 
 
-def path_of(url: str) -> str:
-    """The path of an absolute URL, without query and fragment; `/` if it has none."""
+def target_of(url: str) -> str:
+    """Path, query and fragment of an absolute URL; at least `/`."""
     match = _ABSOLUTE.fullmatch(url)
     rest = (match["rest"] or "") if match else ""
-    path = re.split("[?#]", rest, maxsplit=1)[0]
-    return path or "/"
+    return rest if rest.startswith("/") else "/" + rest
+
+
+def path_of(target: str) -> str:
+    """The path of a request target, without query and fragment."""
+    return re.split("[?#]", target, maxsplit=1)[0]
 
 
 def ascii_target(target: str) -> str:
