@@ -22,7 +22,7 @@ from ostiary.model import limits
 EscapedSlashes = Literal["KEEP_UNCHANGED", "REJECT_REQUEST", "UNESCAPE_AND_REDIRECT", "UNESCAPE_AND_FORWARD"]
 
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
-_PLAIN: Final = "/-._~!$&'()*+,;=:@ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_PLAIN: Final = b"/-._~!$&'()*+,;=:@ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _ESCAPED: Final = frozenset('"<>^`{|}')
 """Visible characters that a canonical path carries percent-encoded."""
@@ -123,7 +123,9 @@ def strict(path: str) -> Strict:
 
 def _is_plain(path: str) -> bool:
     """True if no option changes or refuses the path: the common case, in a few comparisons."""
-    return path[:1] == "/" and "//" not in path and "/." not in path and not path.strip(_PLAIN)
+    if path[:1] != "/" or "//" in path or "/." in path or not path.isascii():
+        return False
+    return not path.encode("ascii").translate(None, _PLAIN)
 
 
 def _unescape_slashes(path: str) -> str:

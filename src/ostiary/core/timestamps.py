@@ -2,7 +2,7 @@
 
 The specifiers are strftime's, plus Envoy's `%f` (fraction of the second, nine digits; `%3f`, `%6f`, ... fewer), `%s`
 (Unix seconds; a digit before the `s` changes nothing, as in Envoy) and Abseil's `%E3S` (seconds with fraction),
-`%Ez` (`+00:00`). What has no fraction is rendered once a second.
+`%Ez` (`+00:00`). The text is made anew only when its smallest unit has moved on.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ DEFAULT_FORMAT: Final = "%Y-%m-%dT%H:%M:%E3SZ"
 _STRFTIME: Final = frozenset("aAbBcCdDeFgGhHIjklmMnprRStTuUVwWxXyYzZ%")
 _TOKEN: Final = re.compile(r"%(?:([1-9]?)([fs])|E([1-9])S|(Ez)|(.?))", re.DOTALL)
 _MICROSECONDS: Final = 1_000_000
+_MICROSECOND_DIGITS: Final = 6
 _MAX_FRACTION_DIGITS: Final = 9
 
 _SECONDS: Final = "\x01"
@@ -28,24 +29,30 @@ _Piece = str | int
 def time_formatter(pattern: str) -> Callable[[float], str]:
     """A function from Unix seconds to text. Raises ValueError for a specifier that is unknown."""
     pieces = _parse(pattern or DEFAULT_FORMAT)
-    cached_second = -1
-    rendered: list[_Piece] = []
+    digits = max((piece for piece in pieces if isinstance(piece, int)), default=0)
+    resolution = 10 ** max(_MICROSECOND_DIGITS - digits, 0)
+    cached_tick = -1
+    text = ""
 
     def render(moment: float) -> str:
-        nonlocal cached_second, rendered
-        second, microseconds = divmod(round(moment * _MICROSECONDS), _MICROSECONDS)
-        if second != cached_second:
-            when = datetime.fromtimestamp(second, UTC)
-            rendered = [_of_second(piece, when, second) for piece in pieces]
-            cached_second = second
-        fraction = f"{microseconds:06d}000"
-        return "".join([piece if isinstance(piece, str) else fraction[:piece] for piece in rendered])
+        nonlocal cached_tick, text
+        microseconds = round(moment * _MICROSECONDS)
+        tick = microseconds // resolution
+        if tick != cached_tick:
+            second, fraction = divmod(microseconds, _MICROSECONDS)
+            text = _render(pieces, second, f"{fraction:06d}000")
+            cached_tick = tick
+        return text
 
     return render
 
 
-def _of_second(piece: _Piece, when: datetime, second: int) -> _Piece:
-    return when.strftime(piece).replace(_SECONDS, str(second)) if isinstance(piece, str) else piece
+def _render(pieces: list[_Piece], second: int, fraction: str) -> str:
+    when = datetime.fromtimestamp(second, UTC)
+    return "".join(
+        when.strftime(piece).replace(_SECONDS, str(second)) if isinstance(piece, str) else fraction[:piece]
+        for piece in pieces
+    )
 
 
 def _parse(pattern: str) -> list[_Piece]:
