@@ -339,7 +339,7 @@ def test_same_as_envoy(case: Case, fleet: Pairs, tally: Counter[str]) -> None:
 
 
 def test_access_logs_agree(fleet: Pairs, tally: Counter[str]) -> None:
-    compare_access_logs(fleet, tally, {})
+    compare_access_logs(fleet, tally)
 
 
 def test_the_client_secret_of_the_comparisons_is_in_no_log(fleet: Pairs) -> None:

@@ -211,4 +211,4 @@ def test_same_as_envoy(case: Case, fleet: Pairs, tally: Counter[str]) -> None:
 
 
 def test_access_logs_agree(fleet: Pairs, tally: Counter[str]) -> None:
-    compare_access_logs(fleet, tally, {})
+    compare_access_logs(fleet, tally)

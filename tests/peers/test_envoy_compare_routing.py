@@ -69,6 +69,7 @@ def _routes() -> Tree:
             "match": {"prefix": "/to-regex"},
             "redirect": {"regex_rewrite": {"pattern": {"regex": "^/to-regex/(.*)$"}, "substitution": "/r/\\1"}},
         },
+        {"match": {"prefix": "/created"}, "direct_response": {"status": 201}},
         {"match": {"prefix": "/empty"}, "direct_response": {"status": 204}},
         {"match": {"prefix": "/literal"}, "route": {"cluster": "app", "host_rewrite_literal": "inner.example"}},
         {
@@ -282,6 +283,7 @@ ROUTE_CASES = [
     Case("redirect-regex", "routes", _get("/to-regex/x?y=1")),
     Case("redirect-head", "routes", _get("/to-path", method="HEAD")),
     Case("direct-empty", "routes", _get("/empty")),
+    Case("direct-created", "routes", _get("/created")),
     Case("direct-head", "routes", _get("/exact", method="HEAD")),
     Case("direct-post", "routes", _get("/exact", method="POST", body=b"x=1")),
     Case("no-route", "routes", _get("/nowhere")),
@@ -489,4 +491,4 @@ def test_same_as_envoy(case: Case, fleet: Pairs, tally: Counter[str]) -> None:
 
 
 def test_access_logs_agree(fleet: Pairs, tally: Counter[str]) -> None:
-    compare_access_logs(fleet, tally, {})
+    compare_access_logs(fleet, tally)
