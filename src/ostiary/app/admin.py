@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from ostiary.core.http1 import BadMessage, HeadCache, parse_request_line
 from ostiary.model.config import Address
-from ostiary.net.exchange import status_line
 from ostiary.net.listener import bind
+from ostiary.net.status import status_line
 
 if TYPE_CHECKING:
     from ostiary.app.runtime import Runtime

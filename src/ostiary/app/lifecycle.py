@@ -91,7 +91,7 @@ def bind_all(config: Config) -> list[ListenerServer]:
     servers: list[ListenerServer] = []
     with contextlib.ExitStack() as undo:
         for each in config.listeners:
-            server = ListenerServer(each, bind(each.address, each.tcp_backlog_size))
+            server = ListenerServer(each, bind(each.address, each.tcp_backlog_size, reuse_port=each.reuse_port))
             undo.callback(server.close)
             servers.append(server)
         undo.pop_all()

@@ -65,8 +65,14 @@ class Observer:
         record.bytes_received = exchange.bytes_received
         record.bytes_sent = exchange.bytes_sent
         record.duration = int((now - started) * 1000)
+        if exchange.request_done_at:
+            record.request_duration = int((exchange.request_done_at - started) * 1000)
+        elif exchange.request_complete:
+            record.request_duration = 0
         if exchange.first_byte:
             record.response_duration = int((exchange.first_byte - started) * 1000)
+        if exchange.upstream_address:
+            record.upstream_protocol = "HTTP/1.1"
         record.upstream_host = exchange.upstream_address
         record.upstream_local_address = exchange.upstream_local
         record.upstream_cluster = exchange.cluster
@@ -78,6 +84,10 @@ class Observer:
         record.route_name = exchange.route
         record.hostname = _HOSTNAME
         record.user = exchange.user
+        tls = downstream.transport.get_extra_info("ssl_object") if downstream.service.settings.tls else None
+        if tls is not None:
+            record.downstream_tls_version = tls.version() or ""
+            record.downstream_tls_cipher = (tls.cipher() or ("",))[0]
         self._request(record, exchange)
         if exchange.response_headers is not None:
             record.response_headers = Headers.of([line.pair for line in exchange.response_headers])

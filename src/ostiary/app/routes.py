@@ -23,7 +23,7 @@ FilterFactory = Callable[[HttpFilter, MatchedRoute], Filter | None]
 class CompiledRoute:
     """One route, ready to be used."""
 
-    __slots__ = ("action", "chain", "cluster", "matched", "simple", "tail", "timeout", "upgrades")
+    __slots__ = ("action", "chain", "cluster", "idle_timeout", "matched", "simple", "tail", "timeout", "upgrades")
 
     def __init__(
         self, matched: MatchedRoute, chain: Chain, http: HttpConnectionManager, cluster: ClusterPool | None, tail: bytes
@@ -34,6 +34,7 @@ class CompiledRoute:
         self.cluster = cluster
         """Where the route always goes; None: ask `matched.pick_cluster`, or it goes nowhere."""
         self.timeout = 0.0
+        self.idle_timeout = http.stream_idle_timeout
         self.upgrades = dict(http.upgrade_types)
         self.tail = tail
         """Header lines that every forwarded request of this route gets."""
@@ -44,6 +45,8 @@ class CompiledRoute:
         """True if the head depends on nothing but the client's head and the filters."""
         if isinstance(matched.action, RouteAction):
             self.timeout = limits.ROUTE_TIMEOUT if matched.action.timeout is None else matched.action.timeout
+            if matched.action.idle_timeout is not None:
+                self.idle_timeout = matched.action.idle_timeout
             self.upgrades.update(matched.action.upgrade_types)
             if matched.action.auto_host_rewrite:
                 self.simple = False

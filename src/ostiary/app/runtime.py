@@ -186,6 +186,7 @@ def server_settings(listener: Listener, suppress_envoy_headers: bool) -> ServerS
     line = b"" if transformation == "PASS_THROUGH" else b"server: %b\r\n" % http.server_name.encode("latin-1")
     return ServerSettings(
         tls=listener.tls is not None,
+        buffer_limit=listener.per_connection_buffer_limit_bytes,
         max_head_bytes=http.max_request_headers_kb * 1024,
         idle_timeout=http.idle_timeout,
         stream_idle_timeout=http.stream_idle_timeout,

@@ -16,6 +16,7 @@ from ostiary.app.chain import Passed, Pending
 from ostiary.app.flows import Flows
 from ostiary.app.logs import logger
 from ostiary.app.observe import Observer
+from ostiary.app.prepared import Prepared, dropped, replace_request, without
 from ostiary.app.replies import local_reply, pairs, response_lines
 from ostiary.app.routes import CompiledRoute, RouteTable
 from ostiary.app.targets import Target, TargetReader
@@ -25,6 +26,7 @@ from ostiary.core.headers_policy import is_valid_authority
 from ostiary.core.http1 import HeadCache, ResponseHead
 from ostiary.core.record import Record
 from ostiary.core.rewriting import Rewritten, with_host
+from ostiary.core.routing import without_port
 from ostiary.model import limits
 from ostiary.model.config import HttpConnectionManager
 from ostiary.model.headers import Headers
@@ -38,24 +40,6 @@ _log = logger("http")
 _MAX_PREPARED: Final = 16
 """Ready-made variants kept of one head: clients that share its bytes differ by address and method."""
 _MAX_PEERS: Final = 65_536
-
-
-@final
-class Prepared:
-    """A request head of which only the request line and the request id are missing."""
-
-    __slots__ = ("counters", "drop", "extra", "head", "new_id", "request", "route", "user", "valid_until")
-
-    def __init__(self, route: CompiledRoute, passed: Passed, head: bytes, new_id: bool) -> None:
-        self.route = route
-        self.request = passed.request
-        self.head = head
-        self.new_id = new_id
-        self.extra = response_lines(passed.response_set)
-        self.drop = dropped(passed)
-        self.user = passed.user
-        self.counters = passed.counters
-        self.valid_until = passed.valid_until
 
 
 @final
@@ -129,14 +113,21 @@ class HttpService:
         exchange.request_headers = prepared.request
         exchange.route = route.matched.name
         exchange.cluster = cluster.cluster.name
+        exchange.idle_timeout = route.idle_timeout
         if prepared.new_id:
             request_id = exchange.request_id = uuid4(self._entropy).encode()
+            self._tell_id(exchange)
             wire = b"%b %b HTTP/1.1\r\n%bx-request-id: %b\r\n\r\n" % (
                 exchange.method, target.wire, prepared.head, request_id,
             )  # fmt: skip
         else:
+            self._tell_id(exchange)
             wire = b"%b %b HTTP/1.1\r\n%b\r\n" % (exchange.method, target.wire, prepared.head)
         self._forward(exchange, cluster, wire, route.timeout)
+
+    def _tell_id(self, exchange: Exchange) -> None:
+        if self.http.always_set_request_id_in_response and exchange.request_id:
+            exchange.response_extra += b"x-request-id: %b\r\n" % exchange.request_id
 
     def _forward(self, exchange: Exchange, cluster: ClusterPool, wire: bytes, timeout: float) -> None:
         pool = cluster.pick()
@@ -187,18 +178,30 @@ class HttpService:
         assert isinstance(peer, Peer)
         forwarded = self._forwarder.forward(headers, peer, self._entropy)
         exchange.request_id = forwarded.request_id.encode("latin-1")
+        self._tell_id(exchange)
         return Request(
             method=exchange.method.decode("latin-1"),
             target=target.text,
             path=target.path,
             query=target.query,
             scheme=forwarded.scheme,
-            authority=authority.decode("latin-1"),
+            authority=self._authority(authority.decode("latin-1"), downstream),
             headers=forwarded.headers,
             client=forwarded.client,
             external_scheme=forwarded.scheme,
             upgrade=bool(forwarded.upgrade),
         )
+
+    def _authority(self, authority: str, downstream: Downstream) -> str:
+        http = self.http
+        if http.strip_trailing_host_dot:
+            host, colon, port = authority.partition(":")
+            authority = host.removesuffix(".") + colon + port
+        if http.strip_any_host_port:
+            return without_port(authority)
+        if http.strip_matching_host_port and authority.rpartition(":")[2] == downstream.local_port:
+            return without_port(authority)
+        return authority
 
     def _decide(self, route: CompiledRoute, request: Request, target: Target) -> Passed | Respond | Pending:
         """What the filters say; where a path has several readings, all must agree to let it in."""
@@ -247,7 +250,7 @@ class HttpService:
         exchange.request_headers = request
         exchange.user = passed.user
         exchange.route = route.matched.name
-        exchange.response_extra = response_lines(passed.response_set)
+        exchange.response_extra += response_lines(passed.response_set)
         exchange.response_drop = dropped(passed)
         for counter in passed.counters:
             counter.value += 1
@@ -274,11 +277,12 @@ class HttpService:
             exchange.respond(action.cluster_not_found_response_code, (), b"", "cluster_not_found", "NC")
             return
         exchange.cluster = cluster.cluster.name
-        if request.upgrade and not self._may_upgrade(route, request):
+        exchange.idle_timeout = route.idle_timeout
+        exchange.may_upgrade = request.upgrade and self._may_upgrade(route, request)
+        if request.upgrade and not exchange.may_upgrade:
             if self.http.profile == "envoy":
                 exchange.respond(403, (), b"", "upgrade_failed")
                 return
-            exchange.head.upgrade = b""
             request = replace(request, upgrade=False, headers=without(request.headers, ("connection", "upgrade")))
         if route.simple:
             self._send_simple(exchange, route, target, replace_request(passed, request))
@@ -381,18 +385,3 @@ class HttpService:
         for task in list(self._tasks):
             task.cancel()
         self._observer.close()
-
-
-def without(headers: Headers, names: tuple[str, ...]) -> Headers:
-    """The headers but those of these names."""
-    return Headers.of([item for item in headers if item[0] not in names])
-
-
-def dropped(passed: Passed) -> frozenset[bytes]:
-    """Names of the application's response headers that a filter replaces or hides."""
-    return frozenset(name.encode("latin-1") for name in passed.response_remove)
-
-
-def replace_request(passed: Passed, request: Request) -> Passed:
-    """The same answer for a request that was changed on the way."""
-    return passed if passed.request is request else replace(passed, request=request)

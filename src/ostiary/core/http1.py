@@ -135,7 +135,7 @@ class RequestHead:
         self.te_trailers = False
         self.upgrade: bytes = b""
         self.prepared: dict[object, object] = {}
-        """What the shell makes of it once: see app/pipeline.py."""
+        """What the shell makes of it once: see app/service.py."""
         connection: list[bytes] = []
         for line in lines:
             if line.kind:

@@ -118,7 +118,8 @@ class Listener:
     http: HttpConnectionManager
     tls: DownstreamTlsContext | None = None
     per_connection_buffer_limit_bytes: int = 1024 * 1024
-    reuse_port: bool = True
+    reuse_port: bool = False
+    """Several processes may listen on the address (Envoy's enable_reuse_port, which its dialect turns on)."""
     tcp_backlog_size: int = 1024
 
 

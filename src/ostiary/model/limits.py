@@ -45,6 +45,9 @@ UPSTREAM_IDLE_TIMEOUT: Final = 3600.0
 MAX_REQUESTS_PER_CONNECTION: Final = 1 << 30
 """Upstream: no limit that anyone reaches, unless a cluster sets one."""
 MAX_UPSTREAM_CONNECTIONS: Final = 1024
+MAX_INFORMATIONAL_RESPONSES: Final = 16
+"""1xx answers before the final one."""
+MAX_PARALLEL_REQUESTS: Final = 1024
 MAX_PENDING_REQUESTS: Final = 1024
 """Per cluster and worker: Envoy's circuit breaker defaults."""
 

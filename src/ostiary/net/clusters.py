@@ -13,8 +13,9 @@ from typing import Protocol, final
 from ostiary.core.decision import Counter
 from ostiary.model.clusters import Cluster, Endpoint
 from ostiary.net.connector import Connector
+from ostiary.net.pool import Dialer, Pool
 from ostiary.net.ticker import Ticker
-from ostiary.net.upstream import Answered, Dialer, Pool, UpstreamConnection
+from ostiary.net.upstream import Answered, UpstreamConnection
 
 
 class TlsSource(Protocol):
@@ -58,6 +59,7 @@ class ClusterPool:
                 host=endpoint.pipe or f"{endpoint.address}:{endpoint.port}",
                 max_connections=breakers.max_connections,
                 max_pending=breakers.max_pending_requests,
+                max_parallel=breakers.max_requests,
                 max_requests=cluster.max_requests_per_connection,
                 idle_timeout=cluster.idle_timeout,
                 counter=named,
@@ -119,6 +121,8 @@ def _dialer(cluster: Cluster, endpoint: Endpoint, connector: Connector, tls: Tls
             dns_servers=cluster.dns_resolvers,
             addresses=addresses,
             pipe=endpoint.pipe,
+            search=not cluster.no_default_search_domain,
+            dns_over_tcp=cluster.use_tcp_for_dns_lookups,
         )
         return protocol
 

@@ -13,55 +13,64 @@ from typing import TYPE_CHECKING, Final, final
 from ostiary.core import chunked
 from ostiary.core.http1 import SERVER, BadMessage, HeaderLine, RequestHead, ResponseHead
 from ostiary.model import limits
+from ostiary.net.request_body import RequestBody
+from ostiary.net.status import status_line
 
 if TYPE_CHECKING:
     from ostiary.net.http1 import Downstream
-    from ostiary.net.upstream import Pool, UpstreamConnection
+    from ostiary.net.pool import Pool
+    from ostiary.net.upstream import UpstreamConnection
 
 _NONE: Final = 0
 _LENGTH: Final = 1
 _CHUNKED: Final = 2
 
-_STATUS_LINES: dict[tuple[int, bytes], bytes] = {}
-_NOTHING: Final = frozenset[bytes]()
 _SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
-
-
-def reason_phrase(status: int) -> bytes:
-    """The standard phrase (RFC 9110 section 15)."""
-    from http import HTTPStatus
-
-    try:
-        return HTTPStatus(status).phrase.encode()
-    except ValueError:
-        return b"Unknown"
-
-
-def status_line(status: int, reason: bytes | None = None) -> bytes:
-    """`HTTP/1.1 200 OK` with its CRLF."""
-    key = (status, reason or b"")
-    line = _STATUS_LINES.get(key)
-    if line is None:
-        phrase = reason_phrase(status) if reason is None else reason
-        line = b"HTTP/1.1 %d %b\r\n" % (status, phrase)
-        if len(_STATUS_LINES) < 256:
-            _STATUS_LINES[key] = line
-    return line
 
 
 @final
 class Exchange:
-    """One request. The access log reads its fields."""
+    """One request. The access log reads its fields.
 
-    __slots__ = (
-        "_body", "_left", "_pending", "_pending_size", "_reader", "_response", "attempts", "bytes_received",
-        "bytes_sent", "close", "close_tunnel", "cluster", "details", "downstream", "failure_reason", "first_byte",
-        "flags", "head", "http10", "is_head", "last", "method", "on_abandon", "path", "pool", "replayable",
-        "request_complete", "request_done_at", "request_headers", "request_id", "response_drop", "response_extra",
-        "response_headers",
-        "rewrite_response", "route", "route_deadline", "route_timeout", "scheme", "started", "started_wall", "status",
-        "target", "tunnel", "upstream", "upstream_address", "upstream_head", "upstream_local", "user",
-    )  # fmt: skip
+    Most fields are class-level defaults, not slots: a request sets few of them.
+    """
+
+    upstream: UpstreamConnection | None = None
+    upstream_head = b""
+    pool: Pool | None = None
+    response_extra = b""
+    """Header lines appended to the upstream's."""
+    response_drop: frozenset[bytes] = frozenset()
+    """Names of the upstream's headers that are left out."""
+    rewrite_response: Callable[[Exchange, ResponseHead], list[bytes]] | None = None
+    """Route-level mutations of the response: returns the wire lines to send instead."""
+    on_abandon: Callable[[], object] | None = None
+    """Called if the client leaves while something is being fetched for it."""
+    may_upgrade = False
+    """The client asked for another protocol, and the route allows it."""
+    tunnel = False
+    route_timeout = 0.0
+    route_deadline = 0.0
+    request_done_at = 0.0
+    first_byte = 0.0
+    status = 0
+    flags = ""
+    details = ""
+    failure_reason = ""
+    bytes_received = 0
+    bytes_sent = 0
+    user = ""
+    route = ""
+    cluster = ""
+    upstream_address = ""
+    upstream_local = ""
+    attempts = 0
+    request_id = b""
+    request_headers: object = None
+    response_headers: list[HeaderLine] | None = None
+    _pending: list[bytes] | None = None
+    _pending_size = 0
+    _response = -1
 
     def __init__(self, downstream: Downstream, head: RequestHead, method: bytes, target: bytes, http10: bool) -> None:
         self.downstream = downstream
@@ -72,59 +81,10 @@ class Exchange:
         self.is_head = method == b"HEAD"
         self.close = (http10 and not head.keep_alive) or head.close
         self.started = self.last = time.monotonic()
-        self.started_wall = 0.0
-        self._left = 0
-        self._reader: chunked.ChunkedReader | None = None
-        if head.has_body:
-            self.request_complete = False
-            if head.chunked:
-                self._body = _CHUNKED
-                self._reader = chunked.ChunkedReader()
-            else:
-                self._body = _LENGTH
-                self._left = head.content_length or 0
-            self.replayable = False
-        else:
-            self.request_complete = True
-            self._body = _NONE
-            self.replayable = method in _SAFE_METHODS
-        self._pending: list[bytes] | None = None
-        self._pending_size = 0
-        self._response = -1
-        self.upstream: UpstreamConnection | None = None
-        self.upstream_head = b""
-        self.pool: Pool | None = None
-        self.response_extra = b""
-        """Header lines appended to the upstream's."""
-        self.response_drop: frozenset[bytes] = _NOTHING
-        """Names of the upstream's headers that are left out."""
-        self.rewrite_response: Callable[[Exchange, ResponseHead], list[bytes]] | None = None
-        """Route-level mutations of the response: returns the wire lines to send instead."""
-        self.on_abandon: Callable[[], object] | None = None
-        """Called if the client leaves while something is being fetched for it."""
-        self.route_timeout = 0.0
-        self.route_deadline = 0.0
-        self.request_done_at = 0.0
-        self.tunnel = False
-        self.close_tunnel = False
-        self.status = 0
-        self.flags = ""
-        self.details = ""
-        self.failure_reason = ""
-        self.bytes_received = 0
-        self.bytes_sent = 0
-        self.first_byte = 0.0
-        self.user = ""
-        self.route = ""
-        self.cluster = ""
-        self.upstream_address = ""
-        self.upstream_local = ""
-        self.attempts = 0
-        self.path = ""
-        self.scheme = ""
-        self.request_id = b""
-        self.request_headers: object = None
-        self.response_headers: list[HeaderLine] | None = None
+        self.idle_timeout = downstream.service.settings.stream_idle_timeout
+        self._body = RequestBody(head) if head.has_body else None
+        self.request_complete = self._body is None
+        self.replayable = self.request_complete and method in _SAFE_METHODS
 
     # --- towards the upstream
 
@@ -135,7 +95,7 @@ class Exchange:
         self.route_timeout = timeout
         if self.request_complete and timeout:
             self.route_deadline = time.monotonic() + timeout
-        if self.head.expect_continue and not self.request_complete and not self.bytes_received:
+        if self.head.expect_continue and self._body is not None and not self._body.received:
             self.downstream.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         pool.submit(self)
 
@@ -164,33 +124,19 @@ class Exchange:
                 self.upstream.transport.write(data)
             return
         body = self._body
-        if body == _LENGTH:
-            left = self._left - len(data)
-            if left > 0:
-                self._left = left
-                self._send(data)
-                return
-            rest = data[self._left :] if left else b""
-            self._send(data[: self._left] if left else data)
-            self._request_done(rest)
-        elif body == _CHUNKED:
-            self._chunked_data(data)
-        else:
+        if body is None:
             self._pipelined(data)
-
-    def _chunked_data(self, data: bytes) -> None:
-        reader = self._reader
-        assert reader is not None
+            return
         try:
-            payload = reader.feed(data)
+            wire = body.feed(data)
+            self.bytes_received = body.received
         except BadMessage as error:
             self.fail(error.status, b"", f"http1.{error.details}", "DPE")
             return
-        if payload:
-            self._send(chunked.encode(payload), len(payload))
-        if reader.done:
-            self._send(chunked.encode_end(reader.trailers), 0)
-            self._request_done(reader.rest)
+        if wire:
+            self._send(wire)
+        if body.done:
+            self._request_done(body.rest)
 
     def _pipelined(self, data: bytes) -> None:
         downstream = self.downstream
@@ -198,8 +144,7 @@ class Exchange:
         if len(downstream.buffer) > limits.MAX_PIPELINED_BYTES:
             downstream.pause_reading()
 
-    def _send(self, data: bytes, payload: int | None = None) -> None:
-        self.bytes_received += len(data) if payload is None else payload
+    def _send(self, data: bytes) -> None:
         if self.upstream is not None:
             self.upstream.transport.write(data)
             return
@@ -214,7 +159,7 @@ class Exchange:
 
     def _request_done(self, rest: bytes) -> None:
         self.request_complete = True
-        self._body = _NONE
+        self._body = None
         self.request_done_at = time.monotonic()
         if self.route_timeout:
             self.route_deadline = self.request_done_at + self.route_timeout
@@ -305,7 +250,7 @@ class Exchange:
             self.downstream.transport.write(b"".join((status_line(head.status, head.reason), *wire, b"\r\n")))
 
     def _upgrade(self, head: ResponseHead) -> None:
-        if not self.head.upgrade or self.upstream is None:
+        if not self.may_upgrade or self.upstream is None:
             self._abort_upstream()
             self.on_failure("UPE", "upstream_reset_before_response_started{protocol_error}", "unexpected upgrade")
             return
@@ -449,8 +394,13 @@ class Exchange:
 
     def client_eof(self) -> None:
         """The client ended its side of a tunnel."""
-        if self.upstream is not None and self.upstream.transport.can_write_eof():
+        if self.upstream is None:
+            return
+        if self.upstream.transport.can_write_eof():
             self.upstream.transport.write_eof()
+        else:  # TLS has no half-closed connection
+            self.close = True
+            self._end()
 
     def client_gone(self) -> None:
         """The client left."""
@@ -470,6 +420,6 @@ class Exchange:
             self.fail(504, b"upstream request timeout", "response_timeout", "UT")
         elif settings.request_timeout and not self.request_complete and now - self.started > settings.request_timeout:
             self.fail(408, b"request timeout", "request_overall_timeout", "")
-        elif settings.stream_idle_timeout and now - self.last > settings.stream_idle_timeout:
+        elif self.idle_timeout and now - self.last > self.idle_timeout:
             status = 504 if self.request_complete else 408
             self.fail(status, b"stream timeout", "stream_idle_timeout", "SI")

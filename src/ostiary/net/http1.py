@@ -24,6 +24,8 @@ class ServerSettings:
     """What a listener's connection manager says about its connections. Times in seconds, 0 = off."""
 
     tls: bool = False
+    buffer_limit: int = limits.WRITE_HIGH_WATER
+    """Bytes waiting to be written to a client before its upstream is not read any more."""
     max_head_bytes: int = limits.MAX_REQUEST_HEADERS_BYTES
     idle_timeout: float = limits.IDLE_TIMEOUT
     stream_idle_timeout: float = limits.STREAM_IDLE_TIMEOUT
@@ -71,10 +73,28 @@ class Downstream(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        "_head_deadline", "_lingering", "_processing", "_reading_paused", "_scanned", "_since", "buffer", "closing",
-        "exchange", "forward_key", "id", "local_address", "opened_at", "peer", "peer_address", "requests", "service",
-        "ticker", "transport", "writing_paused",
-    )  # fmt: skip
+        "_head_deadline",
+        "_lingering",
+        "_processing",
+        "_reading_paused",
+        "_scanned",
+        "_since",
+        "buffer",
+        "closing",
+        "exchange",
+        "forward_key",
+        "id",
+        "local_address",
+        "local_port",
+        "opened_at",
+        "peer",
+        "peer_address",
+        "requests",
+        "service",
+        "ticker",
+        "transport",
+        "writing_paused",
+    )
 
     def __init__(self, service: Service, number: int) -> None:
         self.service = service
@@ -89,8 +109,9 @@ class Downstream(asyncio.Protocol):
         """The peer's IP address."""
         self.peer_address = ""
         self.local_address = ""
+        self.local_port = ""
         self.forward_key: object = None
-        """Everything about this connection that forwarded headers depend on; see app/pipeline.py."""
+        """Everything about this connection that forwarded headers depend on; see app/service.py."""
         self.opened_at = self._since = self.ticker.now
         self.writing_paused = False
         self._head_deadline = 0.0
@@ -109,7 +130,8 @@ class Downstream(asyncio.Protocol):
         self.peer = self.peer.removeprefix("::ffff:")
         self.peer_address = address_text(peer)
         self.local_address = address_text(transport.get_extra_info("sockname"))
-        self.transport.set_write_buffer_limits(limits.WRITE_HIGH_WATER, limits.WRITE_LOW_WATER)
+        self.local_port = self.local_address.rpartition(":")[2]
+        self.transport.set_write_buffer_limits(self.service.settings.buffer_limit)
         self.ticker.idle.add(self)
         if not self.service.opened(self):
             self.closing = True

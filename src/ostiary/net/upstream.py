@@ -1,23 +1,17 @@
 """Connections to an application (or a provider): one HTTP/1.1 request at a time on each, kept alive between them.
 
-`Pool` belongs to one endpoint. A request takes an idle connection at once, synchronously; only when there is none does
-a task dial one (`Dialer`, Happy Eyeballs behind it) while the request waits in line. Whoever speaks over a connection
-is an `Answered`: the proxy's exchange, or the client that calls providers.
+Whoever speaks over a connection is an `Answered`: the proxy's exchange, or the client that calls providers. Connections
+belong to a pool (net/pool.py), which gets them back when an answer is complete.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections import deque
-from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, final
 
 from ostiary.core.chunked import ChunkedReader
-from ostiary.core.decision import Counter
 from ostiary.core.http1 import BadMessage, HeaderLine, ResponseHead, ResponseReader
 from ostiary.model import limits
-from ostiary.net.ticker import Ticker
 
 NO_BODY: Final = 0
 LENGTH: Final = 1
@@ -57,16 +51,46 @@ class Answered(Protocol):
         """It can again."""
 
 
+class Owner(Protocol):
+    """Whom a connection belongs to: net/pool.py."""
+
+    reader: ResponseReader
+
+    def submit(self, client: Answered, fresh: bool = False) -> None:
+        """Send a request, on a new connection if `fresh`."""
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """The connection is free."""
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """The connection is closed."""
+
+
 @final
 class UpstreamConnection(asyncio.Protocol):
     """One connection, in turn idle and busy with one `Answered`."""
 
     __slots__ = (
-        "_body", "_buffer", "_chunks", "_left", "_reused", "_seen", "client", "closed", "idle_since", "local_address",
-        "paused", "pool", "remote_address", "requests", "transport", "tunnel",
-    )  # fmt: skip
+        "_body",
+        "_buffer",
+        "_chunks",
+        "_early",
+        "_left",
+        "_reused",
+        "_seen",
+        "client",
+        "closed",
+        "idle_since",
+        "local_address",
+        "paused",
+        "pool",
+        "remote_address",
+        "requests",
+        "transport",
+        "tunnel",
+    )
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Owner) -> None:
         self.pool = pool
         self.transport: asyncio.Transport = None  # type: ignore[assignment] # set by connection_made
         self.client: Answered | None = None
@@ -81,6 +105,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._body = NO_BODY
         self._left = 0
         self._chunks: ChunkedReader | None = None
+        self._early = 0
         self._seen = False
         self._reused = False
 
@@ -152,6 +177,7 @@ class UpstreamConnection(asyncio.Protocol):
     def begin(self, client: Answered) -> None:
         """Hand this connection to one request."""
         self.client = client
+        self._early = 0
         self._seen = False
         self._reused = self.requests > 0
         self.requests += 1
@@ -229,6 +255,9 @@ class UpstreamConnection(asyncio.Protocol):
             if rest and self.client is client:
                 client.on_tunnel(rest)
             return
+        self._early += 1
+        if self._early > limits.MAX_INFORMATIONAL_RESPONSES:
+            raise BadMessage("too_many_informational_responses", 502)
         client.on_response(head, b"", False)
         if rest and self.client is client:
             self._on_head(client, rest)
@@ -277,159 +306,6 @@ class UpstreamConnection(asyncio.Protocol):
         self.abort()
         if client is not None:
             client.on_failure(flag, details, reason)
-
-
-Dialer = Callable[[Callable[[], UpstreamConnection]], Awaitable[UpstreamConnection]]
-"""Opens a connection: given a protocol factory, returns the protocol, or raises OSError or TimeoutError."""
-
-
-@final
-class Pool:
-    """The connections to one endpoint."""
-
-    __slots__ = (
-        "_connecting", "_dial", "_idle", "_idle_timeout", "_loop", "_max", "_max_pending", "_max_requests",
-        "_tasks", "_ticker", "_waiting", "active", "closing", "connections", "counters", "failures", "host", "reader",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        dial: Dialer,
-        ticker: Ticker,
-        *,
-        host: str = "",
-        max_connections: int = limits.MAX_UPSTREAM_CONNECTIONS,
-        max_pending: int = limits.MAX_PENDING_REQUESTS,
-        max_requests: int | None = None,
-        idle_timeout: float | None = limits.UPSTREAM_IDLE_TIMEOUT,
-        counter: Callable[[str], Counter] = Counter,
-    ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._dial = dial
-        self._ticker = ticker
-        self._max = max_connections
-        self._max_pending = max_pending
-        self._max_requests = max_requests or limits.MAX_REQUESTS_PER_CONNECTION
-        self._idle_timeout = idle_timeout
-        self.host = host
-        """How access logs name this endpoint."""
-        self._idle: list[UpstreamConnection] = []
-        self._waiting: deque[Answered] = deque()
-        self._connecting = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.connections: set[UpstreamConnection] = set()
-        self.closing = False
-        self.reader = ResponseReader()
-        self.active = counter("upstream_rq_active")
-        self.failures = counter("upstream_cx_connect_fail")
-        self.counters = {
-            name: counter(name)
-            for name in (
-                "upstream_cx_total",
-                "upstream_rq_total",
-                "upstream_rq_pending_overflow",
-                "upstream_cx_destroy",
-            )
-        }
-        ticker.idle.add(self)
-
-    @property
-    def busy(self) -> int:
-        """Connections with a request on them, and requests in line."""
-        return len(self.connections) - len(self._idle) + len(self._waiting)
-
-    def submit(self, client: Answered, fresh: bool = False) -> None:
-        """Send a request on an idle connection, or when one is open. `fresh` insists on a new one."""
-        self.counters["upstream_rq_total"].value += 1
-        idle = self._idle
-        if not fresh:
-            while idle:
-                connection = idle.pop()
-                if not connection.closed and not connection.transport.is_closing():
-                    connection.begin(client)
-                    return
-        if len(self._waiting) >= self._max_pending:
-            self.counters["upstream_rq_pending_overflow"].value += 1
-            client.on_failure("UO", "upstream_reset_before_response_started{overflow}", "overflow")
-            return
-        self._waiting.append(client)
-        if len(self.connections) + self._connecting < self._max:
-            self._connecting += 1
-            task = self._loop.create_task(self._connect())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    def withdraw(self, client: Answered) -> None:
-        """The client no longer waits."""
-        try:
-            self._waiting.remove(client)
-        except ValueError:
-            return
-
-    async def _connect(self) -> None:
-        try:
-            connection = await self._dial(lambda: UpstreamConnection(self))
-        except (OSError, TimeoutError) as error:
-            self._connecting -= 1
-            self.failures.value += 1
-            if self._waiting:
-                late = isinstance(error, TimeoutError)
-                text = os.strerror(error.errno) if error.errno else str(error)
-                what = "connection_timeout" if late else f"remote_connection_failure|delayed_connect_error:_{text}"
-                reason = "connection timeout" if late else "remote connection failure"
-                details = "upstream_reset_before_response_started{" + what.replace(" ", "_") + "}"
-                self._waiting.popleft().on_failure("UF", details, reason, error)
-            return
-        except asyncio.CancelledError:
-            self._connecting -= 1
-            raise
-        self._connecting -= 1
-        self.counters["upstream_cx_total"].value += 1
-        self.connections.add(connection)
-        if self.closing:
-            connection.abort()
-        else:
-            self.release(connection)
-
-    def release(self, connection: UpstreamConnection) -> None:
-        """The connection is free: the next in line takes it, or it waits."""
-        if connection.requests >= self._max_requests or self.closing:
-            connection.abort()
-            return
-        if self._waiting:
-            connection.begin(self._waiting.popleft())
-            return
-        connection.idle_since = self._ticker.now
-        self._idle.append(connection)
-
-    def lost(self, connection: UpstreamConnection) -> None:
-        """The connection is closed."""
-        if connection not in self.connections:
-            return
-        self.connections.discard(connection)
-        self.counters["upstream_cx_destroy"].value += 1
-        if connection in self._idle:
-            self._idle.remove(connection)
-        if self._waiting and len(self.connections) + self._connecting < min(self._max, len(self._waiting)):
-            self._connecting += 1
-            task = self._loop.create_task(self._connect())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    def check_deadlines(self, now: float) -> None:
-        """Close what idled too long."""
-        if self._idle_timeout:
-            for connection in [c for c in self._idle if now - c.idle_since > self._idle_timeout]:
-                connection.abort()
-
-    def close(self) -> None:
-        """Close idle connections now, busy ones as they finish."""
-        self.closing = True
-        self._ticker.idle.discard(self)
-        for connection in list(self._idle):
-            connection.abort()
-        for task in list(self._tasks):
-            task.cancel()
 
 
 def address_text(name: object) -> str:
