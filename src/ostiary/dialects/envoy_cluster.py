@@ -84,18 +84,19 @@ def cluster(message: Message, context: Context) -> Cluster:
 
 
 def _discovery(message: Message) -> tuple[ClusterType, Message]:
-    """The type, and the message that holds the DNS settings."""
+    """The type (STRICT_DNS for a reported one: it asks least of addresses), and the message with the DNS settings."""
     custom = message.message("cluster_type")
     if custom is None:
         mend = "use STATIC, STRICT_DNS or LOGICAL_DNS"
-        return message.choice("type", _TYPES, mend), message
+        kind = message.choice("type", _TYPES, mend)
+        return (kind if message.text("type", kind) in _TYPES else "STRICT_DNS"), message
     name, typed = custom.text("name"), custom.message("typed_config")
     if typed is not None and typed.name == _DNS_CLUSTER:
         return ("LOGICAL_DNS" if typed.boolean("all_addresses_in_single_endpoint") else "STRICT_DNS"), typed
     if name in _CLUSTER_TYPES and (typed is None or not typed.name):
         return _CLUSTER_TYPES[name], message
     custom.unsupported(None, f"use envoy.clusters.dns with {_DNS_CLUSTER}, or `type`")
-    return "STATIC", message
+    return "STRICT_DNS", message
 
 
 def _family(message: Message, dns: Message) -> DnsLookupFamily | None:

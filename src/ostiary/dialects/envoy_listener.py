@@ -48,21 +48,25 @@ def listener(message: Message, context: Context) -> Listener | None:
     for field in ("use_original_dst", "transparent", "freebind"):
         if message.boolean(field):
             message.unsupported(field, "remove it")
+    name, address = message.text("name"), listen_address(message.required("address"))
+    buffer_limit = message.integer("per_connection_buffer_limit_bytes", 1024 * 1024)
+    reuse_port, backlog = message.boolean("enable_reuse_port", True), message.integer("tcp_backlog_size", 1024)
     chain = _filter_chain(message)
     if chain is None:
         return None
+    socket = chain.message("transport_socket")
+    tls = downstream_tls(socket, context) if socket is not None else None
     http = _connection_manager(chain, context)
     if http is None:
         return None
-    socket = chain.message("transport_socket")
     return Listener(
-        name=message.text("name"),
-        address=listen_address(message.required("address")),
+        name=name,
+        address=address,
         http=http,
-        tls=downstream_tls(socket, context) if socket is not None else None,
-        per_connection_buffer_limit_bytes=message.integer("per_connection_buffer_limit_bytes", 1024 * 1024),
-        reuse_port=message.boolean("enable_reuse_port", True),
-        tcp_backlog_size=message.integer("tcp_backlog_size", 1024),
+        tls=tls,
+        per_connection_buffer_limit_bytes=buffer_limit,
+        reuse_port=reuse_port,
+        tcp_backlog_size=backlog,
     )
 
 

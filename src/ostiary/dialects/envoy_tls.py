@@ -67,7 +67,7 @@ def downstream_tls(socket: Message, context: Context) -> DownstreamTlsContext | 
     common = tls.optional("common_tls_context")
     params = common.optional("tls_params")
     certificates = _certificates(common, context)
-    if not certificates:
+    if not any(common.has(name) for name in ("tls_certificates", "tls_certificate_sds_secret_configs")):
         common.problem("tls_certificates", "a listener with TLS needs a certificate")
     validation = _validation(common, context)
     required = tls.boolean("require_client_certificate")
