@@ -103,6 +103,17 @@ def test_filters(wanted: AccessLogFilter, logged: bool) -> None:
     assert bool(access_log_line(AccessLog(sink="stdout", filter=wanted))(made)) is logged
 
 
+@pytest.mark.parametrize(
+    "name", ["Authorization", "cookie", "x-none?COOKIE", "proxy-authorization", "x-forwarded-access-token"]
+)
+def test_credentials_never_reach_a_log(name: str) -> None:
+    made = record((name.rpartition("?")[2].lower(), "hush-hush"))
+    assert access_log_line(AccessLog(sink="stdout", text_format=f"%REQ({name})%"))(made) == b"[secret]"
+    as_json = AccessLog(sink="stdout", text_format=None, json_format={"v": f"%REQ({name}):40%"})
+    assert json.loads(access_log_line(as_json)(made)) == {"v": "[secret]"}
+    assert access_log_line(AccessLog(sink="stdout", text_format=f"%REQ({name})%"))(record()) == b"-"
+
+
 def test_health_checks_can_be_left_out() -> None:
     made = record()
     made.health_check = True

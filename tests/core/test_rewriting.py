@@ -148,6 +148,33 @@ def test_host_rewrites(action: RouteAction, authority: str) -> None:
     assert head.headers.get("x-envoy-original-host") == ("app.test" if authority != "app.test" else None)
 
 
+@pytest.mark.parametrize("value", ["a b", "user@evil", "a/b", "", "é"])
+def test_a_host_from_a_header_must_be_one(value: str) -> None:
+    request = make_request("/", ("x-h", value))
+    action = RouteAction(cluster="c", host_rewrite_header="x-h")
+    assert RequestRewriter(ROOT, action, ()).apply(request, Record.of(request)).authority == "app.test"
+
+
+@pytest.mark.parametrize("text", ["/a b", "/a\r\nx: y", "/é", "\x00"])
+def test_a_rewrite_can_not_break_the_head(text: str) -> None:
+    for action in (
+        RouteAction(cluster="c", prefix_rewrite=text),
+        RouteAction(cluster="c", host_rewrite_literal=text),
+        RouteAction(cluster="c", regex_rewrite=RegexRewrite(pattern="a", substitution=text)),
+    ):
+        with pytest.raises(ValueError, match="visible ASCII"):
+            RequestRewriter(ROOT, action, ())
+    for redirect in (RedirectAction(path_redirect=text), RedirectAction(host_redirect=text)):
+        with pytest.raises(ValueError, match="visible ASCII"):
+            Redirector(ROOT, redirect)
+
+
+@pytest.mark.parametrize(("key", "value"), [("x", "a\r\nb: c"), ("x", "\x00"), ("x y", "a"), ("", "a"), ("x:", "a")])
+def test_a_mutation_can_not_break_the_head(key: str, value: str) -> None:
+    with pytest.raises(ValueError, match="header"):
+        Mutations((option(key, value),), ())
+
+
 def test_the_former_host_can_be_forwarded() -> None:
     head = Rewritten("/", "old", Headers([("x-forwarded-host", "first")]))
     assert with_host(head, "new", True).headers.get("x-forwarded-host") == "first,old"

@@ -3,7 +3,8 @@
 A line can't be forged by what a client sends: in a text format quotes, backslashes, control and non-ASCII characters
 of values become `\\xNN` (Envoy writes quotes as they are: a listed difference); JSON is escaped by JSON's rules. In a
 JSON format a string that is one operator and nothing else keeps the type of its value; what is missing is null there,
-also with omit_empty_values, which only empties the missing parts of longer strings.
+also with omit_empty_values, which only empties the missing parts of longer strings. Credentials (`%REQ(COOKIE)%`)
+become `[secret]`: another listed difference.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def access_log_line(log: AccessLog) -> Line:
     if log.json_format is not None:
         line = _json_line(log.json_format, log.omit_empty_values)
     elif log.text_format is not None:
-        line = _text_line(compile_format(log.text_format, omit_empty=log.omit_empty_values))
+        line = _text_line(compile_format(log.text_format, omit_empty=log.omit_empty_values, redact=True))
     else:
         raise ValueError("an access log needs a text_format or a json_format")
     if log.filter is None:
@@ -96,7 +97,7 @@ def _json_object(fields: JsonFormat, omit_empty: bool) -> JsonValue:
 def _json_value(template: str | JsonFormat, omit_empty: bool) -> JsonValue:
     if isinstance(template, Mapping):
         return _json_object(template, omit_empty)
-    compiled = compile_format(template, omit_empty=omit_empty)
+    compiled = compile_format(template, omit_empty=omit_empty, redact=True)
     if compiled.single is not None:
         single = compiled.single
 

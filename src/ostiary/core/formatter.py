@@ -70,8 +70,11 @@ def quote(value: str) -> str:
     return value.translate(_QUOTED)
 
 
-def compile_format(source: str, *, omit_empty: bool = False) -> Format:
-    """Compile a format string. Raises ValueError for bad syntax and, naming it and the nearest, an unknown operator."""
+def compile_format(source: str, *, omit_empty: bool = False, redact: bool = False) -> Format:
+    """Compile a format string; `redact` for a log: headers with credentials are not written.
+
+    Raises ValueError for bad syntax and, naming it and the nearest, an unknown operator.
+    """
     if len(source) > limits.MAX_FORMAT_LENGTH:
         raise ValueError(f"a format string of {len(source)} characters (limit {limits.MAX_FORMAT_LENGTH})")
     parts: list[Part] = []
@@ -95,7 +98,7 @@ def compile_format(source: str, *, omit_empty: bool = False) -> Format:
             parts.append(wire_text(text))
             text = ""
         name, argument, max_length = command.groups()
-        parts.append(compile_operator(name, argument, int(max_length) if max_length else None))
+        parts.append(compile_operator(name, argument, int(max_length) if max_length else None, redact=redact))
         later = later or needs_response(name)
         position = command.end()
     if text:

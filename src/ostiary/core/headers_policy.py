@@ -25,12 +25,17 @@ def without_identity_headers(headers: Headers, names: frozenset[str]) -> Headers
     return Headers.of([item for item in headers if item[0].replace("_", "-") not in names])
 
 
+def is_token(text: str) -> bool:
+    """True for a token of RFC 9110 section 5.6.2: a method, a field name."""
+    return bool(text) and _TOKEN.issuperset(text)
+
+
 def head_fault(method: str, version: str, headers: Iterable[tuple[str, str]]) -> str | None:
     """Why a parsed request head must be refused (400), or None if it is sound (RFC 9112 sections 3.2, 6.1, 6.3).
 
     `version` is `1.0` or `1.1`; names may have any case.
     """
-    if not method or not _TOKEN.issuperset(method):
+    if not is_token(method):
         return "invalid method"
     if version not in ("1.0", "1.1"):
         return "unsupported HTTP version"
@@ -38,7 +43,7 @@ def head_fault(method: str, version: str, headers: Iterable[tuple[str, str]]) ->
     for number, (name, value) in enumerate(headers, start=1):
         if number > limits.MAX_HEADERS_COUNT:
             return "too many headers"
-        if not name or not _TOKEN.issuperset(name):
+        if not is_token(name):
             return "invalid header name"
         if not (_NOT_IN_VALUE.isdisjoint(value) and value == value.strip(" \t")):
             return "invalid header value"

@@ -1,7 +1,8 @@
 """The command operators of Envoy's format strings, each compiled to a function of a `Record`.
 
 Only operators that need neither secrets nor files exist: `ENVIRONMENT`, `FILE_CONTENT` and the like are refused, and
-so is every operator that Ostiary has no value for. A getter answers None where there is nothing to say.
+so is every operator that Ostiary has no value for. A getter answers None where there is nothing to say. Where the text
+ends up in a log (`redact`), headers that carry credentials show only that they were there.
 """
 
 from __future__ import annotations
@@ -71,9 +72,13 @@ NAMES: Final = tuple(sorted((*_SIMPLE, *_WITH_ARGUMENT, *_ADDRESS_OPERATORS)))
 """Every operator there is."""
 
 
-def compile_operator(name: str, argument: str | None, max_length: int | None) -> Getter:
+def compile_operator(name: str, argument: str | None, max_length: int | None, *, redact: bool = False) -> Getter:
     """The getter of `%NAME(argument):max_length%`. Raises ValueError, naming the operator, for what is unsupported."""
-    getter = _compile(name, argument)
+    if name in _HEADER_OPERATORS:
+        one = _HEADER_OPERATORS[name]
+        getter = _alternatives(name, argument, _redacting(one) if redact else one)
+    else:
+        getter = _compile(name, argument)
     if max_length is None:
         return getter
     return _truncated(getter, max_length)
@@ -92,12 +97,6 @@ def _compile(name: str, argument: str | None) -> Getter:
             return _address(*_ADDRESS_OPERATORS[name])
         return _field(_SIMPLE[name])
     match name:
-        case "REQ":
-            return _alternatives(name, argument, _request_header)
-        case "RESP":
-            return _alternatives(name, argument, _response_header)
-        case "TRAILER":
-            return _alternatives(name, argument, _trailer)
         case "START_TIME":
             return _start_time(argument or "")
         case "PATH":
@@ -200,6 +199,23 @@ def _response_header(name: str) -> Getter:
 
 def _trailer(name: str) -> Getter:
     return lambda record: record.response_trailers.get(name)
+
+
+_HEADER_OPERATORS: Final = {"REQ": _request_header, "RESP": _response_header, "TRAILER": _trailer}
+_CREDENTIALS: Final = frozenset(
+    ("authorization", "proxy-authorization", "cookie", "set-cookie", "x-forwarded-access-token", "x-ostiary-assertion")
+)
+_REDACTED: Final = "[secret]"
+
+
+def _redacting(one: Callable[[str], Getter]) -> Callable[[str], Getter]:
+    def compile_header(name: str) -> Getter:
+        getter = one(name)
+        if name not in _CREDENTIALS:
+            return getter
+        return lambda record: None if getter(record) is None else _REDACTED
+
+    return compile_header
 
 
 def _start_time(pattern: str) -> Getter:

@@ -14,6 +14,7 @@ from typing import Final, final
 
 from ostiary.core.decision import Request
 from ostiary.core.formatter import Format, compile_format
+from ostiary.core.headers_policy import is_token, is_valid_authority
 from ostiary.core.record import Record
 from ostiary.core.regex import Substitution, wire_text
 from ostiary.model.headers import Headers
@@ -93,10 +94,14 @@ def _changeable(name: str) -> str:
     name = name.lower()
     if name.startswith(":") or name in _UNCHANGEABLE:
         raise ValueError(f"header {name!r} can't be added, overwritten or removed; use a host or path rewrite")
+    if not is_token(name):
+        raise ValueError(f"{name!r} is not a header name")
     return name
 
 
 def _header_format(option: HeaderValueOption) -> Format:
+    if any(character < " " or character == "\x7f" for character in option.value.replace("\t", "")):
+        raise ValueError(f"header {option.key!r}: the value holds a control character")
     try:
         return compile_format(option.value, omit_empty=True)
     except ValueError as error:
@@ -124,13 +129,14 @@ def path_rewrite(match: RouteMatch, action: RouteAction | RedirectAction) -> Pat
     if action.prefix_rewrite and action.regex_rewrite:
         raise ValueError("prefix_rewrite and regex_rewrite exclude each other")
     if action.prefix_rewrite:
-        replacement = wire_text(action.prefix_rewrite)
+        replacement = _visible("prefix_rewrite", action.prefix_rewrite)
         prefix = match.prefix if match.prefix is not None else match.path_separated_prefix
         if prefix is None:
             return lambda target: replacement + _query_suffix(target)
         length = len(wire_text(prefix))
         return lambda target: replacement + target[length:]
     if action.regex_rewrite:
+        _visible("regex_rewrite.substitution", action.regex_rewrite.substitution)
         substitution = Substitution(action.regex_rewrite.pattern, action.regex_rewrite.substitution)
 
         def rewrite(target: str) -> str:
@@ -139,6 +145,13 @@ def path_rewrite(match: RouteMatch, action: RouteAction | RedirectAction) -> Pat
 
         return rewrite
     return None
+
+
+def _visible(field: str, text: str) -> str:
+    """Text that becomes part of a target, an authority or a URL. Raises ValueError for what could end it there."""
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(f"{field} {text!r}: visible ASCII only (percent-encode the rest)")
+    return text
 
 
 def _query_suffix(target: str) -> str:
@@ -178,7 +191,7 @@ class RequestRewriter:
         self._mutations = mutations
         self._keep_original = keep_original
         self._path_rewrite = path_rewrite(match, action)
-        self._host_literal = wire_text(action.host_rewrite_literal or "")
+        self._host_literal = _visible("host_rewrite_literal", action.host_rewrite_literal or "")
         self._host_header = (action.host_rewrite_header or "").lower()
         self._append_forwarded_host = action.append_x_forwarded_host
         self.is_identity = not (mutations or self._path_rewrite or self._host_literal or self._host_header)
@@ -192,6 +205,8 @@ class RequestRewriter:
         authority = self._host_literal
         if not authority and self._host_header:
             authority = request.authority if self._host_header == "host" else headers.get(self._host_header) or ""
+            if not is_valid_authority(authority):  # a client may have sent it: never into the head as it is
+                authority = ""
         result = Rewritten(request.target, request.authority, headers)
         if authority:
             result = with_host(result, authority, self._append_forwarded_host, self._keep_original)
@@ -227,7 +242,9 @@ class Redirector:
             raise ValueError("https_redirect and scheme_redirect exclude each other")
         self._action = action
         self._keeps_port = required_tls
-        self._path_redirect = wire_text(action.path_redirect or "")
+        self._path_redirect = _visible("path_redirect", action.path_redirect or "")
+        for field in ("host_redirect", "scheme_redirect"):
+            _visible(field, getattr(action, field) or "")
         self._path_rewrite = path_rewrite(match, action)
         self.status = action.response_code
 
