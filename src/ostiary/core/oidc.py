@@ -146,13 +146,16 @@ class Provider:
             return self._last_good(self.metadata, self._metadata_failed), now
 
     def fetch_keys(self, now: float, *, unknown: bool = False) -> Generator[Fetch, Fetched, tuple[KeySet, float]]:
-        """The verification keys; `unknown`: a token named one they lack. Raises SignInError("jwks-fetch-failed")."""
+        """The verification keys; `unknown`: a token named one they lack, so that the last good don't do.
+
+        Raises SignInError("jwks-fetch-failed").
+        """
         metadata, now = yield from self.fetch_metadata(now)
         wanted = self._keys_stale(now) or (unknown and now >= self._keys_asked_at + limits.JWKS_MIN_REFETCH)
         if self._keys is not None and not wanted:
             return self._keys, now
         if self._failed_lately(self._keys_failed, now):
-            return self._last_good(self._keys, self._keys_failed), now
+            return self._last_good(None if unknown else self._keys, self._keys_failed), now
         self._keys_asked_at = now
         try:
             answer = yield from ask(self._get(metadata.jwks_uri, "jwks"), "jwks-fetch-failed", now)
@@ -162,7 +165,7 @@ class Provider:
         except SignInError as error:
             now = max(now, getattr(error, "now", now))
             self._keys_failed = (now, error)
-            return self._last_good(self._keys, self._keys_failed), now
+            return self._last_good(None if unknown else self._keys, self._keys_failed), now
 
     def _get(self, url: str, purpose: str) -> Fetch:
         return Fetch(method="GET", url=url, headers=_JSON, timeout=self.config.timeout, retries=1, purpose=purpose)

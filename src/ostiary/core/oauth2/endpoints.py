@@ -11,6 +11,7 @@ from ostiary.core.oauth2 import flow, signout
 from ostiary.core.oauth2.failures import SignInError
 from ostiary.core.oauth2.flow import PendingSignIn
 from ostiary.core.oauth2.gate import Gate, Steps
+from ostiary.core.oauth2.identity import headers_of
 from ostiary.core.oauth2.return_url import HOME, return_url
 from ostiary.core.oauth2.session import Session
 from ostiary.core.oauth2.token import provider_error
@@ -97,6 +98,7 @@ class Endpoints:
     def _complete(self, visit: Visit, key: str, pending: PendingSignIn, code: str, issuer: str | None) -> Steps:
         try:
             session = yield from self._gate.exchange.complete(pending, code, issuer, visit.now)
+            headers_of(session, self._gate.config)  # a session that no request could use must not begin
             cookies = self._gate.keeper.store(session, visit.cookies, visit.policy, session.last_seen)
         except SignInError as error:
             return self._fail(visit, error, key, pending)

@@ -195,6 +195,13 @@ FAILURES: Final[Mapping[str, Failure]] = {
         "the sealed session needs more than 8 cookies: ask for fewer claims or groups, switch keep_id_token off, "
         "or keep sessions in a server-side store",
     ),
+    "headers-too-large": Failure(
+        500,
+        "Your session is too large",
+        "The sign-in service sent more about you than the application can take.",
+        _OPERATOR,
+        "an identity header would be longer than 8 KiB: have the provider send fewer groups, or only those of this client",
+    ),
     "path-invalid": Failure(
         400,
         "This address is not usable",

@@ -4,7 +4,7 @@ First what the rules say about the place, then whether there is a session and wh
 the rules say about the person.
 
 A refresh runs once for a session, however many requests arrive: the shell joins them (`Start.single_flight`), and for
-REFRESH_GRACE its outcome answers those that still carry the old cookie. The outcome is shared; each request gets an
+REFRESH_GRACE the keeper's memory of its outcome answers those that still carry the old cookie. The outcome is shared; each request gets an
 answer made for its own cookies and address. A refresh without an answer is not tried again for REFRESH_RETRY_DELAY; the
 session goes on while its access token lives, and REFRESH_FAILURE_TOLERANCE beyond if no token is handed on.
 """
@@ -250,13 +250,15 @@ class Gate:
 
     def _refresh(self, visit: Visit, session: Session) -> Start:
         def follow(_: Allow | Respond) -> Allow | Respond:
-            outcome = self.keeper.outcome(session, visit.now)
-            return self._after_refresh(visit, outcome) if outcome is not None else self._turn_away(visit, "no session")
+            outcome = self.keeper.outcome(session, visit.now, however_old=True)
+            if outcome is None:
+                raise SignInError("internal-error", "a refresh ended without an outcome")
+            return self._after_refresh(visit, outcome)
 
         return Start(
             flow=self._refresh_steps(visit, session),
             single_flight=session_key(session),
-            grace=limits.REFRESH_GRACE,
+            grace=limits.REFRESH_RETRY_DELAY,
             purpose="refresh",
             follow=follow,
         )

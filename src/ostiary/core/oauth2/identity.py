@@ -6,12 +6,12 @@ GitHub in addition for its verified primary address (`/user/emails`).
 
 An e-mail address counts only if it may be trusted: `email_verified: false` refuses the sign-in (unless configured
 otherwise), and in a multi-tenant directory, where every tenant writes addresses as it likes, an address that nothing
-verifies is left out. A comma in a group's name becomes `%2C`, so that no group can pass for two.
+verifies is left out. A comma in a value becomes `%2C`, so that no group can pass for two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -104,14 +104,14 @@ def headers_of(session: Session, config: SignIn) -> tuple[tuple[str, str], ...]:
         (USER, session.subject),
         (EMAIL, session.email),
         (PREFERRED_USERNAME, session.preferred_username),
-        (GROUPS, ",".join(group.replace(",", "%2C") for group in session.groups)),
+        (GROUPS, _listed(session.groups)),
     ]
     if config.pass_access_token:
         headers.append((ACCESS_TOKEN, session.access_token))
     if config.pass_authorization and session.access_token:
         headers.append(("authorization", f"Bearer {session.access_token}"))
     for header, claim in config.claim_headers.items():
-        headers.append((header.lower(), ",".join(_claim_of(session, config.provider, claim))))
+        headers.append((header.lower(), _listed(_claim_of(session, config.provider, claim))))
     return tuple((name, header_value(value)) for name, value in headers if value)
 
 
@@ -121,13 +121,17 @@ def header_value(text: str) -> str:
     value = "".join(c for c in wire if c >= " " and c != "\x7f").strip(" ")
     if len(value) > limits.MAX_IDENTITY_HEADER_BYTES:
         raise SignInError(
-            "cookie-too-large", f"an identity header has {len(value)} bytes: ask for fewer groups or claims"
+            "headers-too-large", f"an identity header has {len(value)} bytes: ask for fewer groups or claims"
         )
     return value
 
 
 def _claim_of(session: Session, provider: ProviderConfig, claim: str) -> list[str]:
     return claim_values(session.claims, claim) or (list(session.groups) if claim == provider.groups_claim else [])
+
+
+def _listed(values: Iterable[str]) -> str:
+    return ",".join(value.replace(",", "%2C") for value in values)
 
 
 def _first(claims: Mapping[str, Any], path: str) -> str:

@@ -1,0 +1,495 @@
+"""Our own addresses: the way in, everything that can go wrong on it, and the way out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from ostiary.core.decision import Allow, Respond
+from ostiary.core.oauth2.failures import FAILURES
+from ostiary.model import limits
+from ostiary.model.signin import AccessRule
+from signin_world import FETCH, START, Browser, World, location, sign_in_config
+
+
+def respond(answer: Allow | Respond) -> Respond:
+    assert isinstance(answer, Respond), answer
+    return answer
+
+
+def page(answer: Allow | Respond, code: str) -> str:
+    """The text of a failure's page, which must carry its code and a flight code."""
+    answer = respond(answer)
+    assert (answer.status, answer.details.partition(":")[0]) == (FAILURES[code].status, code), answer.details
+    text = answer.body.decode()
+    assert code in text and len(answer.flight) == 8 and answer.flight in text
+    assert FAILURES[code].title.replace("'", "&#39;") in text
+    return text
+
+
+def query(url: str) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(url).query)
+
+
+# --- in
+
+
+def test_the_redirect_to_the_provider() -> None:
+    world = World()
+    answer = respond(Browser(world).get("/x"))
+    assert answer.status == 302
+    assert dict(answer.headers)["cache-control"] == "no-store"
+    params = query(location(answer))
+    assert location(answer).startswith("https://idp.example/authorize?")
+    assert params["redirect_uri"] == ["https://app.example/.ostiary/callback"]
+    assert params["code_challenge_method"] == ["S256"] and params["nonce"] != params["state"]
+    assert world.fetched == ["discovery"]
+    assert respond(Browser(world).get("/x")).status == 302
+    assert world.fetched == ["discovery"]
+
+
+def test_start_leads_back_to_rd() -> None:
+    browser = Browser(World())
+    assert location(browser.sign_in("/.ostiary/start?rd=%2Freports%3Fa%3Db")) == "/reports?a=b"
+
+
+@pytest.mark.parametrize("rd", ["https://evil.example/", "//evil.example", "/.ostiary/sign_out", ""])
+def test_start_leads_nowhere_else(rd: str) -> None:
+    assert location(Browser(World()).sign_in(f"/.ostiary/start?rd={rd}")) == "/"
+
+
+def test_start_passes_a_known_prompt_on_and_no_other() -> None:
+    browser = Browser(World())
+    assert query(location(browser.get("/.ostiary/start?prompt=login")))["prompt"] == ["login"]
+    assert "prompt" not in query(location(browser.get("/.ostiary/start?prompt=x&login_hint=y")))
+
+
+def test_parallel_tabs_all_finish() -> None:
+    world = World()
+    browser = Browser(world)
+    tabs = [location(browser.get(f"/tab{number}")) for number in range(limits.MAX_PENDING_FLOWS)]
+    targets = [browser.follow(url) for url in tabs]
+    for number in (2, 0, 4, 1, 3):
+        assert location(browser.get(targets[number])) == f"/tab{number}"
+    assert list(browser.cookies) == ["__Host-ostiary"]
+
+
+def test_pending_sign_ins_do_not_pile_up_and_the_oldest_goes() -> None:
+    world = World()
+    browser = Browser(world)
+    first = location(browser.get("/first"))
+    for number in range(20):
+        world.now += 1
+        last = location(browser.get(f"/{number}"))
+        assert len(browser.cookies) <= limits.MAX_PENDING_FLOWS
+    assert location(browser.get(browser.follow(last))) == "/19"
+    assert location(browser.get(browser.follow(first))) == "/"
+
+
+def test_a_new_session_has_a_new_id() -> None:
+    world = World()
+    browser = Browser(world)
+    browser.sign_in()
+    first = browser.cookies["__Host-ostiary"]
+    before = world.filter._gate.keeper.load(list(browser.cookies.items()), _policy(world), world.now)
+    browser.sign_in("/.ostiary/start")
+    after = world.filter._gate.keeper.load(list(browser.cookies.items()), _policy(world), world.now)
+    assert browser.cookies["__Host-ostiary"] != first
+    assert before is not None and after is not None and before.id != after.id
+
+
+def _policy(world: World) -> Any:
+    return world.filter._gate.visit(Browser(world).request("/"), world.now).policy
+
+
+def test_an_expired_attempt_restarts_and_still_knows_the_way_back() -> None:
+    world = World()
+    browser = Browser(world)
+    target = browser.follow(location(browser.get("/reports")))
+    world.now += limits.FLOW_LIFETIME + 1
+    again = respond(browser.get(target))
+    assert again.status == 302
+    assert location(browser.get(browser.follow(location(again), user=""))) == "/reports"
+
+
+def test_an_attempt_whose_cookie_was_lost_restarts_once_then_shows_a_page() -> None:
+    browser = Browser(World())
+    target = browser.follow(location(browser.get("/reports")))
+    browser.cookies.clear()
+    again = respond(browser.get(target))
+    assert again.status == 302
+    target = browser.follow(location(again), user="")
+    browser.cookies.clear()
+    text = page(browser.get(target), "csrf-cookie-missing")
+    assert "Allow cookies" in text and "/.ostiary/start?rd=%2F" in text
+
+
+def test_a_callback_loaded_twice_goes_on_to_the_application() -> None:
+    browser = Browser(World())
+    target = browser.follow(location(browser.get("/reports")))
+    browser.get(target)
+    assert location(browser.get(target)) == "/"
+
+
+def test_another_browser_s_callback_does_not_sign_in() -> None:
+    world = World()
+    attacker, victim = Browser(world), Browser(world)
+    target = attacker.follow(location(attacker.get("/")), user="bob")
+    answer = respond(victim.get(target))
+    assert answer.status == 302 and location(answer).startswith("https://idp.example/authorize?")
+    assert not any(name == "__Host-ostiary" for name in victim.cookies)
+    assert "token" not in world.fetched
+
+
+@pytest.mark.parametrize("state", ["", "state=", "state=x", "state=%00", "state=s" + "a" * 5000])
+def test_a_callback_without_a_state_of_ours(state: str) -> None:
+    page(Browser(World()).get(f"/.ostiary/callback?code=x&{state}"), "state-invalid")
+
+
+def test_a_callback_with_a_parameter_twice() -> None:
+    browser = Browser(World())
+    target = browser.follow(location(browser.get("/")))
+    page(browser.get(f"{target}&code=other"), "callback-invalid")
+    page(browser.get("/.ostiary/callback?" + "a=b&" * 100), "callback-invalid")
+
+
+def test_a_callback_without_code() -> None:
+    browser = Browser(World())
+    state = query(location(browser.get("/")))["state"][0]
+    page(browser.get(f"/.ostiary/callback?state={state}"), "callback-invalid")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        ("access_denied", "sign-in-declined"),
+        ("login_required", "login-required"),
+        ("consent_required", "consent-required"),
+        ("server_error", "idp-server-error"),
+        ("invalid_scope", "scope-rejected"),
+        ("<script>alert(1)</script>", "idp-error"),
+    ],
+)
+def test_the_provider_says_no(error: str, code: str) -> None:
+    world = World()
+    browser = Browser(world)
+    world.provider.faults.authorize_error = error
+    text = page(browser.get(browser.follow(location(browser.get("/x")))), code)
+    assert "<script>" not in text and "as asked" not in text
+    assert "/.ostiary/start?rd=%2Fx" in text
+    assert browser.cookies == {}
+
+
+def test_a_mix_up_of_providers_is_noticed() -> None:
+    world = World()
+    browser = Browser(world)
+    world.provider.faults.iss_parameter = "https://evil.example"
+    page(browser.get(browser.follow(location(browser.get("/")))), "issuer-mismatch")
+    world.provider.faults.iss_parameter, world.provider.faults.no_iss_parameter = "", True
+    page(browser.get(browser.follow(location(browser.get("/")))), "issuer-mismatch")
+    assert "token" not in world.fetched
+
+
+FAULTS = [
+    ("html_token", True, "idp-not-oauth"),
+    ("empty_token", True, "token-response-invalid"),
+    ("no_access_token", True, "token-response-invalid"),
+    ("token_status", 500, "idp-server-error"),
+    ("token_error", "invalid_client", "client-rejected"),
+    ("token_error", "invalid_grant", "grant-rejected"),
+    ("no_id_token", True, "jwt-missing"),
+    ("wrong_nonce", True, "jwt-nonce"),
+    ("no_nonce", True, "jwt-nonce"),
+    ("wrong_issuer", True, "jwt-issuer"),
+    ("wrong_audience", True, "jwt-audience"),
+    ("foreign_party", True, "jwt-audience"),
+    ("wrong_at_hash", True, "jwt-access-token"),
+    ("wrong_signature", True, "jwt-signature"),
+    ("unknown_key", True, "jwt-key"),
+    ("expired", True, "jwt-expired"),
+    ("from_the_future", True, "clock-skew"),
+    ("alg_none", True, "jwt-malformed"),
+    ("hmac_with_public_key", True, "jwt-algorithm"),
+    ("email_unverified", True, "email-unverified"),
+    ("jwks_status", 500, "jwks-fetch-failed"),
+    ("empty_jwks", True, "jwks-fetch-failed"),
+    ("extra_claim_bytes", 40_000, "headers-too-large"),
+]
+
+
+@pytest.mark.parametrize(("fault", "value", "code"), FAULTS)
+def test_a_provider_that_is_wrong_signs_nobody_in(fault: str, value: Any, code: str) -> None:
+    world = World()
+    browser = Browser(world)
+    setattr(world.provider.faults, fault, value)
+    target = browser.follow(location(browser.get("/x")))
+    text = page(browser.get(target), code)
+    assert "eyJ" not in text and "/.ostiary/start?rd=%2Fx" in text
+    assert browser.cookies == {}
+    assert world.count("oauth_failure") == 1
+    assert respond(browser.get("/x")).status == 302
+
+
+@pytest.mark.parametrize("fault", ["no_kid", "float_times", "no_expires_in", "string_expires_in", "no_refresh_token"])
+def test_a_provider_that_is_only_odd_still_works(fault: str) -> None:
+    world = World()
+    setattr(world.provider.faults, fault, True)
+    browser = Browser(world)
+    browser.sign_in()
+    assert isinstance(browser.get("/"), Allow)
+
+
+@pytest.mark.parametrize(("down", "code"), [("connect", "idp-unreachable"), ("timeout", "idp-timeout")])
+def test_the_provider_is_gone_when_the_code_is_to_be_exchanged(down: str, code: str) -> None:
+    world = World()
+    browser = Browser(world)
+    target = browser.follow(location(browser.get("/")))
+    world.down = down
+    page(browser.get(target), code)
+
+
+@pytest.mark.parametrize(
+    ("fault", "value", "down", "code"),
+    [
+        ("discovery_status", 500, "", "discovery-failed"),
+        ("wrong_discovery_issuer", True, "", "discovery-failed"),
+        ("delay", 0.0, "connect", "discovery-failed"),
+        ("delay", 0.0, "timeout", "idp-timeout"),
+    ],
+)
+def test_without_discovery_nobody_is_sent_anywhere(fault: str, value: Any, down: str, code: str) -> None:
+    world = World()
+    setattr(world.provider.faults, fault, value)
+    world.down = down
+    answer = respond(Browser(world).get("/"))
+    page(answer, code)
+    assert dict(answer.headers)["retry-after"]
+    Browser(world).get("/")
+    assert world.fetched == ["discovery"]
+    world.now += limits.PROVIDER_RETRY_DELAY
+    world.down = ""
+    setattr(world.provider.faults, fault, type(value)() if fault != "discovery_status" else 200)
+    assert respond(Browser(world).get("/")).status == 302
+
+
+def test_keys_that_rotated_are_fetched_again() -> None:
+    world = World()
+    Browser(world).sign_in()
+    world.provider.rotate_keys()
+    world.now += limits.JWKS_MIN_REFETCH
+    browser = Browser(world)
+    browser.sign_in()
+    assert isinstance(browser.get("/"), Allow)
+    assert world.fetched.count("jwks") == 2
+
+
+def test_forged_key_ids_do_not_make_us_hammer_the_provider() -> None:
+    world = World()
+    world.provider.faults.unknown_key = True
+    for _ in range(5):
+        browser = Browser(world)
+        page(browser.get(browser.follow(location(browser.get("/")))), "jwt-key")
+    assert world.fetched.count("jwks") <= 2
+
+
+def test_the_secret_that_is_not_there() -> None:
+    world = World()
+    browser = Browser(world)
+    target = browser.follow(location(browser.get("/")))
+    world.secret = None
+    page(browser.get(target), "secret-not-delivered")
+
+
+def test_a_redirect_uri_that_is_not_registered_is_named_to_the_operator_only() -> None:
+    world = World()
+    browser = Browser(world)
+    target = browser.follow(location(browser.get("/")))
+    original = world.provider.handle
+
+    def handle(method: str, url: str, headers: Any, body: bytes = b"") -> Any:
+        return original(method, url, headers, body.replace(b"callback", b"elsewhere"))
+
+    world.provider.handle = handle  # type: ignore[method-assign]
+    answer = respond(browser.get(target))
+    page(answer, "redirect-uri-mismatch")
+    assert "redirect_uri=https://app.example/.ostiary/callback" in answer.details
+
+
+def test_on_plain_http_cookies_have_no_prefix() -> None:
+    browser = Browser(World(), "http://127.0.0.1:8080")
+    browser.sign_in()
+    assert list(browser.cookies) == ["ostiary"]
+    assert isinstance(browser.get("/"), Allow)
+
+
+# --- out
+
+
+def test_sign_out_ends_it_here_and_at_the_provider_and_revokes() -> None:
+    world = World()
+    browser = Browser(world)
+    browser.sign_in()
+    answer = browser.get("/.ostiary/sign_out", sec_fetch_site="same-origin")
+    params = query(location(answer))
+    assert location(answer).startswith("https://idp.example/end_session?")
+    assert params["post_logout_redirect_uri"] == ["https://app.example/"] and len(params["id_token_hint"][0]) > 100
+    assert browser.cookies == {} and world.provider.revoked == 1
+    assert respond(browser.get("/")).status == 302
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site"},
+        {"sec_fetch_site": "none", "sec_fetch_mode": "no-cors"},
+        {"sec_fetch_site": "", "sec_fetch_mode": "", "referer": "https://evil.example/"},
+        {"sec_fetch_site": "", "sec_fetch_mode": "", "origin": "null"},
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_another_site_can_not_sign_anybody_out(headers: dict[str, str], method: str) -> None:
+    browser = Browser(World())
+    browser.sign_in()
+    answer = respond(browser.get("/.ostiary/sign_out", method, **headers))
+    assert answer.status == 403 and not any(name == "set-cookie" for name, _ in answer.headers)
+    assert isinstance(browser.get("/"), Allow)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec_fetch_site": "none"},
+        {"sec_fetch_site": "", "sec_fetch_mode": ""},
+        {"sec_fetch_site": "", "sec_fetch_mode": "", "referer": "https://app.example/x"},
+        {"sec_fetch_site": "", "sec_fetch_mode": "", "origin": "https://app.example"},
+    ],
+)
+def test_the_user_can(headers: dict[str, str]) -> None:
+    browser = Browser(World())
+    browser.sign_in()
+    assert respond(browser.get("/.ostiary/sign_out", **headers)).status == 302
+    assert browser.cookies == {}
+
+
+def test_sign_out_works_without_the_provider() -> None:
+    world = World()
+    browser = Browser(world)
+    browser.sign_in()
+    world.down = "connect"
+    world.filter = world.new_filter()
+    answer = respond(browser.get("/.ostiary/sign_out"))
+    assert answer.status == 200 and b"You are signed out" in answer.body
+    assert browser.cookies == {}
+
+
+def test_a_program_signs_out_with_json() -> None:
+    browser = Browser(World())
+    browser.sign_in()
+    answer = respond(
+        browser.get("/.ostiary/sign_out?rd=/bye", "POST", **{k.replace("-", "_"): v for k, v in FETCH.items()})
+    )
+    document = json.loads(answer.body)
+    assert document["signed_out"] is True
+    assert query(document["location"])["post_logout_redirect_uri"] == ["https://app.example/bye"]
+
+
+def test_signing_out_twice_shows_the_page() -> None:
+    answer = respond(Browser(World()).get("/.ostiary/sign_out"))
+    assert answer.status == 200 and b"/.ostiary/start?rd=%2F" in answer.body
+
+
+def test_sign_out_leads_only_where_it_may() -> None:
+    browser = Browser(World())
+    browser.sign_in()
+    params = query(location(browser.get("/.ostiary/sign_out?rd=https://evil.example/")))
+    assert params["post_logout_redirect_uri"] == ["https://app.example/"]
+
+
+# --- about
+
+
+def test_userinfo() -> None:
+    world = World(sign_in_config(rules=(AccessRule(claims={"name": ("Ada Lovelace",)}),)))
+    browser = Browser(world)
+    assert respond(browser.get("/.ostiary/userinfo")).status == 401
+    browser.sign_in()
+    document = json.loads(respond(browser.get("/.ostiary/userinfo")).body)
+    assert document == {
+        "user": "ada",
+        "email": "ada@example.com",
+        "preferred_username": "ada",
+        "name": "Ada Lovelace",
+        "groups": ["staff", "engineers"],
+        "claims": {"name": "Ada Lovelace"},
+        "signed_in": START,
+        "expires": START + limits.SESSION_IDLE_LIFETIME,
+    }
+
+
+def test_live_and_ready() -> None:
+    world = World()
+    browser = Browser(world)
+    world.down = "connect"
+    assert respond(browser.get("/.ostiary/live")).status == 200
+    answer = respond(browser.get("/.ostiary/ready"))
+    assert (answer.status, json.loads(answer.body)) == (503, {"ready": False, "error": "discovery-failed"})
+    assert not world.filter.is_ready
+    world.down = ""
+    world.now += limits.PROVIDER_RETRY_DELAY
+    assert respond(browser.get("/.ostiary/ready")).status == 200
+    assert world.filter.is_ready and world.fetched == ["discovery", "discovery", "jwks"]
+    world.down = "connect"
+    assert respond(browser.get("/.ostiary/ready")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("target", "method", "code"),
+    [
+        ("/.ostiary", "GET", "not-found"),
+        ("/.ostiary/", "GET", "not-found"),
+        ("/.ostiary/x", "GET", "not-found"),
+        ("/.ostiary/callback/", "GET", "not-found"),
+        ("/.ostiary/callback", "POST", "method-not-allowed"),
+        ("/.ostiary/start", "POST", "method-not-allowed"),
+        ("/.ostiary/sign_out", "DELETE", "method-not-allowed"),
+    ],
+)
+def test_nothing_else_is_there(target: str, method: str, code: str) -> None:
+    page(Browser(World()).get(target, method), code)
+
+
+# --- forward-auth
+
+PROXY = {"accept": "", "sec_fetch_mode": "", "sec_fetch_site": ""}
+
+
+def test_forward_auth_says_who() -> None:
+    browser = Browser(World())
+    answer = respond(browser.get("/.ostiary/auth", **PROXY))
+    assert (answer.status, json.loads(answer.body)["error"]) == (401, "unauthenticated")
+    browser.sign_in()
+    answer = respond(browser.get("/.ostiary/auth", **PROXY))
+    assert answer.status == 202
+    assert dict(answer.headers)["x-forwarded-user"] == "ada"
+
+
+def test_forward_auth_judges_the_original_place() -> None:
+    rules = (AccessRule(paths=("/open",), public=True), AccessRule(paths=("/admin",), groups=("admins",)), AccessRule())
+    browser = Browser(World(sign_in_config(rules=rules)))
+    browser.sign_in()
+    anonymous = Browser(browser.world)
+
+    def status(who: Browser, **headers: str) -> int:
+        return respond(who.get("/.ostiary/auth", **PROXY, **headers)).status
+
+    assert status(browser, x_forwarded_uri="/x?y") == 202
+    assert status(browser, x_original_uri="/admin/x") == 403
+    assert status(browser, x_forwarded_uri="/open/..%2fadmin") == 403
+    assert status(anonymous, x_forwarded_uri="/open/x") == 202
+    assert status(anonymous, x_forwarded_uri="/x") == 401
+    assert status(browser) == 400
+    assert status(browser, x_forwarded_uri="/open", x_original_uri="/admin") == 400
