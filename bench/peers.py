@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -101,6 +102,31 @@ def ostiary_envoy(directory: Path, ports: Ports) -> Peer:
     return _ostiary(directory, "ostiary-envoy", port, config, sessions.envoy_cookies())
 
 
+NATIVE = """\
+listen: 127.0.0.1:{port}
+upstream: http://127.0.0.1:{app}
+routes:
+  - {{path: /sink, upstream: "http://127.0.0.1:{sink}"}}
+provider: {{issuer: https://idp.example.com, client_id: bench}}
+secret_file: {secret_file}
+external_url: https://{host}
+pass: {{authorization: true}}
+access_log: {log}
+"""
+
+
+def ostiary_native(directory: Path, ports: Ports) -> Peer:
+    """Ostiary with its own short configuration and its own profile."""
+    port, secret = free_port(), os.urandom(32).hex()
+    secret_file = directory / "secret"
+    secret_file.write_text(secret)
+    config = directory / "ostiary.yaml"
+    log = directory / "ostiary.access.log"
+    values = {"port": port, "app": ports.app, "sink": ports.sink, "secret_file": secret_file, "host": sessions.HOST}
+    config.write_text(NATIVE.format(**values, log=log))
+    return _ostiary(directory, "ostiary", port, config, sessions.ostiary_cookies(secret))
+
+
 def _ostiary(directory: Path, name: str, port: int, config: Path, cookie: str) -> Peer:
     argv = [*ostiary_command(), "run", "-c", str(config), "--workers", "1"]
     from ostiary._version import __version__
@@ -112,6 +138,7 @@ def _ostiary(directory: Path, name: str, port: int, config: Path, cookie: str) -
 Factory = Callable[[Path, Ports], Peer]
 
 PEERS: dict[str, Factory] = {
+    "ostiary": ostiary_native,
     "ostiary-envoy": ostiary_envoy,
     "envoy": envoy,
     "envoy-router-only": lambda directory, ports: envoy(directory, ports, oauth2=False),

@@ -53,6 +53,36 @@ def envoy_cookies(size: int = 3072, *, secret: str = HMAC_SECRET, host: str = HO
     )
 
 
+def ostiary_cookies(secret: str, size: int = 3072, *, lifetime: int = 86400) -> str:
+    """The Cookie header of a session of Ostiary's own profile, about `size` bytes long in all."""
+    from ostiary.core.oauth2.cookies import CookiePolicy
+    from ostiary.core.oauth2.session import KeyRing, Session, seal
+    from ostiary.model.secret import Secret
+
+    now = time.time()
+    claims: dict[str, object] = {"iss": "https://idp.example.com", "sub": "248289761001", "exp": now + lifetime}
+    token_size = (size - len(APP_COOKIES) - 210) // 2  # base64 inside is compressed to what it stood for
+    session = Session(
+        id=_b64(os.urandom(16)),
+        subject="248289761001",
+        email="jane@example.com",
+        preferred_username="jane",
+        name="Jane Doe",
+        groups=("staff", "engineers", "reports-readers", "reports-writers", "on-call"),
+        created=now,
+        last_seen=now,
+        access_token=jwt(claims, token_size),
+        access_expires=now + lifetime,
+        refresh_token=base64.urlsafe_b64encode(os.urandom(48)).decode(),
+        refresh_at=now + lifetime - 60,
+        id_token=jwt(claims | {"email": "jane@example.com"}, token_size),
+    )
+    policy = CookiePolicy(base="ostiary", secure=True)
+    sealed = seal(session, "session", policy.session, KeyRing([Secret(secret)]), os.urandom)
+    pairs = [line.partition(";")[0] for line in policy.split(sealed, lifetime)]
+    return "; ".join((APP_COOKIES, *pairs))
+
+
 def encrypt_cbc(text: str, secret: str) -> str:
     """One token cookie: base64url(IV + AES-256-CBC), without padding characters."""
     iv = os.urandom(16)
