@@ -78,6 +78,10 @@ class Schema:
         """Value names and numbers. Raises KeyError for a name that is no enum."""
         return self._enums[name]
 
+    def names(self) -> Iterable[str]:
+        """The full names of all messages."""
+        return self._messages
+
     def nearest_message(self, name: str) -> str | None:
         """The message most like `name`: the same last word first, then the nearest spelling."""
         last = name.rpartition(".")[2]

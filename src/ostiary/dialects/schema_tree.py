@@ -26,6 +26,7 @@ class Report:
 
     def __init__(self, *, ignore_unsupported: bool = False) -> None:
         self.diagnostics: list[Diagnostic] = []
+        self._seen: set[Diagnostic] = set()
         self._unsupported: Severity = "warning" if ignore_unsupported else "error"
 
     def add(self, node: Node, path: str, message: str, mend: str = "", severity: Severity = "error") -> None:
@@ -39,7 +40,8 @@ class Report:
             message=message,
             mend=mend,
         )
-        if found not in self.diagnostics:
+        if found not in self._seen:
+            self._seen.add(found)
             self.diagnostics.append(found)
 
     def unsupported(self, node: Node, path: str, mend: str = "") -> None:

@@ -31,7 +31,9 @@ _BOOLEANS: Final = {
 }
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _INTEGER: Final = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,22}|[1-9][0-9]{0,18})", re.ASCII)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MERGE: Final = "<<"
+_ESCAPES: Final = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})|\\.", re.IGNORECASE)
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -181,14 +183,24 @@ def _decode(text: bytes, file: str) -> str:
     except UnicodeDecodeError as error:
         line, column = _position(text[: error.start].decode(errors="replace"), error.start)
         raise ConfigError([Diagnostic(file=file, line=line, column=column, path="", message="not UTF-8")]) from None
-    if "\t" in decoded and decoded.lstrip()[:1] in ("{", "["):
-        # JSON may be indented with tabs, YAML may not; inside JSON's strings there are none.
-        try:
-            json.loads(decoded)
-        except (ValueError, RecursionError):
-            return decoded
-        return decoded.replace("\t", " ")
-    return decoded
+    return _json_as_yaml(decoded) if decoded.lstrip()[:1] in ("{", "[") else decoded
+
+
+def _json_as_yaml(text: str) -> str:
+    """JSON where it is not YAML: tabs between tokens (strings have none), characters written as two surrogates."""
+    if "\t" not in text and "\\u" not in text:
+        return text
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return _ESCAPES.sub(_join_surrogates, text.replace("\t", " "))
+
+
+def _join_surrogates(found: re.Match[str]) -> str:
+    if found[1] is None:
+        return found[0]
+    return f"\\U{0x10000 + ((int(found[1], 16) - 0xD800) << 10) + int(found[2], 16) - 0xDC00:08x}"
 
 
 def _position(text: str, at: int) -> tuple[int, int]:
@@ -237,6 +249,8 @@ class _Builder:
             self._check_tag(event)
             place = self._place(event)
             self._count += 1
+            if not event.value.isascii() and _SURROGATE.search(event.value):  # only PyYAML without libyaml lets it by
+                self.problems.append(place.problem("", "half of a surrogate pair is no character"))
             self._add(Scalar(self.file, place.line, place.column, event.value, not event.style), event.anchor, 1)
         elif isinstance(event, yaml.CollectionStartEvent):
             self._check_tag(event)
