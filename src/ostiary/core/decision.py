@@ -186,7 +186,8 @@ class Filter(Protocol):
         """Judge one request. Never raises for anything a client can send."""
 
     def is_ordinary(self, path: str) -> bool:
-        """True if the answer depends on the headers alone, so that an `Allow` may be reused for this path.
+        """True if the answer depends on the connection, the method and the headers alone, so that an `Allow` may be
+        reused for this path.
 
         `path` is the normalised path without query. False for the callback, sign-out and any path a rule names.
         """

@@ -226,7 +226,7 @@ def test_a_session_is_bound_to_the_cookie_domain_where_there_is_one() -> None:
         ((path_is("prefix", "/x?y"),), [], ["/", "/x"]),
         ((path_is("suffix", ".css"),), [], ["/", "/a"]),
         ((path_is("prefix", "/public", invert_match=True),), [], ["/", "/a"]),
-        ((OPTIONS,), [], ["/"]),
+        ((OPTIONS,), ["/"], []),
         ((header_is(":authority", "x"),), ["/"], []),
     ],
 )
@@ -237,9 +237,11 @@ def test_which_paths_are_ordinary(
     assert [path for path in ordinary + not_ordinary if world.filter.is_ordinary(path)] == ordinary
 
 
-def test_a_pass_through_by_path_or_method_is_judged_anew_each_time() -> None:
+def test_a_pass_through_by_path_is_judged_anew_each_time() -> None:
     by_path = World(config(pass_through_matcher=(path_is("prefix", "/public"),)))
     assert allowed(by_path, "/public/x").valid_until == 0
+    by_method = World(config(pass_through_matcher=(OPTIONS,)))
+    assert allowed(by_method, method="OPTIONS").valid_until == FOREVER
     by_header = World(config(pass_through_matcher=(XHR,)))
     assert allowed(by_header, headers=[("x-requested-with", "XMLHttpRequest")]).valid_until == FOREVER
 

@@ -28,8 +28,6 @@ from ostiary.core.regex import wire_text
 from ostiary.model.matchers import HeaderMatcher
 from ostiary.model.oauth2 import OAuth2Config, RuntimeFlags
 
-_OF_THE_REQUEST_LINE: Final = frozenset({":path", ":method", ":scheme"})
-
 
 class NoConfigFilter:
     """The filter without a configuration: nobody signs in, and nobody may claim that somebody failed to."""
@@ -77,11 +75,11 @@ class EnvoyOAuth2Filter:
         self._sessions = SessionCache()
         self._refresher = Refresher(self._context)
         self._pass_through = any_of(config.pass_through_matcher) if config.pass_through_matcher else None
-        by_headers_alone = not any(m.name.lower() in _OF_THE_REQUEST_LINE for m in config.pass_through_matcher)
+        by_path = any(matcher.name.lower() == ":path" for matcher in config.pass_through_matcher)
         self._passed = Allow(
             remove=self._context.stripped,
             counters=(self._context.count.passthrough,),
-            valid_until=FOREVER if by_headers_alone else 0.0,
+            valid_until=0.0 if by_path else FOREVER,
             via="pass_through",
         )
         self._special_path = _special_path(config.pass_through_matcher)
@@ -156,17 +154,17 @@ class EnvoyOAuth2Filter:
 
 
 def _special_path(matchers: Iterable[HeaderMatcher]) -> Callable[[str], bool]:
-    """Paths whose requests must be judged one by one because a pass-through matcher may look at more than headers.
+    """Paths whose requests must be judged one by one because a pass-through matcher looks at them.
 
-    A matcher of `:path` sees the query as well, so only exact and prefix matches can be told from the path alone.
+    It sees the query as well, so only exact and prefix matches can be told from the path alone.
     """
     exact: set[str] = set()
     prefixes: list[str] = []
     for matcher in matchers:
-        name, match = matcher.name.lower(), matcher.string_match
-        if name not in _OF_THE_REQUEST_LINE:
+        match = matcher.string_match
+        if matcher.name.lower() != ":path":
             continue
-        if name != ":path" or match is None or matcher.invert_match or match.ignore_case:
+        if match is None or matcher.invert_match or match.ignore_case:
             return _always
         value = wire_text(match.value)
         if match.kind == "exact":

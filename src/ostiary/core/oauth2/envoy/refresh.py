@@ -40,7 +40,7 @@ class Refresher:
             return self._misconfigured(request, cookies, "Token endpoint cluster not found", "")
         key = self._key(keys, session.refresh_token)
         tokens = self._recent.get(key)
-        if tokens is not None and 0 <= now - tokens.received < min(limits.REFRESH_GRACE, tokens.expires_in):
+        if tokens is not None and not self._is_over(tokens, now):
             return self._allow(keys, request, cookies, tokens)
         try:
             fetch = context.token_endpoint.refresh(
@@ -71,10 +71,15 @@ class Refresher:
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
 
     def _remember(self, key: bytes, tokens: TokenResponse) -> None:
-        self._recent.pop(key, None)
-        self._recent[key] = tokens
-        while len(self._recent) > limits.MAX_RECENT_REFRESHES:
-            del self._recent[next(iter(self._recent))]
+        recent = self._recent
+        recent.pop(key, None)
+        recent[key] = tokens
+        while len(recent) > limits.MAX_RECENT_REFRESHES or self._is_over(next(iter(recent.values())), tokens.received):
+            del recent[next(iter(recent))]
+
+    @staticmethod
+    def _is_over(tokens: TokenResponse, now: float) -> bool:
+        return not 0 <= now - tokens.received < min(limits.REFRESH_GRACE, tokens.expires_in)
 
     @staticmethod
     def _with_refresh_token(tokens: TokenResponse, used: str) -> TokenResponse:
