@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,10 @@ import pytest
 
 from ostiary._version import __version__
 from ostiary.cli.commands import VERBS
+from ostiary.cli.probe import Probed, probe
+from ostiary.dialects import native
+from ostiary.testing.demo_app import DemoApp
+from ostiary.testing.provider import DemoProvider
 
 MINIMAL = """\
 upstream: http://127.0.0.1:8080
@@ -126,6 +132,7 @@ def test_check_as_json_is_one_document(bad: str, good: str) -> None:
                 "mend": "did you mean listen?",
             }
         ],
+        "probes": [],
     }
     assert json.loads(ostiary("check", "-c", good, "--json").stdout)["ok"] is True
 
@@ -158,6 +165,34 @@ def test_check_knows_envoys_dialect_and_refuses_native_flags_with_it(tmp_path: P
     assert done.returncode == 2
     assert "--listen: error: this flag belongs to the native dialect" in done.stdout
     assert f"{path}:1:41: error: static_resources.clusters[0].conect_timeout" in done.stdout
+
+
+def test_probing_tries_the_application_and_asks_the_provider() -> None:
+    async def run() -> tuple[list[Probed], list[Probed]]:
+        async with DemoProvider() as provider, DemoApp() as app:
+            text = f"upstream: {app.url}\nprovider: {{issuer: '{provider.issuer}', client_id: a}}\n"
+            wrong = text.replace("127.0.0.1:" + str(provider.port), f"localhost:{provider.port}")
+            configs = [native.load([("f", one.encode())], flags={}, env={})[0] for one in (text, wrong)]
+            good, bad = [await asyncio.to_thread(probe, config) for config in configs if config is not None]
+            return good, bad
+
+    good, bad = asyncio.run(run())
+    assert [(one.what.split()[0], one.ok) for one in good] == [("cluster", True), ("provider", True)]
+    assert [one.ok for one in bad] == [True, False]
+    assert "names the issuer" in bad[1].message
+
+
+def test_a_probe_that_fails_is_a_problem_that_was_found(tmp_path: Path) -> None:
+    path = tmp_path / "dead.yaml"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    path.write_text(
+        f"upstream: http://127.0.0.1:{port}\nprovider: {{issuer: 'http://127.0.0.1:{port}', client_id: a}}\n"
+    )
+    done = ostiary("check", "-c", str(path), "--probe")
+    assert done.returncode == 1
+    failed = [line for line in done.stdout.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == 2 and all("ECONNREFUSED" in line or "refused" in line for line in failed)
 
 
 def test_run_refuses_a_bad_configuration_before_it_starts(bad: str) -> None:

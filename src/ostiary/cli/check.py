@@ -5,46 +5,67 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ostiary.cli.configuration import Loaded, config_options, given_flags, load
+from ostiary.cli.exit_codes import EXIT_PROBLEM, EXIT_USAGE
+
+if TYPE_CHECKING:
+    from ostiary.cli.probe import Probed
 
 
 @click.command()
 @config_options
+@click.option("--probe", "probes", is_flag=True, help="Also try the connections and the provider.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def command(
-    files: tuple[str, ...], dialect: str | None, ignore_unsupported: bool, as_json: bool, **options: Any
+    files: tuple[str, ...], dialect: str | None, ignore_unsupported: bool, probes: bool, as_json: bool, **options: Any
 ) -> int:
     """Validate a configuration of any dialect.
 
-    Prints `file:line:column: severity: path: message (mend)` for each finding. Exits with 2 if it can't be run.
+    Prints `file:line:column: severity: path: message (mend)` for each finding. Exits with 2 if it can't be run, with 1
+    if a probe fails.
 
     \b
     Examples:
       ostiary check -c ostiary.yaml
       ostiary check -c envoy.yaml --json
+      ostiary check -c ostiary.yaml --probe
     """
     if not files:
         raise click.UsageError("name a file with -c")
     flags = given_flags(options)
     loaded = load(files, dialect=dialect, flags=flags, ignore_unsupported=ignore_unsupported)
+    probed = _probe(loaded) if probes else []
     if as_json:
-        print(json.dumps(_document(loaded), indent=2, ensure_ascii=False))
+        print(json.dumps(_document(loaded, probed), indent=2, ensure_ascii=False))
     else:
         for diagnostic in loaded.diagnostics:
             print(diagnostic)
+        for one in probed:
+            print(f"{'ok' if one.ok else 'failed'}: {one.what}: {one.message}")
         print(_summary(loaded), file=sys.stderr)
-    return 0 if loaded.config is not None else 2
+    if loaded.config is None:
+        return EXIT_USAGE
+    return 0 if all(one.ok for one in probed) else EXIT_PROBLEM
 
 
-def _document(loaded: Loaded) -> dict[str, Any]:
+def _probe(loaded: Loaded) -> list[Probed]:
+    if loaded.config is None:
+        return []
+    from ostiary.cli.probe import probe
+
+    return probe(loaded.config)
+
+
+def _document(loaded: Loaded, probed: list[Probed]) -> dict[str, Any]:
     return {
-        "ok": loaded.config is not None,
+        "ok": loaded.config is not None and all(one.ok for one in probed),
         "dialect": loaded.dialect,
         "diagnostics": [dataclasses.asdict(diagnostic) for diagnostic in loaded.diagnostics],
+        "probes": [dataclasses.asdict(one) for one in probed],
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from ostiary._version import __version__
+from ostiary.cli.exit_codes import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE
 from ostiary.model.errors import ConfigError, OstiaryError
 
 VERBS: Final[Mapping[str, str]] = {
@@ -23,10 +24,6 @@ VERBS: Final[Mapping[str, str]] = {
 _EPILOG: Final = "Exit codes: 0 done, 1 a problem was found, 2 wrong usage or configuration, 130 interrupted."
 
 _version_option = click.version_option(__version__, message="ostiary %(version)s")
-
-EXIT_PROBLEM: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_INTERRUPTED: Final = 130
 
 
 class _LazyGroup(click.Group):

@@ -15,7 +15,6 @@ from typing import Any, Final, TypeVar
 import click
 
 from ostiary.dialects import native
-from ostiary.dialects.detect import detect
 from ostiary.dialects.native_schema import FLAGS
 from ostiary.model import limits
 from ostiary.model.config import Config
@@ -87,7 +86,7 @@ def load(files: Sequence[str], *, dialect: str | None, flags: dict[str, str], ig
     """
     contents = [(name, _read(name)) for name in files]
     try:
-        chosen = dialect or (detect(contents[0][1], contents[0][0]) if contents else "native")
+        chosen = dialect or (_detected(*contents[0]) if contents else "native")
     except ConfigError as error:
         return Loaded(dialect="unknown", config=None, process=None, diagnostics=error.diagnostics)
     if chosen == "native":
@@ -108,6 +107,12 @@ def load(files: Sequence[str], *, dialect: str | None, flags: dict[str, str], ig
         process=process if usable else None,
         diagnostics=(*about_flags, *about_files),
     )
+
+
+def _detected(name: str, content: bytes) -> str:
+    from ostiary.dialects.detect import detect  # loads Envoy's schema
+
+    return detect(content, name)
 
 
 def _read(name: str) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ostiary.cli.configuration import config_options, given_flags, load, show
+from ostiary.cli.exit_codes import EXIT_USAGE
 
 
 @click.command()
@@ -27,7 +28,7 @@ def command(files: tuple[str, ...], dialect: str | None, ignore_unsupported: boo
     loaded = load(files, dialect=dialect, flags=flags, ignore_unsupported=ignore_unsupported)
     show(loaded.diagnostics)
     if loaded.config is None or loaded.process is None:
-        return 2
+        return EXIT_USAGE
     from ostiary.app import lifecycle
 
     return lifecycle.run(loaded.config, loaded.process)
