@@ -66,6 +66,7 @@ def test_a_person_sees_who_they_are_and_no_secret() -> None:
     page = body.decode()
     assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert "You are <strong id=who>&lt;b&gt;@example.com</strong>" in page
+    assert page.index("X-Forwarded-Email") < page.index("Accept")
     assert "hunter2" not in page and "<td><script>" not in page
 
 

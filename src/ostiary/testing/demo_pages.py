@@ -41,6 +41,7 @@ def _page(title: str, body: str) -> str:
 def received(method: str, target: str, headers: Iterable[tuple[str, str]], peer: str) -> str:
     """What reached the application, the identity first. Cookies and tokens are shown by their length only."""
     fields = [(name, f"{len(value)} characters" if name.lower() in _SECRET else value) for name, value in headers]
+    fields.sort(key=lambda field: field[0].lower() not in _IDENTITY)
     known = {name.lower(): value for name, value in fields}
     who = known.get("x-forwarded-email") or known.get("x-forwarded-user")
     rows = "".join(
