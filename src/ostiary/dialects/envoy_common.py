@@ -179,6 +179,17 @@ def query_parameter_matcher(message: Message) -> QueryParameterMatcher:
     )
 
 
+def share(message: Message, name: str, only: int) -> None:
+    """core.v3.RuntimeFractionalPercent, accepted where it is `only` percent (100 or 0): no runtime can change it."""
+    if (written := message.message(name)) is None:
+        return
+    written.ignore("runtime_key")
+    value = written.optional("default_value")
+    whole = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}[value.text("denominator", "HUNDRED")]
+    if value.integer("numerator") * 100 != only * whole:
+        message.unsupported(name, f"only {only} percent is implemented")
+
+
 def template(message: Message, name: str | None, text: str, mend: str = "") -> Format | None:
     """A format string, checked; None, reported, if it is not one."""
     try:

@@ -161,13 +161,16 @@ def _with_normalisation(message: Message, http: HttpConnectionManager) -> HttpCo
     if message.boolean("strip_matching_host_port") and message.boolean("strip_any_host_port"):
         text = "only one of strip_matching_host_port and strip_any_host_port may be set"
         message.problem("strip_any_host_port", text)
+    escaped = "path_with_escaped_slashes_action"
+    unsaid = message.text(escaped) in ("", "IMPLEMENTATION_SPECIFIC_DEFAULT")
     return replace(
         http,
         normalize_path=message.boolean("normalize_path"),
         merge_slashes=message.boolean("merge_slashes"),
-        path_with_escaped_slashes_action=message.choice(
-            "path_with_escaped_slashes_action",
-            ("KEEP_UNCHANGED", "REJECT_REQUEST", "UNESCAPE_AND_REDIRECT", "UNESCAPE_AND_FORWARD"),
+        path_with_escaped_slashes_action="KEEP_UNCHANGED"
+        if unsaid
+        else message.choice(
+            escaped, ("KEEP_UNCHANGED", "REJECT_REQUEST", "UNESCAPE_AND_REDIRECT", "UNESCAPE_AND_FORWARD")
         ),
         strip_matching_host_port=message.boolean("strip_matching_host_port"),
         strip_any_host_port=message.boolean("strip_any_host_port"),

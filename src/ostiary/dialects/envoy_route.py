@@ -12,6 +12,7 @@ from ostiary.dialects.envoy_common import (
     header_matchers,
     query_parameter_matcher,
     regex,
+    share,
     string_matcher,
     template,
 )
@@ -46,6 +47,7 @@ _REDIRECT_CODES: Final = {
     "PERMANENT_REDIRECT": 308,
 }
 _NOT_FOUND_CODES: Final = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
+_MAX_WEIGHT: Final = (1 << 32) - 1
 _MAX_BODY: Final = 4096
 """RouteConfiguration.max_direct_response_body_size_bytes, its default."""
 _APPEND_ACTIONS: Final[tuple[AppendAction, ...]] = (
@@ -153,9 +155,11 @@ class Routes:
             name, weight = item.text("name"), item.integer("weight")
             if name:
                 self._known(item, "name", name)
+            elif not item.has("cluster_header"):
+                item.problem("name", "is required")
             found.append(WeightedCluster(name=name, weight=weight))
-        if not sum(item.weight for item in found):
-            message.problem("clusters", "the weights must add up to more than 0")
+        if not 0 < sum(item.weight for item in found) <= _MAX_WEIGHT:
+            message.problem("clusters", f"the weights must add up to more than 0 and at most {_MAX_WEIGHT}")
         return tuple(found)
 
     def _known(self, message: Message, name: str, cluster: str) -> None:
@@ -274,6 +278,7 @@ def _header_value_option(message: Message) -> HeaderValueOption:
 
 
 def _match(message: Message) -> RouteMatch:
+    share(message, "runtime_fraction", 100)
     pattern = message.message("safe_regex")
     return RouteMatch(
         prefix=message.text("prefix") if message.has("prefix") else None,
@@ -315,6 +320,8 @@ def _redirect(message: Message) -> RedirectAction:
 
 
 def _cors_policy(message: Message) -> CorsPolicy:
+    share(message, "filter_enabled", 100)
+    share(message, "shadow_enabled", 0)
     return CorsPolicy(
         allow_origin_string_match=tuple(string_matcher(item) for item in message.messages("allow_origin_string_match")),
         allow_methods=message.text("allow_methods"),

@@ -221,7 +221,7 @@ def _presence(message: Message, owner: MessageType, chosen: dict[str, str], repo
             continue
         seen.add(field.name)
         missing = ""
-        if field.rules.get("required"):
+        if field.rules.get("required") or (field.type == "enum" and 0 in field.rules.get("not_in", ())):
             missing = "is required"
         elif field.cardinality:
             empty: Any = {} if field.cardinality == "map" else []
