@@ -50,7 +50,8 @@ class ProviderConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRule:
-    """Who may enter where. The first rule whose `hosts` and `paths` match decides; every given list must hold.
+    """Who may enter where. The first rule whose `hosts`, `paths` and `methods` all match decides; then every other list
+    that is given must hold.
 
     `paths` are prefixes of the normalised path at a segment boundary:
     `/admin` matches `/admin/x`, not `/administrator`.

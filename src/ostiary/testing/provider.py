@@ -14,53 +14,24 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import re
 import secrets
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
 
 from ostiary.testing.provider_faults import Faults
 from ostiary.testing.provider_keys import SigningKeys
 from ostiary.testing.provider_pages import login_page, message_page
+from ostiary.testing.provider_people import ADA, BOB, DEMO_CLIENT, DemoClient, DemoUser
 from ostiary.testing.provider_server import ProviderServer, Reply
 
 CODE_LIFETIME: Final = 60.0
 SSO_COOKIE: Final = "demo-provider"
 MAX_RECORDED: Final = 1000
-_LOOPBACK: Final = re.compile(r"https?://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?/\S*")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoUser:
-    """Someone who can sign in."""
-
-    username: str
-    name: str
-    email: str
-    groups: tuple[str, ...] = ()
-    email_verified: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoClient:
-    """A registered client; `redirect_uris` empty: any address on loopback."""
-
-    client_id: str
-    client_secret: str = field(default="", repr=False)
-    redirect_uris: tuple[str, ...] = ()
-
-    def allows(self, uri: str) -> bool:
-        """Whether the provider may send browsers to `uri`."""
-        return uri in self.redirect_uris if self.redirect_uris else _LOOPBACK.fullmatch(uri) is not None
-
-
-ADA: Final = DemoUser(username="ada", name="Ada Lovelace", email="ada@example.com", groups=("staff", "engineers"))
-BOB: Final = DemoUser(username="bob", name="Bob Visitor", email="bob@example.org", groups=("visitors",))
-DEMO_CLIENT: Final = DemoClient(client_id="ostiary-demo", client_secret="demo secret: 100% safe+sound")
+__all__ = ["ADA", "BOB", "DEMO_CLIENT", "DemoClient", "DemoProvider", "DemoUser"]
 
 
 @dataclass(slots=True)

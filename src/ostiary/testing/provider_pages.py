@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from ostiary.testing.provider_people import DemoUser
 from ostiary.testing.provider_server import Reply
-
-if TYPE_CHECKING:
-    from ostiary.testing.provider import DemoUser
 
 _STYLE: Final = """
 :root{color-scheme:light dark;--back:#f3f5fb;--card:#fff;--ink:#1a2033;--soft:#5b6478;--line:#d7dce9;--accent:#5940c9}

@@ -492,4 +492,6 @@ def test_forward_auth_judges_the_original_place() -> None:
     assert status(anonymous, x_forwarded_uri="/open/x") == 202
     assert status(anonymous, x_forwarded_uri="/x") == 401
     assert status(browser) == 400
+    assert status(anonymous) == 401
+    assert status(anonymous, x_forwarded_uri="/open", x_original_uri="/admin") == 401
     assert status(browser, x_forwarded_uri="/open", x_original_uri="/admin") == 400

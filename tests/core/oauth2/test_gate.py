@@ -319,6 +319,10 @@ def test_new_groups_count_from_the_refresh_on() -> None:
     for stored in world.provider._refresh_tokens.values():
         stored[0].user = type(ada)(username="ada", name="Ada", email="ada@example.com", groups=("guests",))
     world.now = START + 299
+    old = browser.cookies["__Host-ostiary"]
+    assert respond(browser.get("/")).status == 403
+    assert browser.cookies["__Host-ostiary"] != old
+    world.now += limits.REFRESH_GRACE
     assert respond(browser.get("/")).status == 403
 
 

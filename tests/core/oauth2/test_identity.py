@@ -67,6 +67,14 @@ def test_only_claims_that_are_asked_for_are_kept() -> None:
     assert found.claims == {"dept": "x", "a": {"b": "y"}}
 
 
+@pytest.mark.parametrize("hint", [{"_claim_names": {"groups": "src1"}}, {"hasgroups": "true"}])
+def test_groups_left_out_by_the_provider_are_named_not_guessed(hint: dict[str, Any]) -> None:
+    with pytest.raises(SignInError) as caught:
+        person(hint, rules=(AccessRule(groups=("staff",)),))
+    assert caught.value.code == "group-overage"
+    assert person(hint).groups == ()
+
+
 @pytest.mark.parametrize("claims", [{"sub": ""}, {"sub": None}, {"sub": "x" * 256}])
 def test_nobody_is_nobody(claims: dict[str, Any]) -> None:
     with pytest.raises(SignInError):

@@ -44,8 +44,7 @@ class Endpoints:
         if name in ("live", "ready"):
             return self._live() if name == "live" else self._ready(now)
         if name == "auth":
-            place = forwarded_place(request, self._gate.config)
-            return self._gate.authorize(self._gate.visit(request, now, place, forward_auth=True))
+            return self._auth(request, now)
         if name not in self._handlers:
             raise SignInError("not-found", "")
         methods, handler = self._handlers[name]
@@ -163,6 +162,16 @@ class Endpoints:
         return self._gate.replies.json(200, {"signed_out": True, "location": location}, "signed out", cookies=cookies)
 
     # --- about
+
+    def _auth(self, request: Request, now: float) -> Decision:
+        visit = self._gate.visit(request, now, forward_auth=True)
+        try:
+            visit.place = forwarded_place(request, self._gate.config)
+        except SignInError as error:
+            if visit.session is None:
+                return self._gate.replies.unauthenticated(visit.return_to, "no session")
+            return self._fail(visit, error)
+        return self._gate.authorize(visit)
 
     def _userinfo(self, visit: Visit) -> Respond:
         session = visit.session

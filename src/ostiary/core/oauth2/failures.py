@@ -179,6 +179,13 @@ FAILURES: Final[Mapping[str, Failure]] = {
         "Verify your e-mail address there, then sign in again.",
         "email_verified is false; provider.require_verified_email: false accepts it",
     ),
+    "group-overage": Failure(
+        403,
+        "You are in too many groups",
+        "The sign-in service left your groups out because there are too many, so your access can't be judged.",
+        _OPERATOR,
+        "have the provider send only groups assigned to this application, or app roles, and use that claim in rules",
+    ),
     "session-ended": Failure(
         401,
         "Your session has ended",
@@ -200,7 +207,7 @@ FAILURES: Final[Mapping[str, Failure]] = {
         "Your session is too large",
         "The sign-in service sent more about you than the application can take.",
         _OPERATOR,
-        "an identity header would be longer than 8 KiB: have the provider send fewer groups, or only those of this client",
+        "an identity header would pass 8 KiB: have the provider send fewer groups, or only those of this client",
     ),
     "path-invalid": Failure(
         400,

@@ -4,9 +4,10 @@ First what the rules say about the place, then whether there is a session and wh
 the rules say about the person.
 
 A refresh runs once for a session, however many requests arrive: the shell joins them (`Start.single_flight`), and for
-REFRESH_GRACE the keeper's memory of its outcome answers those that still carry the old cookie. The outcome is shared; each request gets an
-answer made for its own cookies and address. A refresh without an answer is not tried again for REFRESH_RETRY_DELAY; the
-session goes on while its access token lives, and REFRESH_FAILURE_TOLERANCE beyond if no token is handed on.
+REFRESH_GRACE the keeper's memory of its outcome answers those that still carry the old cookie. The outcome is shared;
+each request gets an answer made for its own cookies and address. A refresh without an answer is not tried again for
+REFRESH_RETRY_DELAY; the session goes on while its access token lives, and REFRESH_FAILURE_TOLERANCE beyond if no token
+is handed on.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ostiary.core.oauth2.replies import Replies
 from ostiary.core.oauth2.return_url import parse_external_url
 from ostiary.core.oauth2.session import KeyRing, Session, session_key
 from ostiary.core.oauth2.token import authorization_url
-from ostiary.core.oauth2.visit import Place, Visit, audience_of, interrupted_at, origin_of, place_of
+from ostiary.core.oauth2.visit import Visit, origin_of, place_of
 from ostiary.core.oidc import Provider, ProviderMetadata
 from ostiary.model import limits
 from ostiary.model.secret import Secret
@@ -67,7 +68,7 @@ class Gate:
             counter("oauth_refreshtoken_failure"),
         )
 
-    def visit(self, request: Request, now: float, place: Place | None = None, *, forward_auth: bool = False) -> Visit:
+    def visit(self, request: Request, now: float, *, forward_auth: bool = False) -> Visit:
         """Read a request. Raises SignInError for one that can't be judged."""
         origin = origin_of(request, self._external)
         session = self.config.session
@@ -80,7 +81,6 @@ class Gate:
         headers = request.headers.get_all("cookie")
         header = "; ".join(headers) if headers else None
         cookies = parse_cookies(header) if header else []
-        is_navigation, wants_html = (False, False) if forward_auth else audience_of(request)
         return Visit(
             request=request,
             now=now,
@@ -88,10 +88,8 @@ class Gate:
             policy=policy,
             cookie_header=header,
             cookies=cookies,
-            place=place or place_of(request),
-            return_to=interrupted_at(request, origin, self.config.prefix),
-            is_navigation=is_navigation,
-            wants_html=wants_html,
+            place=place_of(request),
+            prefix=self.config.prefix,
             forward_auth=forward_auth,
             session=self.keeper.load(cookies, policy, now),
         )
@@ -137,12 +135,13 @@ class Gate:
         steps = self._begin(visit, return_to, restarted, extra or {}, cookies)
         return Start(flow=steps, purpose="discovery")
 
-    def deny(self, visit: Visit, verdict: Verdict, session: Session | None) -> Respond:
+    def deny(self, visit: Visit, verdict: Verdict, session: Session | None, cookies: Iterable[str] = ()) -> Respond:
         """403: signed in, or not even that would help."""
         self._denied.inc()
         code = flow.new_flight(self.entropy)
         if session is None or not visit.wants_html:
-            return self.replies.failed("access-denied", verdict.why, code, html=visit.wants_html)
+            html = visit.wants_html
+            return self.replies.failed("access-denied", verdict.why, code, html=html, cookies=cookies)
         context = {
             "who": session.email or session.preferred_username or session.name or session.subject,
             "code": "access-denied",
@@ -150,7 +149,7 @@ class Gate:
             "sign_out": f"{self.config.prefix}/sign_out",
             "switch": self.replies.start_url(visit.return_to, prompt="login"),
         }
-        page = self.replies.page("no_access", 403, context)
+        page = self.replies.page("no_access", 403, context, cookies)
         details = f"access-denied: {verdict.why}"
         return Respond(status=403, headers=page.headers, body=page.body, details=details, flight=code, local_reply=True)
 
@@ -274,8 +273,9 @@ class Gate:
         session = outcome.session
         if outcome.result == "renewed":
             verdict = visit.place.judge(self.config.rules, session)
-            if verdict.outcome == "deny":
-                return self.deny(visit, verdict, session)
+            if verdict.outcome == "deny":  # the new tokens are kept nevertheless: the old ones may be used up
+                cookies = self.keeper.store(session, visit.cookies, visit.policy, now)
+                return self.deny(visit, verdict, session, cookies)
             return self._admit(visit, session, now, via="refreshed", counter=self.success, write=True)
         if outcome.result == "ended":
             why = f"{outcome.code}: {outcome.reason}"

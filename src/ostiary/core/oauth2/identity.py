@@ -78,6 +78,8 @@ def person_of(claims: Mapping[str, Any], config: SignIn, *, multi_tenant: bool) 
     subject = _first(claims, provider.user_claim)
     if not subject or len(subject) > limits.MAX_SUBJECT_LENGTH:
         raise SignInError("userinfo-invalid", f"claim {provider.user_claim!r} names no user")
+    if _has_group_overage(claims, provider) and any(rule.groups for rule in config.rules):
+        raise SignInError("group-overage", f"claim {provider.groups_claim!r} was left out because it is too long")
     return Person(
         subject=subject,
         provider_subject=_first(claims, "sub") if provider.user_claim != "sub" else "",
@@ -117,8 +119,10 @@ def headers_of(session: Session, config: SignIn) -> tuple[tuple[str, str], ...]:
 
 def header_value(text: str) -> str:
     """Text as a header's value: UTF-8 bytes, each as one latin-1 character, control characters left out."""
-    wire = text.encode("utf-8", "replace").decode("latin-1")
-    value = "".join(c for c in wire if c >= " " and c != "\x7f").strip(" ")
+    if not (text.isascii() and text.isprintable()):
+        wire = text.encode("utf-8", "replace").decode("latin-1")
+        text = "".join(c for c in wire if c >= " " and c != "\x7f")
+    value = text.strip(" ")
     if len(value) > limits.MAX_IDENTITY_HEADER_BYTES:
         raise SignInError(
             "headers-too-large", f"an identity header has {len(value)} bytes: ask for fewer groups or claims"
@@ -136,6 +140,14 @@ def _listed(values: Iterable[str]) -> str:
 
 def _first(claims: Mapping[str, Any], path: str) -> str:
     return next(iter(claim_values(claims, path)), "")
+
+
+def _has_group_overage(claims: Mapping[str, Any], provider: ProviderConfig) -> bool:
+    """Entra ID leaves groups out when there are too many, and says where to ask for them (`_claim_names`)."""
+    elsewhere = claims.get("_claim_names")
+    return provider.groups_claim not in claims and (
+        claims.get("hasgroups") in (True, "true") or (isinstance(elsewhere, Mapping) and "groups" in elsewhere)
+    )
 
 
 def _trusted_email(claims: Mapping[str, Any], provider: ProviderConfig, multi_tenant: bool) -> str:

@@ -48,13 +48,28 @@ class Visit:
     cookie_header: str | None
     cookies: Sequence[tuple[str, str]]
     place: Place
-    return_to: str
-    """Where a sign-in that this request causes leads back to."""
-    is_navigation: bool
-    wants_html: bool
+    prefix: str
+    """Ours: not a place to return to."""
     forward_auth: bool = False
     """The answer is for a proxy that asks on behalf of its client."""
     session: Session | None = field(default=None, repr=False)
+
+    @property
+    def is_navigation(self) -> bool:
+        """Whether a person's browser opens a page, and can be sent to the provider."""
+        return not self.forward_auth and is_navigation(self.request)
+
+    @property
+    def wants_html(self) -> bool:
+        """Whether a person will read the answer."""
+        return not self.forward_auth and wants_html(self.request)
+
+    @property
+    def return_to(self) -> str:
+        """Where a sign-in leads back to: this page, or, for a script's request, the page it runs on."""
+        if is_navigation(self.request):
+            return return_url_of_target(self.request.target, self.origin, self.prefix)
+        return return_url(self.request.headers.get("referer") or HOME, self.origin, (), self.prefix) or HOME
 
     @property
     def application_cookies(self) -> str | None:
@@ -78,7 +93,8 @@ def place_of(request: Request) -> Place:
 def forwarded_place(request: Request, config: SignIn) -> Place:
     """The place a forward-auth request asks about, as its proxy says in headers.
 
-    Raises SignInError if rules look at paths and the headers name none, or (a client's and the proxy's) two.
+    Raises SignInError if rules look at paths and the headers name none, or (a client's and the proxy's) two. Guessing
+    instead would work until somebody sends the header that the proxy doesn't: so a proxy that says nothing is told.
     """
     headers = request.headers
     said = {value for name in _ORIGINAL_PATH_HEADERS for value in headers.get_all(name)}
@@ -90,18 +106,6 @@ def forwarded_place(request: Request, config: SignIn) -> Place:
         readings=_readings(target.partition("?")[0], target),
         method=headers.get("x-forwarded-method") or headers.get("x-original-method") or "GET",
     )
-
-
-def interrupted_at(request: Request, origin: Origin, prefix: str) -> str:
-    """Where to go on after a sign-in: this page, or, for a script's request, the page it runs on."""
-    if is_navigation(request):
-        return return_url_of_target(request.target, origin, prefix)
-    return return_url(request.headers.get("referer") or HOME, origin, (), prefix) or HOME
-
-
-def audience_of(request: Request) -> tuple[bool, bool]:
-    """(a person opens a page, a person will read the answer)."""
-    return is_navigation(request), wants_html(request)
 
 
 def _readings(path: str, target: str) -> tuple[str, ...]:
