@@ -17,7 +17,7 @@ import binascii
 import hashlib
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
@@ -159,11 +159,6 @@ def shrink(session: Session) -> list[Session]:
     without the display name. Claims and groups are never dropped: rules depend on them."""
     without_id_token = msgspec.structs.replace(session, id_token="")
     return [session, without_id_token, msgspec.structs.replace(without_id_token, name="")]
-
-
-def claims_subset(claims: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
-    """The claims of these names that are present."""
-    return {name: value for name, value in claims.items() if name in names}
 
 
 def _derive(secret: bytes, purpose: str) -> AESGCM:
