@@ -98,7 +98,8 @@ def test_a_truncated_answer_is_asked_for_again_over_tcp(run: Run) -> None:
         async with DnsServer({("x.test.", "A"): Reply(many, truncated=True)}) as server:
             lookup = Resolver().lookup("x.test", "A", servers=[server.address])
             answer = await answer_of(lookup)
-            assert answer.addresses == many[:64]
+            assert len(answer.addresses) == 64
+            assert set(answer.addresses) < set(many)
             assert server.asked == [("x.test.", "A"), ("x.test.", "A/tcp")]
 
     run(main())

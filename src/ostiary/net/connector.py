@@ -26,7 +26,7 @@ from ostiary.model import limits
 from ostiary.model.clusters import DnsLookupFamily, HappyEyeballsConfig
 from ostiary.net import routes
 from ostiary.net.peer import describe_tls
-from ostiary.net.race import CheckPeer, HeldProtocol, RaceDriver, Runner, describe
+from ostiary.net.race import CheckPeer, HeldProtocol, RaceDriver, Runner, describe, disown
 from ostiary.net.resolv_conf import Server
 from ostiary.net.resolver import Lookup, Resolver
 
@@ -164,14 +164,15 @@ class Connector:
             assert runner.held.transport is not None
             return runner.held.transport, protocol
         loop = asyncio.get_running_loop()
-        opening = loop.create_task(loop.create_connection(lambda: protocol, sock=runner.sock))
+        assert runner.sock is not None
+        runner.closed = True  # from here on the transport's, in good and in bad
         try:
-            # Shielded: uvloop, cancelled here, would close a descriptor that our socket object still holds.
-            transport, _ = await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            runner.closed = True
-            opening.add_done_callback(_abort)
+            transport, _ = await loop.create_connection(lambda: protocol, sock=runner.sock)
+        except BaseException:
+            disown(loop, runner.sock)
             raise
+        if transport.is_closing():
+            disown(loop, runner.sock)
         return transport, protocol
 
     def _record(self, trace: ConnectTrace, driver: RaceDriver, runner: Runner | None) -> None:
@@ -272,11 +273,6 @@ class Connector:
             trace.tls = describe_tls(transport, context, name)
         trace.summary = summarize(trace)
         return transport, protocol, trace
-
-
-def _abort(opening: asyncio.Task[tuple[asyncio.Transport, Any]]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result()[0].abort()
 
 
 def _is_ip(host: str) -> bool:

@@ -5,9 +5,12 @@ watching a descriptor that is already someone else's). With TLS the handshake be
 TLS transport runs it with a protocol that only keeps what arrives, and the winner's transport is then handed to the
 caller's protocol, bytes included.
 
-A loser is closed in the same tick as the winner is known: a socket of ours by `close`, one that the loop's transport
-owns by `shutdown`, which ends both directions at once and lets the transport close the descriptor itself. (Cancelling
-the handshake instead would make uvloop close a descriptor that our socket object still holds.)
+A loser ends in the same tick as the winner is known: a socket of ours by `close`, one that the loop's transport owns
+by `shutdown`, which ends both directions at once and lets the transport close the descriptor itself.
+
+uvloop's transports and our socket object hold the same descriptor. When a transport closes before `create_connection`
+has returned, uvloop forgets to tell the socket object, which would later close a descriptor that is someone else's:
+hence `disown`.
 """
 
 from __future__ import annotations
@@ -88,14 +91,14 @@ def feed(protocol: asyncio.BaseProtocol, data: bytes) -> None:
 class Runner:
     """One attempt's socket, and who owns it now."""
 
-    __slots__ = ("closed", "destination", "held", "record", "sock", "task")
+    __slots__ = ("closed", "destination", "held", "record", "sock")
 
     def __init__(self, destination: Destination, record: Attempt) -> None:
         self.destination = destination
         self.record = record
         self.sock: socket.socket | None = None
         self.held: HeldProtocol | None = None
-        self.task: asyncio.Task[None] | None = None
+        """Set once TLS begins: the loop owns the socket from then on."""
         self.closed = False
 
     def close(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -104,14 +107,16 @@ class Runner:
             return
         self.closed = True
         sock = self.sock
-        if self.held is not None and self.held.transport is not None:
-            self.held.transport.abort()
-        elif self.task is not None and sock is not None:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-        elif sock is not None:
+        if sock is None:
+            return
+        if self.held is None:
             loop.remove_writer(sock)
             sock.close()
+            return
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        if self.held.transport is not None:
+            self.held.transport.abort()
 
 
 class RaceDriver:
@@ -337,28 +342,37 @@ class RaceDriver:
             return self._race.connected(runner.destination, now)
         runner.record.stage = "tls"
         runner.held = HeldProtocol()
-        runner.task = self._loop.create_task(self._handshake(runner, runner.held))
-        self._tasks.add(runner.task)
-        runner.task.add_done_callback(self._tasks.discard)
+        task = self._loop.create_task(self._handshake(runner, runner.held))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return self._race.handshaking(runner.destination, now)
 
     async def _handshake(self, runner: Runner, held: HeldProtocol) -> None:
+        sock = runner.sock
+        assert sock is not None
         try:
             transport, _ = await self._loop.create_connection(
                 lambda: held,
-                sock=runner.sock,
+                sock=sock,
                 ssl=self._ssl,
                 server_hostname=self._server_hostname,
                 ssl_handshake_timeout=self._config.timeout + 1.0,  # the race's own deadline comes first
             )
-            if self._check_peer is not None:
-                self._check_peer(transport.get_extra_info("ssl_object"))
-        except (OSError, ValueError) as error:  # ValueError: a server name that TLS can't carry
-            if not runner.closed:
-                self._apply(self._failed(runner, error))
-            return
+        except BaseException as error:
+            disown(self._loop, sock)
+            if isinstance(error, OSError | ValueError):  # ValueError: a server name that TLS can't carry
+                if not runner.closed:
+                    self._apply(self._failed(runner, error))
+                return
+            raise
         if runner.closed:
             transport.abort()
+            return
+        try:
+            if self._check_peer is not None:
+                self._check_peer(transport.get_extra_info("ssl_object"))
+        except ssl.CertificateError as error:
+            self._apply(self._failed(runner, error))
             return
         runner.record.ended = now = time.monotonic()
         self._apply(self._race.connected(runner.destination, now))
@@ -370,6 +384,15 @@ class RaceDriver:
         record.errno, record.message = describe(error)
         runner.close(self._loop)
         return self._race.failed(runner.destination, now)
+
+
+def disown(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+    """The transport that was made for `sock` is closed, or about to be: let the socket object forget it.
+
+    asyncio's transports close the object itself.
+    """
+    if not isinstance(loop, asyncio.BaseEventLoop):
+        sock.detach()
 
 
 def describe(error: Exception) -> tuple[str | None, str]:

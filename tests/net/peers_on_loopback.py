@@ -1,0 +1,88 @@
+"""Peers on one port of ::1 and 127.0.0.1: each accepts, refuses, hangs before TCP, or stays silent in TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+Behaviour = Literal["greets", "refuses", "black_hole", "silent"]
+ADDRESSES: Final = {"v6": "::1", "v4": "127.0.0.1"}
+
+
+@dataclass
+class Peers:
+    """`async with Peers(v6=..., v4=...) as peers`. A greeting peer sends its family's name at once."""
+
+    v6: Behaviour
+    v4: Behaviour
+    tls: dict[str, ssl.SSLContext] = field(default_factory=dict)
+    """family -> its certificate."""
+    greeting: str = "{family}"
+    accepted: list[str] = field(default_factory=list)
+    port: int = 0
+
+    async def __aenter__(self) -> Peers:
+        self._stack = AsyncExitStack()
+        self._writers: list[asyncio.StreamWriter] = []
+        sockets = self._bind()
+        for family, behaviour in (("v6", self.v6), ("v4", self.v4)):
+            sock = sockets[family]
+            if behaviour == "refuses":
+                sock.close()
+            elif behaviour == "black_hole":
+                self._fill(sock, family)
+            else:
+                context = self.tls.get(family) if behaviour == "greets" else None
+                server = await asyncio.start_server(self._greeter(family, behaviour), sock=sock, ssl=context)
+                self._stack.callback(server.close)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+        await self._stack.aclose()
+        await asyncio.sleep(0.01)
+
+    def _bind(self) -> dict[str, socket.socket]:
+        """One free port of both families."""
+        while True:
+            v4 = socket.socket(socket.AF_INET)
+            v4.bind((ADDRESSES["v4"], 0))
+            self.port = v4.getsockname()[1]
+            v6 = socket.socket(socket.AF_INET6)
+            try:
+                v6.bind((ADDRESSES["v6"], self.port))
+            except OSError:
+                v4.close()
+                v6.close()
+                continue
+            return {"v4": v4, "v6": v6}
+
+    def _fill(self, sock: socket.socket, family: str) -> None:
+        """A full backlog drops further SYNs: what a firewall that drops looks like."""
+        sock.listen(0)
+        self._stack.callback(sock.close)
+        for _ in range(3):
+            pending = socket.socket(sock.family)
+            pending.setblocking(False)
+            pending.connect_ex((ADDRESSES[family], self.port))
+            self._stack.callback(pending.close)
+
+    def _greeter(self, family: str, behaviour: Behaviour):  # type: ignore[no-untyped-def]
+        async def on_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.accepted.append(family)
+            self._writers.append(writer)
+            if behaviour == "greets":
+                writer.write(self.greeting.format(family=family).encode())
+            try:
+                await reader.read()
+            except OSError:
+                pass
+            finally:
+                writer.close()
+
+        return on_client
