@@ -5,6 +5,7 @@ Both answer from a script: what a test puts in comes out for the next requests, 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import socketserver
@@ -13,7 +14,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,24 @@ class _ThreadingServer(socketserver.ThreadingTCPServer):
     request_queue_size = 512
     recorder: Recorder
 
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.open: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.open.discard(request)
+        super().shutdown_request(request)
+
+    def break_connections(self) -> None:
+        """What happens to them when a process ends."""
+        for connection in list(self.open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
 
 class Recorder:
     """A server on loopback that keeps every request and answers from a script."""
@@ -166,9 +185,10 @@ class Recorder:
         self.close()
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and break what is open."""
         self.server.shutdown()
         self.server.server_close()
+        self.server.break_connections()
 
     def take(self, received: Received) -> Answer:
         """Keep a request and say what it gets."""
