@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Final
-
-from cryptography import x509
+from typing import TYPE_CHECKING
 
 from ostiary.core.matching import string_matcher
 from ostiary.model.tls import SanMatcher
 
-_TYPES: Final[dict[type[x509.GeneralName], str]] = {
-    x509.DNSName: "DNS",
-    x509.RFC822Name: "EMAIL",
-    x509.UniformResourceIdentifier: "URI",
-    x509.IPAddress: "IP_ADDRESS",
-}
+if TYPE_CHECKING:
+    from cryptography import x509
 
 
 def subject_alt_names(certificate: x509.Certificate) -> list[tuple[str, str]]:
     """(type as in SanMatcher, value) of every subject alternative name; names of other types are left out."""
+    from cryptography import x509
+
+    types: dict[type[x509.GeneralName], str] = {
+        x509.DNSName: "DNS",
+        x509.RFC822Name: "EMAIL",
+        x509.UniformResourceIdentifier: "URI",
+        x509.IPAddress: "IP_ADDRESS",
+    }
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
         return []
-    return [(_TYPES[type(name)], str(name.value)) for name in extension.value if type(name) in _TYPES]
+    return [(types[type(name)], str(name.value)) for name in extension.value if type(name) in types]
 
 
 def dns_names(pem: bytes) -> frozenset[str]:
     """The DNS names (lower case) of a chain's first certificate. Raises ValueError if there is none."""
+    from cryptography import x509
+
     certificate = x509.load_pem_x509_certificate(pem)
     return frozenset(value.lower() for kind, value in subject_alt_names(certificate) if kind == "DNS")
 
@@ -54,6 +58,8 @@ def peer_check(matchers: Sequence[SanMatcher]) -> Callable[[ssl.SSLObject], None
         der = connection.getpeercert(binary_form=True)
         names: list[tuple[str, str]] = []
         if der:
+            from cryptography import x509
+
             try:
                 names = subject_alt_names(x509.load_der_x509_certificate(der))
             except ValueError as error:

@@ -25,8 +25,9 @@ from ostiary.core.trace import Attempt, ConnectTrace
 from ostiary.model import limits
 from ostiary.model.clusters import DnsLookupFamily, HappyEyeballsConfig
 from ostiary.net import routes
+from ostiary.net.attempt import HeldProtocol, Runner, describe, disown
 from ostiary.net.peer import describe_tls
-from ostiary.net.race import CheckPeer, HeldProtocol, RaceDriver, Runner, describe, disown
+from ostiary.net.race import CheckPeer, RaceDriver
 from ostiary.net.resolv_conf import Server
 from ostiary.net.resolver import Lookup, Resolver
 

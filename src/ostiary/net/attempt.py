@@ -1,0 +1,128 @@
+"""One attempt of a race: its socket, who owns that at each stage, and how its failure is told.
+
+uvloop's transports and our socket object hold the same descriptor. When a transport closes before `create_connection`
+has returned, uvloop forgets to tell the socket object, which would later close a descriptor that is someone else's:
+hence `disown`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+from contextlib import suppress
+
+from ostiary.core.addresses import Destination
+from ostiary.core.trace import Attempt
+
+
+class HeldProtocol(asyncio.Protocol):
+    """Keeps what a connection says until its owner is known."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self._chunks: list[bytes] = []
+        self._lost = False
+        self._error: Exception | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """TLS is up."""
+        self.transport = transport  # type: ignore[assignment] # uvloop's are not subclasses of asyncio.Transport
+
+    def data_received(self, data: bytes) -> None:
+        """The peer speaks first."""
+        self._chunks.append(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The peer left before the owner came."""
+        self._lost = True
+        self._error = exc
+
+    def hand_over(self, protocol: asyncio.BaseProtocol) -> None:
+        """Make `protocol` the owner: it sees everything as if it had been there from the start."""
+        transport = self.transport
+        assert transport is not None
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        for chunk in self._chunks:
+            feed(protocol, chunk)
+        if self._lost:
+            protocol.connection_lost(self._error)
+
+
+def feed(protocol: asyncio.BaseProtocol, data: bytes) -> None:
+    """Give bytes to a protocol of either kind."""
+    if isinstance(protocol, asyncio.BufferedProtocol):
+        left = memoryview(data)
+        while left:
+            buffer = memoryview(protocol.get_buffer(len(left))).cast("B")
+            count = min(len(buffer), len(left))
+            buffer[:count] = left[:count]
+            protocol.buffer_updated(count)
+            left = left[count:]
+    else:
+        protocol.data_received(data)  # type: ignore[attr-defined] # streaming protocols of uvloop's users are duck-typed
+
+
+class Runner:
+    """One attempt's socket, and who owns it now."""
+
+    __slots__ = ("closed", "destination", "held", "record", "sock")
+
+    def __init__(self, destination: Destination, record: Attempt) -> None:
+        self.destination = destination
+        self.record = record
+        self.sock: socket.socket | None = None
+        self.held: HeldProtocol | None = None
+        """Set once TLS begins: the loop owns the socket from then on."""
+        self.closed = False
+
+    def close(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End it now. Safe at every stage and more than once."""
+        if self.closed:
+            return
+        self.closed = True
+        sock = self.sock
+        if sock is None:
+            return
+        if self.held is None:
+            loop.remove_writer(sock)
+            sock.close()
+            return
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        if self.held.transport is not None:
+            self.held.transport.abort()
+
+
+def disown(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+    """The transport that was made for `sock` is closed, or about to be: let the socket object forget it.
+
+    asyncio's transports close the object itself.
+    """
+    if not isinstance(loop, asyncio.BaseEventLoop):
+        sock.detach()
+
+
+def describe(error: Exception) -> tuple[str | None, str]:
+    """(errno's name or the TLS library's reason, text) of a failed attempt."""
+    if isinstance(error, ssl.CertificateError):
+        found = getattr(error, "verify_message", "")  # set by the library's own checks
+        return "CERTIFICATE_VERIFY_FAILED", f"certificate verify failed: {found}" if found else str(error)
+    if isinstance(error, ssl.SSLError):
+        return error.reason or "TLS", (error.reason or str(error)).replace("_", " ").lower()
+    if isinstance(error, ConnectionResetError) and error.errno is None:
+        return "ECONNRESET", "the peer closed the connection during the handshake"
+    if isinstance(error, OSError) and error.errno is not None:
+        return errno.errorcode.get(error.errno, str(error.errno)), os.strerror(error.errno)
+    return None, str(error) or type(error).__name__
+
+
+def source_of(sock: socket.socket) -> str | None:
+    """The local address of a socket that is connected or connecting."""
+    try:
+        return str(sock.getsockname()[0])
+    except OSError:
+        return None
