@@ -112,12 +112,8 @@ class Demo:
         browser = f"http://127.0.0.1:{self.provider.port}"
         if self._broken_ipv6:
             await self._break_ipv6()
-        doorkeeper = self._doorkeeper = Doorkeeper(self._configuration(browser))
+        doorkeeper = self._doorkeeper = Doorkeeper(self._configuration(browser), connector=self.connector)
         await doorkeeper.start()
-        assert doorkeeper.runtime is not None
-        # The provider's connections are made later, with whatever connector is there then.
-        doorkeeper.runtime.connector.close()
-        doorkeeper.runtime.connector = self.connector
         self.url = f"http://{doorkeeper.addresses['ostiary'][0]}/"
 
     async def _break_ipv6(self) -> None:

@@ -1,14 +1,15 @@
 """From a filter's configuration to the filter that a route's requests meet.
 
 A route may replace the configuration of a filter or switch it off. Filters with the same configuration are the same
-object, so that what they remember (opened sessions, the provider's keys) is shared by all routes.
+object, so that what they remember (opened sessions, the provider's keys) is shared by all routes. A profile's code is
+imported only where it is used: starting is what a rolling restart waits for.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from ostiary.app.files import Files
 from ostiary.app.logs import logger
@@ -16,9 +17,6 @@ from ostiary.app.metrics import Stats
 from ostiary.core.cors import CorsFilter
 from ostiary.core.decision import Filter
 from ostiary.core.health_check import HealthCheckFilter
-from ostiary.core.oauth2.envoy.filter import EnvoyOAuth2Filter, NoConfigFilter
-from ostiary.core.oauth2.filter import SignInFilter
-from ostiary.core.oauth2.session import KeyRing
 from ostiary.core.routing import MatchedRoute
 from ostiary.dialects.envoy_secret import parse_sds
 from ostiary.model.config import Cors, HealthCheck, HttpFilter
@@ -27,6 +25,10 @@ from ostiary.model.oauth2 import EnvoyOAuth2, OAuth2Config, RuntimeFlags, SdsSec
 from ostiary.model.routes import CorsPolicy
 from ostiary.model.secret import Secret
 from ostiary.model.signin import SignIn
+
+if TYPE_CHECKING:
+    from ostiary.core.oauth2.filter import SignInFilter
+    from ostiary.core.oauth2.session import KeyRing
 
 _log = logger("secret")
 
@@ -88,6 +90,8 @@ class Filters:
                 return self._once(own, lambda: self._envoy(own, config.runtime, ""))
             oauth2 = config.config
             if oauth2 is None:
+                from ostiary.core.oauth2.envoy.filter import NoConfigFilter
+
                 return NoConfigFilter()
             return self._once(oauth2, lambda: self._envoy(oauth2, config.runtime, self._http))
         return None
@@ -99,6 +103,8 @@ class Filters:
         return found
 
     def _envoy(self, config: OAuth2Config, runtime: RuntimeFlags, scope: str) -> Filter:
+        from ostiary.core.oauth2.envoy.filter import EnvoyOAuth2Filter
+
         prefix = config.stat_prefix
         if prefix and not prefix.endswith("."):
             prefix += "."
@@ -112,6 +118,8 @@ class Filters:
         )
 
     def _sign_in(self, config: SignIn) -> Filter:
+        from ostiary.core.oauth2.filter import SignInFilter
+
         secret = config.provider.client_secret
         client_secret = self._files.source(secret, strip=True) if secret is not None else None
         ring = self._key_ring(config)
@@ -127,6 +135,8 @@ class Filters:
         return made
 
     def _key_ring(self, config: SignIn) -> Callable[[], KeyRing]:
+        from ostiary.core.oauth2.session import KeyRing
+
         sources = [self._files.source(each, strip=True) for each in config.session.secrets]
         ring = KeyRing([Secret(source()) for source in sources])
 

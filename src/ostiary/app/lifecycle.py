@@ -9,7 +9,7 @@ import itertools
 import signal
 import sys
 from dataclasses import replace
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from ostiary._version import __version__
 from ostiary.app import logs, workers
@@ -18,9 +18,11 @@ from ostiary.app.runtime import Runtime
 from ostiary.model.config import Config
 from ostiary.model.errors import OstiaryError
 from ostiary.model.process import Process
-from ostiary.net.connector import Connector
 from ostiary.net.http1 import Downstream
 from ostiary.net.listener import ListenerServer, bind
+
+if TYPE_CHECKING:
+    from ostiary.net.connector import Connector
 
 _log = logs.logger("main")
 
@@ -114,6 +116,7 @@ async def _serve(doorkeeper: Doorkeeper) -> int:
     loop.add_signal_handler(signal.SIGUSR1, runtime.reopen_logs)
     for difference in doorkeeper.config.differences:
         _log.info("%s", difference)
+    runtime.connector()  # imported now, after the listener is open, and not while the first request waits
     gc.collect()
     gc.freeze()
     await asked.wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from typing import Final, TypeVar, final
+from typing import TYPE_CHECKING, Final, TypeVar, final
 
 from ostiary._version import __version__
 from ostiary.app.files import Files
@@ -25,7 +25,6 @@ from ostiary.core.http1 import (
     TRANSFER_ENCODING,
     UPGRADE,
 )
-from ostiary.core.oauth2.filter import SignInFilter
 from ostiary.model import limits
 from ostiary.model.clusters import Cluster
 from ostiary.model.config import Config, HttpConnectionManager, Listener, Router
@@ -33,10 +32,13 @@ from ostiary.model.signin import ProviderConfig, SignIn
 from ostiary.model.tls import CertificateValidationContext, DownstreamTlsContext, UpstreamTlsContext
 from ostiary.net.client import ProviderClient
 from ostiary.net.clusters import ClusterPool
-from ostiary.net.connector import Connector
 from ostiary.net.http1 import ServerSettings
 from ostiary.net.ticker import Ticker
 from ostiary.net.tls import DownstreamTls, TlsError, UpstreamTls
+
+if TYPE_CHECKING:
+    from ostiary.core.oauth2.filter import SignInFilter
+    from ostiary.net.connector import Connector
 
 _log = logger("main")
 _Tls = TypeVar("_Tls", UpstreamTls, DownstreamTls)
@@ -52,7 +54,7 @@ class Runtime:
         self.ticker = Ticker(asyncio.get_running_loop())
         self.stats = Stats()
         self.files = Files()
-        self.connector = connector or Connector()
+        self._connector = connector
         self._tls: list[UpstreamTls | DownstreamTls] = []
         self.clusters: dict[str, ClusterPool] = {c.name: self._cluster(c) for c in config.clusters}
         self.services: dict[str, HttpService] = {}
@@ -71,6 +73,14 @@ class Runtime:
     def is_ready(self) -> bool:
         """True once every provider is known well enough to sign somebody in."""
         return all(each.is_ready for each in self.sign_ins)
+
+    def connector(self) -> Connector:
+        """What dials; made with the first connection, for the DNS library is slow to import."""
+        if self._connector is None:
+            from ostiary.net.connector import Connector
+
+            self._connector = Connector()
+        return self._connector
 
     def _cluster(self, cluster: Cluster) -> ClusterPool:
         name = cluster.alt_stat_name or cluster.name.replace(":", "_")
@@ -165,7 +175,8 @@ class Runtime:
             client.close()
         for cluster in self.clusters.values():
             cluster.close()
-        self.connector.close()
+        if self._connector is not None:
+            self._connector.close()
         self.ticker.stop()
 
 

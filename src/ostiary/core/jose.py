@@ -9,6 +9,8 @@ judging the claims.
 
 A header without `kid` tries the keys that fit, at most MAX_JWKS_KEYS; a `kid` that no key has is `UnknownKey`, which
 the caller answers by fetching the key set again (rate-limited) before giving up.
+
+joserfc is imported where it is used: a doorkeeper listens before it has seen a token.
 """
 
 from __future__ import annotations
@@ -20,15 +22,15 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from joserfc.errors import JoseError
-from joserfc.jwk import JWKRegistry, Key
-from joserfc.jws import JWSRegistry
 
 from ostiary.model import limits
 from ostiary.model.errors import OstiaryError
+
+if TYPE_CHECKING:
+    from joserfc.jwk import Key
 
 Claims = Mapping[str, Any]
 
@@ -141,6 +143,9 @@ def is_issuer(value: object, issuer: str, tenant: object) -> bool:
 
 
 def _import_key(jwk: dict[str, Any]) -> VerificationKey | None:
+    from joserfc.errors import JoseError
+    from joserfc.jwk import JWKRegistry
+
     kty = jwk.get("kty")
     if kty not in ("RSA", "EC", "OKP") or jwk.get("use", "sig") != "sig":
         return None
@@ -199,6 +204,9 @@ def _verify_signature(
 
 
 def _signature_fits(key: Key, alg: str, signing_input: bytes, signature: bytes) -> bool:
+    from joserfc.errors import JoseError
+    from joserfc.jws import JWSRegistry
+
     algorithm = JWSRegistry.algorithms.get(alg)
     if algorithm is None:
         return False

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from typing import Protocol, final
+from typing import TYPE_CHECKING, Protocol, final
 
 from ostiary.core.decision import Counter
 from ostiary.model.clusters import Cluster, Endpoint
-from ostiary.net.connector import Connector
 from ostiary.net.pool import Dialer, Pool
 from ostiary.net.ticker import Ticker
 from ostiary.net.upstream import Answered, UpstreamConnection
+
+if TYPE_CHECKING:
+    from ostiary.net.connector import Connector
 
 
 class TlsSource(Protocol):
@@ -34,7 +36,7 @@ class ClusterPool:
     def __init__(
         self,
         cluster: Cluster,
-        connector: Connector,
+        connector: Callable[[], Connector],
         tls: TlsSource,
         ticker: Ticker,
         counter: Callable[[str], Counter],
@@ -97,7 +99,7 @@ class ClusterPool:
             pool.close()
 
 
-def _dialer(cluster: Cluster, endpoint: Endpoint, connector: Connector, tls: TlsSource) -> Dialer:
+def _dialer(cluster: Cluster, endpoint: Endpoint, connector: Callable[[], Connector], tls: TlsSource) -> Dialer:
     addresses = None
     if cluster.type == "STATIC" and endpoint.pipe is None:
         addresses = ((endpoint.address, endpoint.port), *endpoint.additional_addresses)
@@ -109,7 +111,7 @@ def _dialer(cluster: Cluster, endpoint: Endpoint, connector: Connector, tls: Tls
         server_hostname = None
         if context is not None and settings is not None:
             server_hostname = settings.sni or endpoint.hostname or endpoint.address
-        _, protocol, _ = await connector.connect(
+        _, protocol, _ = await connector().connect(
             endpoint.address,
             endpoint.port,
             factory,

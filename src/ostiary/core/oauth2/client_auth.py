@@ -12,20 +12,17 @@ import binascii
 import hashlib
 import re
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote_plus
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, RSAKey
 
 from ostiary.core.decision import Entropy
 from ostiary.core.jose import MIN_RSA_BITS
 from ostiary.core.oauth2.failures import SignInError
 from ostiary.model.secret import Secret
 from ostiary.model.signin import ClientAuthMethod
+
+if TYPE_CHECKING:
+    from joserfc.jwk import ECKey, RSAKey
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFETIME: Final = 60
@@ -76,6 +73,9 @@ def authenticate(
 
 
 def _assertion(client_id: str, pem: bytes, endpoint: str, now: float, entropy: Entropy) -> str:
+    from joserfc import jwt
+    from joserfc.errors import JoseError
+
     key, alg = _private_key(pem)
     issued = int(now)
     header: dict[str, Any] = {"alg": alg, **_certificate_thumbprints(pem)}
@@ -95,6 +95,9 @@ def _assertion(client_id: str, pem: bytes, endpoint: str, now: float, entropy: E
 
 
 def _private_key(pem: bytes) -> tuple[RSAKey | ECKey, str]:
+    from joserfc.errors import JoseError
+    from joserfc.jwk import ECKey, RSAKey
+
     block = _PRIVATE_KEY.search(pem)
     for kind in (RSAKey, ECKey):
         try:
@@ -113,6 +116,9 @@ def _certificate_thumbprints(pem: bytes) -> dict[str, str]:
     begin = pem.find(b"-----BEGIN CERTIFICATE-----")
     if begin < 0:
         return {}
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
     try:
         der = x509.load_pem_x509_certificate(pem[begin:]).public_bytes(Encoding.DER)
     except (ValueError, binascii.Error) as error:
