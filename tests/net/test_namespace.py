@@ -1,0 +1,59 @@
+"""The incident's network, in the kernel: IPv6 addresses in DNS, and no way to reach them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WORLD = Path(__file__).parent / "namespace_world.py"
+pytestmark = pytest.mark.usefixtures("network_namespaces")
+
+
+def connect_in(scenario: str) -> dict[str, Any]:
+    """lookup family -> trace."""
+    unshare = shutil.which("unshare")
+    if unshare is None or subprocess.run([unshare, "--net", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine gives out no network namespaces")
+    command = [unshare, "--net", sys.executable, str(WORLD), scenario]
+    result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("scenario", "errno"),
+    [
+        ("ipv4_only", "ENETUNREACH"),
+        ("unreachable", "EHOSTUNREACH"),
+        ("prohibit", "EACCES"),
+        ("blackhole", "EINVAL"),
+        ("disabled", "EADDRNOTAVAIL"),
+    ],
+)
+def test_without_a_route_auto_fails_at_once_and_all_connects(scenario: str, errno: str) -> None:
+    traces = connect_in(scenario)
+    assert {family: trace["ok"] for family, trace in traces.items()} == {
+        "AUTO": False, "V4_ONLY": True, "V6_ONLY": False, "V4_PREFERRED": True, "ALL": True,
+    }  # fmt: skip
+    auto = traces["AUTO"]
+    assert [(a["stage"], a["outcome"], a["errno"]) for a in auto["attempts"]] == [("route", "failed", errno)] * 2
+    assert [query["type"] for query in auto["dns"]] == ["AAAA"]
+    assert "1 IPv4 address with a route from here (10.77.0.7) was not tried" in auto["summary"]
+    assert "set dns_lookup_family: ALL" in auto["summary"]
+    assert traces["ALL"]["winner"] == {"address": "10.77.0.7", "port": 8443, "family": "v4"}
+    assert traces["ALL"]["elapsed_ms"] < 300
+
+
+def test_a_link_local_source_is_no_route_although_the_kernel_offers_it() -> None:
+    traces = connect_in("link_local_only")
+    assert traces["ALL"]["winner"]["family"] == "v4"
+    auto = traces["AUTO"]
+    assert {(a["stage"], a["outcome"]) for a in auto["attempts"]} == {("tcp", "timeout")}
+    assert auto["attempts"][0]["source"].startswith("fe80:")
+    assert "was not tried because dns_lookup_family is AUTO" in auto["summary"]
