@@ -47,7 +47,6 @@ def test_without_a_route_auto_fails_at_once_and_all_connects(scenario: str, errn
     assert "1 IPv4 address with a route from here (10.77.0.7) was not tried" in auto["summary"]
     assert "set dns_lookup_family: ALL" in auto["summary"]
     assert traces["ALL"]["winner"] == {"address": "10.77.0.7", "port": 8443, "family": "v4"}
-    assert traces["ALL"]["elapsed_ms"] < 300
 
 
 def test_a_link_local_source_is_no_route_although_the_kernel_offers_it() -> None:

@@ -151,14 +151,16 @@ def test_no_bytes_off_the_wire_raise(data: bytes) -> None:
     _parse(head + data)
 
 
-def test_a_server_that_refuses_the_port_is_passed_over_at_once(run: Run) -> None:
+def test_a_server_that_refuses_the_port_is_passed_over_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ostiary.model.limits.DNS_RETRANSMIT", 4.0)
+
     async def main() -> None:
         async with DnsServer(dual()) as server:
             servers = [("127.0.0.1", 1), server.address]
             lookup = Resolver().lookup("dual.test", "A", servers=servers)
             started = time.monotonic()
             assert (await answer_of(lookup)).outcome == "answered"
-            assert time.monotonic() - started < 0.9
+            assert time.monotonic() - started < 3.9
             assert [q.outcome for q in lookup.queries] == ["failed", "answered"]
 
     run(main())
@@ -258,9 +260,10 @@ def test_a_lingering_query_fills_the_cache(run: Run) -> None:
             lookup = resolver.lookup("dual.test", "A", servers=[server.address])
             nobody = lambda _answer: None  # noqa: E731
             lookup.wait(nobody)
-            lookup.release(nobody, linger=5.0)
-            await asyncio.sleep(0.1)
-            assert resolver.lookup("dual.test", "A", servers=[server.address]).answer is not None
+            lookup.release(nobody, linger=20.0)
+            async with asyncio.timeout(10):
+                while resolver.lookup("dual.test", "A", servers=[server.address]).answer is None:
+                    await asyncio.sleep(0.01)
             assert len(server.asked) == 1
             resolver.close()
 

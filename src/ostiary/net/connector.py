@@ -34,6 +34,7 @@ from ostiary.net.resolver import Lookup, Resolver
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 _LOG: Final = logging.getLogger("ostiary.happy_eyeballs")
+_LOG.addHandler(logging.NullHandler())  # the exception says it all where nobody has set up logs
 _DEFAULTS: Final = HappyEyeballsConfig()
 _FORCED: Final[dict[str, Family]] = {"V4": "v4", "V6": "v6"}
 
@@ -183,6 +184,10 @@ class Connector:
         trace.dns = [replace(query) for query in sorted(queries, key=lambda query: query.started)]
         trace.attempts = driver.attempts()
         trace.winner = runner.record if runner is not None else None
+        if _LOG.isEnabledFor(logging.DEBUG):
+            for attempt in trace.attempts:
+                where = Destination(attempt.address, attempt.port)
+                _LOG.debug("%s address=%s %s %s", trace.target, where, attempt.outcome, attempt.errno or "")
 
     def _failure(self, trace: ConnectTrace) -> ConnectError:
         trace.error = error_text(trace)
