@@ -123,7 +123,7 @@ async def test_a_body_that_ends_with_the_connection_becomes_chunked() -> None:
         writer.write(b"second")
         writer.close()
 
-    async with Upstream(handler=handler).running() as app, running(proxy(app.port)) as door:
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port, accept_http_10=True)) as door:
         client = await Client.connect(address(door))
         for _ in range(2):
             found = await client.get()

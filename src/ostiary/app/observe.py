@@ -38,7 +38,7 @@ class Observer:
         """The exchange is over."""
         self._total.value += 1
         status = exchange.status
-        if status:
+        if status and status != 101:
             self._completed.value += 1
             self._classes[status // 100 - 1].value += 1
         if not self._logs:
@@ -48,6 +48,10 @@ class Observer:
             text = line(record)
             if text:
                 writer.write(text)
+
+    def informed(self, status: int) -> None:
+        """A 1xx answer went out."""
+        self._classes[status // 100 - 1].value += 1
 
     def record(self, exchange: Exchange) -> Record:
         """Everything that a format string may ask for."""

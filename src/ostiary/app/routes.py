@@ -56,7 +56,7 @@ class CompiledRoute:
 class RouteTable:
     """Finds the route of a request."""
 
-    __slots__ = ("_matches", "_router", "routes", "single")
+    __slots__ = ("_matches", "_router", "routes", "single", "suppress")
 
     def __init__(
         self,
@@ -65,7 +65,8 @@ class RouteTable:
         clusters: Callable[[str], ClusterPool | None],
         suppress_envoy_headers: bool,
     ) -> None:
-        self._router = Router(http.route_config)
+        self._router = Router(http.route_config, suppress_envoy_headers=suppress_envoy_headers)
+        self.suppress = suppress_envoy_headers
         self._matches: dict[tuple[str, str, str], CompiledRoute | None] = {}
         self.routes = [self._compile(m, http, filters, clusters, suppress_envoy_headers) for m in self._router.routes]
         self.single = self.routes[0] if _catches_all(http.route_config) else None

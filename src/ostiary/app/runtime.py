@@ -208,6 +208,8 @@ def server_settings(listener: Listener, suppress_envoy_headers: bool) -> ServerS
         max_requests_per_connection=http.max_requests_per_connection or limits.MAX_REQUESTS_PER_CONNECTION,
         delayed_close_timeout=http.delayed_close_timeout,
         server_line=line,
+        via_line=b"via: %b\r\n" % http.via.encode("latin-1") if http.via else b"",
+        accept_http_10=http.accept_http_10 or http.profile == "ostiary",
         server_if_absent=transformation == "APPEND_IF_ABSENT",
         service_time=service_time,
         keep=tuple(kind not in dropped for kind in range(KIND_COUNT)),

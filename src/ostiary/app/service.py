@@ -24,7 +24,6 @@ from ostiary.core.decision import Allow, Counter, Entropy, Request, Respond
 from ostiary.core.forwarding import Forwarder, Peer, uuid4
 from ostiary.core.headers_policy import is_valid_authority
 from ostiary.core.http1 import HeadCache, ResponseHead
-from ostiary.core.record import Record
 from ostiary.core.rewriting import Rewritten, with_host
 from ostiary.core.routing import without_port
 from ostiary.model import limits
@@ -34,11 +33,13 @@ from ostiary.model.routes import DirectResponseAction, RedirectAction, RouteActi
 from ostiary.net.clusters import ClusterPool
 from ostiary.net.exchange import Exchange
 from ostiary.net.http1 import Downstream, ServerSettings
+from ostiary.net.status import PLAIN_TEXT, reason_phrase
 from ostiary.net.ticker import Ticker
 
 _log = logger("http")
 _MAX_PREPARED: Final = 16
 """Ready-made variants kept of one head: clients that share its bytes differ by address and method."""
+_WITHOUT_LENGTH: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"))
 _MAX_PEERS: Final = 65_536
 
 
@@ -81,6 +82,9 @@ class HttpService:
         self._underscores = settings.underscores
         self._tasks: set[asyncio.Task[None]] = set()
         self._opened = counter("downstream_cx_total")
+        self._no_route = counter("no_route")
+        self._no_cluster = counter("no_cluster")
+        self._direct = counter("rq_direct_response")
         self._refused = counter("downstream_cx_overflow")
         self._renews_id = http.generate_request_id and (
             http.use_remote_address and not http.preserve_external_request_id
@@ -142,7 +146,9 @@ class HttpService:
         fault = self._fault(exchange, target)
         if fault:
             exchange.close = True
-            exchange.respond(400, (), b"", fault, "")
+            status, details, flag = fault
+            body = reason_phrase(status) if flag == "DPE" else b""
+            exchange.respond(status, PLAIN_TEXT if body else (), body, details, flag)
             return
         if target.redirect:
             exchange.respond(307, ((b"location", target.redirect.encode("latin-1")),), b"", "path_normalization_failed")
@@ -151,19 +157,28 @@ class HttpService:
         route = self._table.find(request)
         if route is None:
             exchange.request_headers = request
+            self._no_route.value += 1
             exchange.respond(404, (), b"", "route_not_found", "NR")
             return
+        exchange.request_headers = request
+        exchange.route = route.matched.name
+        if route.cluster is not None:
+            exchange.cluster = route.cluster.cluster.name
         self._proceed(exchange, route, target, self._decide(route, request, target))
 
-    def _fault(self, exchange: Exchange, target: Target) -> str:
+    def _fault(self, exchange: Exchange, target: Target) -> tuple[int, str, str] | None:
+        """(status, details, flag) of a request that must not go on."""
         host = exchange.head.host
         if target.rejected:
-            return f"invalid_target:_{target.rejected}"
+            if self.http.profile == "envoy" and (exchange.target == b"*" or exchange.method == b"CONNECT"):
+                connect = exchange.method == b"CONNECT"
+                return (404, "route_not_found", "NR") if connect else (404, "absolute_path_rejected", "")
+            return 400, f"path_normalization_failed:_{target.rejected}".replace(" ", "_"), ""
         if host is None:
-            return "" if exchange.http10 else "missing_host_header"
+            return None if exchange.http10 else (400, "missing_host_header", "")
         if self._underscores == "REJECT_REQUEST" and any(b"_" in line.name for line in exchange.head.lines):
-            return "unexpected_underscore"
-        return "" if is_valid_authority(host.decode("latin-1")) else "invalid_host_header"
+            return 400, "http1.unexpected_underscore", "DPE"
+        return None if is_valid_authority(host.decode("latin-1")) else (400, "invalid_host_header", "")
 
     def _request(self, exchange: Exchange, target: Target) -> Request:
         downstream = exchange.downstream
@@ -259,11 +274,16 @@ class HttpService:
         action = route.action
         if isinstance(action, RedirectAction):
             assert route.matched.redirector is not None
+            self._direct.value += 1
             location = route.matched.redirector.location(request).encode("latin-1", "replace")
             exchange.respond(action.response_code, ((b"location", location),), b"", "direct_response")
         elif isinstance(action, DirectResponseAction):
-            kind = ((b"content-type", b"text/plain"),) if action.body else ()
-            exchange.respond(action.status, kind, action.body, "direct_response")
+            self._direct.value += 1
+            headers = list(PLAIN_TEXT) if action.body else []
+            if action.status == 201:
+                created = f"{request.scheme}://{request.authority}{request.target}"
+                headers.append((b"location", created.encode("latin-1")))
+            exchange.respond(action.status, headers, action.body, "direct_response")
         else:
             self._route(exchange, route, action, target, passed)
 
@@ -274,6 +294,7 @@ class HttpService:
         name = route.matched.pick_cluster(request, self._entropy)
         cluster = route.cluster or (self._clusters(name) if name else None)
         if cluster is None:
+            self._no_cluster.value += 1
             exchange.respond(action.cluster_not_found_response_code, (), b"", "cluster_not_found", "NC")
             return
         exchange.cluster = cluster.cluster.name
@@ -289,13 +310,14 @@ class HttpService:
             return
         rewriter = route.matched.rewriter
         assert rewriter is not None
-        record = Record.of(request, exchange.started)
+        record = self._observer.record(exchange)
         head = Rewritten(request.target, request.authority, request.headers)
         if not rewriter.is_identity:
             head = rewriter.apply(request, record)
         if action.auto_host_rewrite and cluster.cluster.endpoints:
             endpoint = cluster.cluster.endpoints[0]
-            head = with_host(head, endpoint.hostname or endpoint.address, action.append_x_forwarded_host)
+            name = endpoint.hostname or endpoint.address
+            head = with_host(head, name, action.append_x_forwarded_host, keep_original=not self._table.suppress)
         lines = self._lines(exchange, route, head.headers, head.authority)
         wire = f"{request.method} {head.target} HTTP/1.1\r\n".encode("latin-1") + lines + b"\r\n"
         self._forward(exchange, cluster, wire, route.timeout)
@@ -329,7 +351,10 @@ class HttpService:
         """Every header line of the forwarded head, `host` first, framing ours."""
         items = [f"host: {authority}\r\n"]
         items += [f"{name}: {value}\r\n" for name, value in headers if name not in ("host", "expect")]
-        if exchange.head.chunked:
+        if not exchange.head.has_body and exchange.method not in _WITHOUT_LENGTH:
+            if exchange.head.content_length is None:
+                items.append("content-length: 0\r\n")
+        elif exchange.head.chunked:
             items.append("transfer-encoding: chunked\r\n")
         return "".join(items).encode("latin-1", "replace") + route.tail
 
@@ -367,6 +392,10 @@ class HttpService:
     def closed(self, connection: Downstream) -> None:
         """A client's connection is gone."""
         self.connections.discard(connection)
+
+    def informed(self, status: int) -> None:
+        """A 1xx answer was sent."""
+        self._observer.informed(status)
 
     def finished(self, exchange: Exchange) -> None:
         """The exchange is over."""

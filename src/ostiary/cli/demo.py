@@ -16,6 +16,6 @@ def command(port: int, broken_ipv6: bool) -> int:
       ostiary demo
       ostiary demo --broken-ipv6
     """
-    from ostiary.app import demo
+    from ostiary.app.demo import run
 
-    return demo.run(port, broken_ipv6)
+    return run(port, broken_ipv6)

@@ -91,6 +91,8 @@ class HttpConnectionManager:
     strip_matching_host_port: bool = False
     strip_any_host_port: bool = False
     strip_trailing_host_dot: bool = False
+    accept_http_10: bool = False
+    """http_protocol_options.accept_http_10: otherwise HTTP/1.0 is answered with 426."""
     max_request_headers_kb: int = limits.MAX_REQUEST_HEADERS_BYTES // 1024
     max_headers_count: int = limits.MAX_HEADERS_COUNT
     max_requests_per_connection: int | None = None

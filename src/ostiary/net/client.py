@@ -41,11 +41,11 @@ class _Call:
         "request_complete",
     )
 
-    def __init__(self, request: bytes, future: asyncio.Future[tuple[ResponseHead, bytes]]) -> None:
+    def __init__(self, request: bytes, future: asyncio.Future[tuple[ResponseHead, bytes]], replayable: bool) -> None:
         self._request = request
         self.future = future
         self.is_head = False
-        self.replayable = True  # an unanswered request on a connection that the provider had closed never arrived
+        self.replayable = replayable
         self.request_complete = True
         self.head: ResponseHead | None = None
         self.connection: UpstreamConnection | None = None
@@ -154,11 +154,14 @@ class ProviderClient:
 
     async def _once(self, pool: ClusterPool, request: bytes) -> tuple[ResponseHead, bytes]:
         future: asyncio.Future[tuple[ResponseHead, bytes]] = asyncio.get_running_loop().create_future()
-        call = _Call(request, future)
+        # A code or a rotating refresh token may be used once: it is never sent twice, and so it travels on a connection
+        # of its own, not on an idle one that the provider may just be closing.
+        once = not request.startswith(b"GET ")
+        call = _Call(request, future, replayable=not once)
         chosen = pool.pick()
         if chosen is None:
             raise FetchFailed("connect", f"cluster {pool.cluster.name!r} has no endpoint", time.time())
-        chosen.submit(call)
+        chosen.submit(call, fresh=once)
         try:
             return await future
         finally:

@@ -14,7 +14,7 @@ from ostiary.core import chunked
 from ostiary.core.http1 import SERVER, BadMessage, HeaderLine, RequestHead, ResponseHead
 from ostiary.model import limits
 from ostiary.net.request_body import RequestBody
-from ostiary.net.status import status_line
+from ostiary.net.status import PLAIN_TEXT, status_line
 
 if TYPE_CHECKING:
     from ostiary.net.http1 import Downstream
@@ -97,6 +97,7 @@ class Exchange:
             self.route_deadline = time.monotonic() + timeout
         if self.head.expect_continue and self._body is not None and not self._body.received:
             self.downstream.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.downstream.service.informed(100)
         pool.submit(self)
 
     def on_upstream(self, connection: UpstreamConnection) -> None:
@@ -193,6 +194,8 @@ class Exchange:
         wire.insert(0, status_line(status, head.reason))
         if not head.dated:
             wire.append(b"date: %b\r\n" % downstream.ticker.date)
+        if settings.via_line:
+            wire.append(settings.via_line)
         if settings.service_time:
             wire.append(b"x-envoy-upstream-service-time: %d\r\n" % int((now - self.started) * 1000))
         if not settings.server_if_absent or all(line.kind != SERVER for line in head.lines):
@@ -256,6 +259,7 @@ class Exchange:
             return
         self.tunnel = True
         self.status = 101
+        self.downstream.service.informed(101)
         self.response_headers = head.lines
         self.first_byte = self.last = time.monotonic()
         self.route_deadline = 0.0
@@ -306,7 +310,7 @@ class Exchange:
         else:
             body = b"upstream connect error or disconnect/reset before headers. reset reason: " + reason.encode()
         status = 502 if flag == "UPE" else 503
-        self.respond(status, ((b"content-type", b"text/plain"),), body, details, flag)
+        self.respond(status, PLAIN_TEXT, body, details, flag)
 
     def respond(
         self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, details: str, flag: str = ""
@@ -343,7 +347,7 @@ class Exchange:
             self._break_off()
             return
         self.close = True
-        headers = ((b"content-type", b"text/plain"),) if body else ()
+        headers = PLAIN_TEXT if body else ()
         self.respond(status, headers, body, details, flag)
 
     def _end(self) -> None:
@@ -406,9 +410,8 @@ class Exchange:
         """The client left."""
         self.downstream.exchange = None
         self._abort_upstream()
-        if not self.tunnel:
-            self.flags = self.flags or "DC"
-            self.details = self.details or "downstream_remote_disconnect"
+        self.flags = self.flags or "DC"
+        self.details = self.details or "downstream_remote_disconnect"
         self.downstream.service.finished(self)
 
     def check_deadlines(self, now: float) -> None:

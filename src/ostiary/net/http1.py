@@ -13,6 +13,7 @@ from typing import Final, Literal, Protocol, final
 from ostiary.core.http1 import KIND_COUNT, BadMessage, HeadCache, RequestHead, parse_request_line
 from ostiary.model import limits
 from ostiary.net.exchange import Exchange
+from ostiary.net.status import PLAIN_TEXT, reason_phrase
 from ostiary.net.ticker import Ticker
 from ostiary.net.upstream import address_text
 
@@ -34,6 +35,9 @@ class ServerSettings:
     max_connection_duration: float = 0.0
     max_requests_per_connection: int = limits.MAX_REQUESTS_PER_CONNECTION
     delayed_close_timeout: float = 1.0
+    via_line: bytes = b""
+    """`via: ...` to every forwarded response, or nothing."""
+    accept_http_10: bool = True
     server_line: bytes = b""
     """`server: ...` to every response, or nothing."""
     server_if_absent: bool = False
@@ -60,6 +64,9 @@ class Service(Protocol):
 
     def finished(self, exchange: Exchange) -> None:
         """The exchange is over: count and log it."""
+
+    def informed(self, status: int) -> None:
+        """A 1xx answer was sent: count it."""
 
     def opened(self, connection: Downstream) -> bool:
         """A client connected; False closes it at once."""
@@ -221,6 +228,8 @@ class Downstream(asyncio.Protocol):
             head = service.heads.get(data[line_end + 2 : end + 2])
             if http10 and head.chunked:
                 raise BadMessage("transfer_encoding_in_http10")
+            if http10 and not service.settings.accept_http_10:
+                raise BadMessage("low_version", 426)
         except BadMessage as error:
             self.refuse(error)
             return
@@ -245,7 +254,7 @@ class Downstream(asyncio.Protocol):
         self.exchange = exchange
         self.ticker.active.add(self)
         self.buffer = b""
-        exchange.respond(error.status, (), b"", f"http1.{error.details}", "DPE")
+        exchange.respond(error.status, PLAIN_TEXT, reason_phrase(error.status), f"http1.{error.details}", "DPE")
 
     def done(self, exchange: Exchange, keep_alive: bool) -> None:
         """The exchange has been answered completely."""

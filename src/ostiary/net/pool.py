@@ -100,7 +100,10 @@ class Pool:
         """Send a request on an idle connection, or when one is open. `fresh` insists on a new one."""
         self.counters["upstream_rq_total"].value += 1
         idle = self._idle
-        if not fresh:
+        if fresh:
+            if idle:
+                idle[0].abort()  # the new one takes its place
+        else:
             while idle:
                 connection = idle.pop()
                 if not connection.closed and not connection.transport.is_closing():

@@ -134,9 +134,7 @@ class UpstreamConnection(asyncio.Protocol):
             else:
                 self._on_head(client, self._buffer + data if self._buffer else data)
         except BadMessage as error:
-            self._fail(
-                "UPE", f"upstream_reset_before_response_started{{protocol_error|{error.details}}}", error.details
-            )
+            self._fail("UPE", "upstream_reset_before_response_started{protocol_error}", "protocol error", error)
 
     def eof_received(self) -> bool | None:
         """The upstream has said all it will."""
@@ -301,11 +299,11 @@ class UpstreamConnection(asyncio.Protocol):
         elif not self.closed:
             self.pool.release(self)
 
-    def _fail(self, flag: str, details: str, reason: str) -> None:
+    def _fail(self, flag: str, details: str, reason: str, cause: Exception) -> None:
         client = self.client
         self.abort()
         if client is not None:
-            client.on_failure(flag, details, reason)
+            client.on_failure(flag, details, reason, cause)
 
 
 def address_text(name: object) -> str:
