@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -143,10 +142,3 @@ PEERS: dict[str, Factory] = {
     "envoy": envoy,
     "envoy-router-only": lambda directory, ports: envoy(directory, ports, oauth2=False),
 }
-
-
-def oauth2_proxy_binary() -> str | None:
-    """oauth2-proxy if this machine has it (`go install` leaves it in ~/go/bin)."""
-    return shutil.which("oauth2-proxy") or next(
-        (str(p) for p in (Path.home() / "go/bin/oauth2-proxy",) if p.exists()), None
-    )
