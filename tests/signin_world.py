@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Generator
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
+
+from msgspec.structs import replace
 
 from ostiary.core.decision import Allow, Counter, Decision, Fetch, Fetched, FetchFailed, Request, Respond, Start
 from ostiary.core.oauth2.filter import SignInFilter

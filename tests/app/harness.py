@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.model.clusters import Cluster, Endpoint

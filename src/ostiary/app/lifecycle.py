@@ -8,8 +8,9 @@ import gc
 import itertools
 import signal
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, final
+
+from msgspec.structs import replace
 
 from ostiary._version import __version__
 from ostiary.app import logs, workers

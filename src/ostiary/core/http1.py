@@ -141,7 +141,7 @@ class RequestHead:
             if line.kind:
                 self._special(line, connection)
         if self.chunked and self.content_length is not None:
-            raise BadMessage("content_length_with_transfer_encoding")
+            raise BadMessage("content_length_and_chunked_not_allowed")
         self.has_body = self.chunked or bool(self.content_length)
         self._connection(connection)
 
@@ -155,7 +155,7 @@ class RequestHead:
             self.content_length = parse_content_length(value, self.content_length)
         elif kind == TRANSFER_ENCODING:
             if self.chunked or value.lower() != b"chunked":
-                raise BadMessage("unsupported_transfer_encoding", 501)
+                raise BadMessage("invalid_transfer_encoding", 501)
             self.chunked = True
         elif kind == CONNECTION:
             connection += [option.strip(b" \t").lower() for option in value.split(b",")]
@@ -262,7 +262,7 @@ class ResponseHead:
             if line.kind:
                 self._special(line)
         if self.chunked and self.content_length is not None:
-            raise BadMessage("content_length_with_transfer_encoding", 502)
+            raise BadMessage("content_length_and_chunked_not_allowed", 502)
 
     def _special(self, line: HeaderLine) -> None:
         kind, value = line.kind, line.value
@@ -272,7 +272,7 @@ class ResponseHead:
                 self.content_length = parse_content_length(value, self.content_length)
         elif kind == TRANSFER_ENCODING:
             if self.chunked or value.lower() != b"chunked":
-                raise BadMessage("unsupported_transfer_encoding", 502)
+                raise BadMessage("invalid_transfer_encoding", 502)
             self.chunked = True
         elif kind == CONNECTION:
             options = [option.strip(b" \t").lower() for option in value.split(b",")]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final, Literal
+
+from msgspec.structs import replace
 
 from ostiary.dialects.envoy_common import Context, content, header_matcher, template
 from ostiary.dialects.schema_tree import Message

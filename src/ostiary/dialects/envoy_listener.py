@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from ostiary.dialects.envoy_access_log import access_logs
 from ostiary.dialects.envoy_common import Context, header_matchers, listen_address

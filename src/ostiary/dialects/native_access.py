@@ -7,9 +7,10 @@ and a request that fits none may not enter. `public` is short for a rule with th
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Final, Literal, cast
 from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from ostiary.core.decision import Entropy
 from ostiary.core.oauth2.session import MIN_SECRET_BYTES, SecretInvalid, parse_secret

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, cast, get_args
 from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from ostiary.dialects.native_presets import is_ip
 from ostiary.dialects.native_reader import Report, Section

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal
+
+import msgspec
 
 from ostiary.model.matchers import HeaderMatcher
 
@@ -18,8 +19,7 @@ DEFAULT_FORMAT: Final = (
 """Envoy's default format string."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessLogFilter:
+class AccessLogFilter(msgspec.Struct, frozen=True, kw_only=True):
     """The part of config.accesslog.v3.AccessLogFilter that Ostiary has: all that are given must hold."""
 
     status_code_at_least: int | None = None
@@ -28,8 +28,7 @@ class AccessLogFilter:
     header: HeaderMatcher | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessLog:
+class AccessLog(msgspec.Struct, frozen=True, kw_only=True):
     """One logger: a file or a standard stream; a text format or a JSON one."""
 
     sink: Literal["file", "stdout", "stderr"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from ostiary.model import limits
 from ostiary.model.tls import UpstreamTlsContext
@@ -13,8 +14,7 @@ DnsLookupFamily = Literal["AUTO", "V4_ONLY", "V6_ONLY", "V4_PREFERRED", "ALL"]
 LbPolicy = Literal["ROUND_ROBIN", "LEAST_REQUEST", "RANDOM"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One upstream address: a socket address, or a Unix socket's path."""
 
     address: str = ""
@@ -27,8 +27,7 @@ class Endpoint:
     weight: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CircuitBreakers:
+class CircuitBreakers(msgspec.Struct, frozen=True, kw_only=True):
     """The DEFAULT priority's thresholds."""
 
     max_connections: int = limits.MAX_UPSTREAM_CONNECTIONS
@@ -36,16 +35,14 @@ class CircuitBreakers:
     max_requests: int = 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HappyEyeballsConfig:
+class HappyEyeballsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """UpstreamConnectionOptions.happy_eyeballs_config."""
 
     first_address_family_version: Literal["DEFAULT", "V4", "V6"] = "DEFAULT"
     first_address_family_count: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
+class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     """config.cluster.v3.Cluster."""
 
     name: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from ostiary.model import limits
 from ostiary.model.access_log import AccessLog
@@ -16,8 +17,7 @@ from ostiary.model.signin import SignIn
 from ostiary.model.tls import DownstreamTlsContext
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class Address(msgspec.Struct, frozen=True, kw_only=True):
     """Where to listen: host and port (0 = any free one), or a Unix socket's path."""
 
     host: str = ""
@@ -32,20 +32,17 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Cors:
+class Cors(msgspec.Struct, frozen=True):
     """extensions.filters.http.cors.v3.Cors; its policies live on routes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthCheck:
+class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
     """extensions.filters.http.health_check.v3.HealthCheck without the pass-through mode."""
 
     headers: tuple[HeaderMatcher, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Router:
+class Router(msgspec.Struct, frozen=True):
     """extensions.filters.http.router.v3.Router, the end of the chain."""
 
     suppress_envoy_headers: bool = False
@@ -54,8 +51,7 @@ class Router:
 HttpFilterConfig = EnvoyOAuth2 | SignIn | Cors | HealthCheck | Router
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpFilter:
+class HttpFilter(msgspec.Struct, frozen=True, kw_only=True):
     """One link of the chain; `name` is what typed_per_filter_config refers to."""
 
     name: str
@@ -63,8 +59,7 @@ class HttpFilter:
     disabled: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpConnectionManager:
+class HttpConnectionManager(msgspec.Struct, frozen=True, kw_only=True):
     """extensions.filters.network.http_connection_manager.v3.HttpConnectionManager. 0 switches a timeout off."""
 
     stat_prefix: str
@@ -104,15 +99,14 @@ class HttpConnectionManager:
     stream_idle_timeout: float = limits.STREAM_IDLE_TIMEOUT
     drain_timeout: float = 5.0
     delayed_close_timeout: float = 1.0
-    upgrade_types: Mapping[str, bool] = field(default_factory=dict)
+    upgrade_types: Mapping[str, bool] = msgspec.field(default_factory=dict)
     """upgrade_configs: lower-case protocol (`websocket`) -> enabled."""
     underscores_in_headers: Literal["ALLOW", "REJECT_REQUEST", "DROP_HEADER"] = "ALLOW"
     profile: Literal["ostiary", "envoy"] = "envoy"
     """Which set of response bodies, identity headers and defaults applies."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
+class Listener(msgspec.Struct, frozen=True, kw_only=True):
     """config.listener.v3.Listener with one filter chain that ends in the connection manager."""
 
     name: str
@@ -125,8 +119,7 @@ class Listener:
     tcp_backlog_size: int = 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Everything `ostiary run` needs; what a dialect's text becomes."""
 
     dialect: Literal["native", "envoy", "istio", "oauth2-proxy"]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 StringMatchKind = Literal["exact", "prefix", "suffix", "contains", "safe_regex"]
 
 
-@dataclass(frozen=True, slots=True)
-class StringMatcher:
+class StringMatcher(msgspec.Struct, frozen=True):
     """type.matcher.v3.StringMatcher. `safe_regex` is RE2 and matches the whole string."""
 
     kind: StringMatchKind
@@ -17,8 +17,7 @@ class StringMatcher:
     ignore_case: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeaderMatcher:
+class HeaderMatcher(msgspec.Struct, frozen=True, kw_only=True):
     """config.route.v3.HeaderMatcher: exactly one of `string_match`, `present_match`, `range_match`.
 
     All three None means "present", as in Envoy. `name` may be a pseudo-header (`:path`, `:method`, `:authority`,
@@ -34,8 +33,7 @@ class HeaderMatcher:
     treat_missing_header_as_empty: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueryParameterMatcher:
+class QueryParameterMatcher(msgspec.Struct, frozen=True, kw_only=True):
     """config.route.v3.QueryParameterMatcher; neither match means "present"."""
 
     name: str

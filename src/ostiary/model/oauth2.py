@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from ostiary.model.matchers import HeaderMatcher, StringMatcher
 from ostiary.model.routes import RetryPolicy
@@ -14,8 +15,7 @@ SigningAlgorithm = Literal["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"]
 SameSite = Literal["DISABLED", "STRICT", "LAX", "NONE"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpUri:
+class HttpUri(msgspec.Struct, frozen=True, kw_only=True):
     """config.core.v3.HttpUri."""
 
     uri: str
@@ -23,8 +23,7 @@ class HttpUri:
     timeout: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SdsSecret:
+class SdsSecret(msgspec.Struct, frozen=True, kw_only=True):
     """A generic secret: static (from `static_resources.secrets`), or a file in SDS form, read again on change."""
 
     name: str
@@ -35,8 +34,7 @@ class SdsSecret:
     watched_directory: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CookieNames:
+class CookieNames(msgspec.Struct, frozen=True, kw_only=True):
     """OAuth2Credentials.cookie_names."""
 
     bearer_token: str = "BearerToken"
@@ -48,8 +46,7 @@ class CookieNames:
     code_verifier: str = "CodeVerifier"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CookieConfig:
+class CookieConfig(msgspec.Struct, frozen=True, kw_only=True):
     """CookieConfig: the attributes of one cookie."""
 
     same_site: SameSite = "DISABLED"
@@ -57,8 +54,7 @@ class CookieConfig:
     partitioned: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CookieConfigs:
+class CookieConfigs(msgspec.Struct, frozen=True, kw_only=True):
     """CookieConfigs, by the names of CookieNames."""
 
     bearer_token: CookieConfig = CookieConfig()
@@ -70,8 +66,7 @@ class CookieConfigs:
     code_verifier: CookieConfig = CookieConfig()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OAuth2Credentials:
+class OAuth2Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """OAuth2Credentials."""
 
     client_id: str
@@ -81,16 +76,14 @@ class OAuth2Credentials:
     cookie_domain: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrivateKeyJwtConfig:
+class PrivateKeyJwtConfig(msgspec.Struct, frozen=True, kw_only=True):
     """PrivateKeyJwtConfig; `assertion_lifetime` in seconds."""
 
     signing_algorithm: SigningAlgorithm = "RS256"
     assertion_lifetime: float = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OAuth2Config:
+class OAuth2Config(msgspec.Struct, frozen=True, kw_only=True):
     """OAuth2Config. Durations in seconds."""
 
     token_endpoint: HttpUri | None = None
@@ -131,8 +124,7 @@ class OAuth2Config:
     use_access_token_expiry_for_id_token_cookie: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeFlags:
+class RuntimeFlags(msgspec.Struct, frozen=True, kw_only=True):
     """The flags of `layered_runtime` that the filter reads."""
 
     oauth2_use_gcm_encryption: bool = False
@@ -140,9 +132,8 @@ class RuntimeFlags:
     oauth2_cleanup_cookies: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvoyOAuth2:
+class EnvoyOAuth2(msgspec.Struct, frozen=True, kw_only=True):
     """The filter in a chain: its optional configuration (absent = a no-op unless a route has one)."""
 
     config: OAuth2Config | None = None
-    runtime: RuntimeFlags = field(default_factory=RuntimeFlags)
+    runtime: RuntimeFlags = msgspec.field(default_factory=RuntimeFlags)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from ostiary.model.matchers import HeaderMatcher, QueryParameterMatcher, StringMatcher
 
 AppendAction = Literal["APPEND_IF_EXISTS_OR_ADD", "ADD_IF_ABSENT", "OVERWRITE_IF_EXISTS_OR_ADD", "OVERWRITE_IF_EXISTS"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeaderValueOption:
+class HeaderValueOption(msgspec.Struct, frozen=True, kw_only=True):
     """config.core.v3.HeaderValueOption; `value` is an Envoy format string (`%REQ(x)%`, ...)."""
 
     key: str
@@ -21,8 +21,7 @@ class HeaderValueOption:
     keep_empty_value: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeaderMutations:
+class HeaderMutations(msgspec.Struct, frozen=True, kw_only=True):
     """The four lists that a RouteConfiguration, VirtualHost, Route or cluster may carry."""
 
     request_headers_to_add: tuple[HeaderValueOption, ...] = ()
@@ -31,16 +30,14 @@ class HeaderMutations:
     response_headers_to_remove: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegexRewrite:
+class RegexRewrite(msgspec.Struct, frozen=True, kw_only=True):
     """type.matcher.v3.RegexMatchAndSubstitute: RE2 pattern, `\\1` in the substitution."""
 
     pattern: str
     substitution: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteMatch:
+class RouteMatch(msgspec.Struct, frozen=True, kw_only=True):
     """config.route.v3.RouteMatch: exactly one of the four path specifiers."""
 
     prefix: str | None = None
@@ -52,16 +49,14 @@ class RouteMatch:
     query_parameters: tuple[QueryParameterMatcher, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightedCluster:
+class WeightedCluster(msgspec.Struct, frozen=True, kw_only=True):
     """config.route.v3.WeightedCluster.ClusterWeight."""
 
     name: str
     weight: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """config.core.v3.RetryPolicy / config.route.v3.RetryPolicy, the part both have."""
 
     num_retries: int = 1
@@ -70,8 +65,7 @@ class RetryPolicy:
     max_interval: float = 0.25
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteAction:
+class RouteAction(msgspec.Struct, frozen=True, kw_only=True):
     """config.route.v3.RouteAction: one of `cluster`, `cluster_header`, `weighted_clusters`."""
 
     cluster: str | None = None
@@ -87,12 +81,11 @@ class RouteAction:
     host_rewrite_header: str | None = None
     auto_host_rewrite: bool = False
     append_x_forwarded_host: bool = False
-    upgrade_types: Mapping[str, bool] = field(default_factory=dict)
+    upgrade_types: Mapping[str, bool] = msgspec.field(default_factory=dict)
     """RouteAction.upgrade_configs: lower-case protocol -> enabled."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedirectAction:
+class RedirectAction(msgspec.Struct, frozen=True, kw_only=True):
     """config.route.v3.RedirectAction."""
 
     https_redirect: bool = False
@@ -106,16 +99,14 @@ class RedirectAction:
     strip_query: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DirectResponseAction:
+class DirectResponseAction(msgspec.Struct, frozen=True, kw_only=True):
     """config.route.v3.DirectResponseAction; a body from a file is read when the configuration is."""
 
     status: int
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CorsPolicy:
+class CorsPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """extensions.filters.http.cors.v3.CorsPolicy."""
 
     allow_origin_string_match: tuple[StringMatcher, ...] = ()
@@ -132,24 +123,21 @@ PerFilterConfig = Mapping[str, object]
 """Filter name -> CorsPolicy, OAuth2Config, or FilterDisabled."""
 
 
-@dataclass(frozen=True, slots=True)
-class FilterDisabled:
+class FilterDisabled(msgspec.Struct, frozen=True):
     """config.route.v3.FilterConfig{disabled: true}."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(msgspec.Struct, frozen=True, kw_only=True):
     """config.route.v3.Route."""
 
     name: str = ""
     match: RouteMatch
     action: RouteAction | RedirectAction | DirectResponseAction
     mutations: HeaderMutations = HeaderMutations()
-    typed_per_filter_config: PerFilterConfig = field(default_factory=dict)
+    typed_per_filter_config: PerFilterConfig = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VirtualHost:
+class VirtualHost(msgspec.Struct, frozen=True, kw_only=True):
     """config.route.v3.VirtualHost; `domains` as in Envoy: exact, `*.suffix`, `prefix.*`, `*`."""
 
     name: str
@@ -157,11 +145,10 @@ class VirtualHost:
     routes: tuple[Route, ...]
     require_tls: Literal["NONE", "EXTERNAL_ONLY", "ALL"] = "NONE"
     mutations: HeaderMutations = HeaderMutations()
-    typed_per_filter_config: PerFilterConfig = field(default_factory=dict)
+    typed_per_filter_config: PerFilterConfig = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteConfiguration:
+class RouteConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """config.route.v3.RouteConfiguration."""
 
     name: str = ""
@@ -169,4 +156,4 @@ class RouteConfiguration:
     mutations: HeaderMutations = HeaderMutations()
     most_specific_header_mutations_wins: bool = False
     ignore_port_in_host_matching: bool = False
-    typed_per_filter_config: PerFilterConfig = field(default_factory=dict)
+    typed_per_filter_config: PerFilterConfig = msgspec.field(default_factory=dict)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from ostiary.model import limits
 from ostiary.model.tls import DataSource
@@ -12,8 +13,7 @@ from ostiary.model.tls import DataSource
 ClientAuthMethod = Literal["auto", "client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderConfig:
+class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The provider. With `issuer` alone the rest comes from discovery; what is written here wins.
 
     `kind` "oauth2" is a provider without ID tokens (GitHub): identity comes from `userinfo_endpoint`.
@@ -33,9 +33,9 @@ class ProviderConfig:
     end_session_endpoint: str = ""
     revocation_endpoint: str = ""
     jwks_uri: str = ""
-    authorization_params: Mapping[str, str] = field(default_factory=dict)
+    authorization_params: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Extra parameters of the authorization request: `prompt`, `audience`, `login_hint`, ..."""
-    token_params: Mapping[str, str] = field(default_factory=dict)
+    token_params: Mapping[str, str] = msgspec.field(default_factory=dict)
     id_token_algorithms: tuple[str, ...] = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "RS384", "RS512")
     ca: DataSource | None = None
     """Trusted CA of the provider's certificate; None = the system's roots."""
@@ -48,8 +48,7 @@ class ProviderConfig:
     require_verified_email: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessRule:
+class AccessRule(msgspec.Struct, frozen=True, kw_only=True):
     """Who may enter where. The first rule whose `hosts`, `paths` and `methods` all match decides; then every other list
     that is given must hold.
 
@@ -68,13 +67,12 @@ class AccessRule:
     """E-mail domains, exact, without case; `*.example.com` for subdomains."""
     groups: tuple[str, ...] = ()
     """Any of them."""
-    claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    claims: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """Claim -> any of these values; a claim that is a list matches if one member does. Dots walk into objects."""
     deny: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionConfig:
+class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Cookies and lifetimes."""
 
     secrets: tuple[DataSource, ...]
@@ -92,8 +90,7 @@ class SessionConfig:
     """For id_token_hint at sign-out; dropped first when the session would grow too large."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignIn:
+class SignIn(msgspec.Struct, frozen=True, kw_only=True):
     """The native OAuth 2.0 / OpenID Connect filter."""
 
     provider: ProviderConfig
@@ -107,7 +104,7 @@ class SignIn:
     """X-Forwarded-Access-Token."""
     pass_authorization: bool = False
     """Authorization: Bearer <access token>."""
-    claim_headers: Mapping[str, str] = field(default_factory=dict)
+    claim_headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Header -> claim (dots walk into objects)."""
     sign_out_redirect: str = "/"
     allowed_redirect_hosts: tuple[str, ...] = ()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from ostiary.model.matchers import StringMatcher
 from ostiary.model.secret import Secret
@@ -11,16 +12,14 @@ from ostiary.model.secret import Secret
 TlsVersion = Literal["TLS_AUTO", "TLSv1_0", "TLSv1_1", "TLSv1_2", "TLSv1_3"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataSource:
+class DataSource(msgspec.Struct, frozen=True, kw_only=True):
     """config.core.v3.DataSource: one of the two. A file is read again when it changes."""
 
     filename: str | None = None
     inline: Secret | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsCertificate:
+class TlsCertificate(msgspec.Struct, frozen=True, kw_only=True):
     """A certificate chain and its private key, PEM."""
 
     certificate_chain: DataSource
@@ -28,16 +27,14 @@ class TlsCertificate:
     password: DataSource | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SanMatcher:
+class SanMatcher(msgspec.Struct, frozen=True, kw_only=True):
     """SubjectAltNameMatcher."""
 
     san_type: Literal["DNS", "EMAIL", "URI", "IP_ADDRESS", "ANY"] = "ANY"
     matcher: StringMatcher
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateValidationContext:
+class CertificateValidationContext(msgspec.Struct, frozen=True, kw_only=True):
     """CertificateValidationContext; `trusted_ca` None means the system's roots."""
 
     trusted_ca: DataSource | None = None
@@ -46,8 +43,7 @@ class CertificateValidationContext:
     """trust_chain_verification: ACCEPT_UNTRUSTED."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpstreamTlsContext:
+class UpstreamTlsContext(msgspec.Struct, frozen=True, kw_only=True):
     """How a cluster's connections are encrypted. Without a validation context the system's roots verify."""
 
     sni: str = ""
@@ -61,8 +57,7 @@ class UpstreamTlsContext:
     cipher_suites: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DownstreamTlsContext:
+class DownstreamTlsContext(msgspec.Struct, frozen=True, kw_only=True):
     """How a listener's connections are encrypted."""
 
     tls_certificates: tuple[TlsCertificate, ...]

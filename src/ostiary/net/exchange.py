@@ -398,6 +398,7 @@ class Exchange:
 
     def client_eof(self) -> None:
         """The client ended its side of a tunnel."""
+        self.flags, self.details = "DC", "downstream_remote_disconnect"
         if self.upstream is None:
             return
         if self.upstream.transport.can_write_eof():

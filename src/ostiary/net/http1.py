@@ -254,7 +254,7 @@ class Downstream(asyncio.Protocol):
         self.exchange = exchange
         self.ticker.active.add(self)
         self.buffer = b""
-        exchange.respond(error.status, PLAIN_TEXT, reason_phrase(error.status), f"http1.{error.details}", "DPE")
+        exchange.respond(error.status, PLAIN_TEXT, reason_phrase(error.status), _details(error), "DPE")
 
     def done(self, exchange: Exchange, keep_alive: bool) -> None:
         """The exchange has been answered completely."""
@@ -322,6 +322,10 @@ class Downstream(asyncio.Protocol):
         """The process is about to end: idle connections close now, busy ones after their answer."""
         if self.exchange is None and not self.buffer:
             self.transport.close()
+
+
+def _details(error: BadMessage) -> str:
+    return error.details if error.details == "low_version" else f"http1.{error.details}"
 
 
 EMPTY_HEAD: Final = RequestHead([])
