@@ -437,7 +437,7 @@ def compare(case: Case, fleet: Pairs, tally: Counter[str]) -> None:
     envoy, ostiary = (play(pair, side, case) for side in pair.sides)
     tally["scripts"] += 1
     tally["observations"] += len(envoy.keys() | ostiary.keys())
-    tally["listed differences"] += judge(case.id, differences(envoy, ostiary))
+    tally.update(judge(case.id, differences(envoy, ostiary)))
 
 
 def compare_access_logs(fleet: Pairs, tally: Counter[str]) -> None:
@@ -450,7 +450,7 @@ def compare_access_logs(fleet: Pairs, tally: Counter[str]) -> None:
             tally["log lines"] += len(envoy.get(case, ()))
             found = differences(_columns(envoy.get(case, [])), _columns(ostiary.get(case, [])))
             try:
-                tally["listed differences"] += judge(case, found, whole=False)
+                tally.update(judge(case, found, whole=False))
             except AssertionError as problem:
                 problems.append(f"{pair.name}: {problem}")
     assert not problems, "\n".join(problems)

@@ -7,8 +7,12 @@ the list can't rot. Entries for whole families of cases (with a `*`) are allowed
 from __future__ import annotations
 
 import fnmatch
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+NOT_YET = "not yet: "
+"""How the reason begins where Ostiary should do as Envoy does and doesn't; the summary counts these apart."""
 
 
 class Difference(NamedTuple):
@@ -26,6 +30,7 @@ NOT_SHOWN = "what a client put into a cookie is not copied into logs"
 ESCAPED = "quotes and control characters are escaped in log lines, so that nobody can forge one"
 STRICTER = "ambiguous framing and heads are refused"
 OWN_WORDS = "response code details say what exactly was wrong"
+LOGGED_WITHOUT = "a head that is refused while it is read is logged without its headers, with the exact reason"
 MACHINE = "for a client on loopback Envoy writes an address of the machine, Ostiary the client's own"
 
 LISTED: tuple[Difference, ...] = (
@@ -43,6 +48,12 @@ LISTED: tuple[Difference, ...] = (
     Difference("refresh-on-callback-path", "log.details", ESCAPED),
     Difference("callback-xhr-denied", "log.details", ESCAPED),
     Difference("folded-header", "*", STRICTER),
+    Difference("connect", "*", STRICTER),
+    Difference(
+        "per-route-disabled", "1.app.0.headers.x-envoy-oauth-status", "a client never says what only the filter may"
+    ),
+    Difference("response-broken", "log.details", OWN_WORDS),
+    Difference("chunk-size-wrong", "log.details", OWN_WORDS),
     Difference("*-10", "log.details", OWN_WORDS),
     Difference("reject-*", "log.details", OWN_WORDS),
     Difference("xff-*", "1.app.0.headers.x-forwarded-for", MACHINE),
@@ -52,11 +63,26 @@ LISTED: tuple[Difference, ...] = (
     Difference(
         "health-check", "1.response.headers.x-envoy-upstream-healthchecked-cluster", "there is no --service-cluster"
     ),
+    Difference("*", "log.cluster", NOT_YET + "%UPSTREAM_CLUSTER% when a filter answers"),
+    Difference("*", "counters.http.ing.no_route", NOT_YET + "the counter"),
+    Difference("*", "counters.http.ing.no_cluster", NOT_YET + "the counter"),
+    Difference("*", "counters.http.ing.rq_direct_response", NOT_YET + "the counter"),
+    Difference("health-check", "counters.http.ing.downstream_rq_2xx", NOT_YET + "health checks are not counted"),
+    Difference("header-edits*", "1.app.0.headers.x-start", NOT_YET + "connection operators in header formats"),
+    Difference("header-edits", "1.app.0.headers.x-from-route", NOT_YET + "removals come before additions"),
+    Difference("*", "1.response.headers.via", NOT_YET + "via on the response"),
+    Difference("websocket", "log.[df]*", NOT_YET + "details of a tunnel that the client ended"),
+    Difference("chunk-size-wrong", "1.response.*", NOT_YET + "the reason phrase as the body of a refused chunk"),
+    Difference("fragment-in-path", "1.response.*", "every refused head has the reason phrase as its body"),
+    Difference("fragment-in-path", "log.*", LOGGED_WITHOUT),
+    Difference("folded-header", "log.*", LOGGED_WITHOUT),
+    Difference("-", "log.*", LOGGED_WITHOUT),
+    Difference("underscore-rejected", "log.*", "a refused head that could be read is logged with its headers"),
 )
 
 
-def judge(case: str, found: Mapping[str, tuple[Any, Any]], *, whole: bool = True) -> int:
-    """The number of listed differences. Raises AssertionError for one that is not listed, or listed and gone.
+def judge(case: str, found: Mapping[str, tuple[Any, Any]], *, whole: bool = True) -> Counter[str]:
+    """How many differences of which kind are listed. Raises AssertionError for one that is not, or listed and gone.
 
     `whole` says that `found` is everything there is to see of the case, so that what is missing is gone.
     """
@@ -68,4 +94,8 @@ def judge(case: str, found: Mapping[str, tuple[Any, Any]], *, whole: bool = True
         own = [d for d in entries if "*" not in d.cases and not d.paths.startswith("log.")]
         gone = [d.paths for d in own if not any(fnmatch.fnmatchcase(p, d.paths) for p in found)]
         assert not gone, f"{case} is listed as different, but equal in {gone}"
-    return len(found)
+    kinds = Counter[str]()
+    for path in found:
+        why = next(d.why for d in entries if fnmatch.fnmatchcase(path, d.paths))
+        kinds["defects to mend" if why.startswith(NOT_YET) else "listed differences"] += 1
+    return kinds

@@ -225,9 +225,10 @@ def _keep_alive(client: Client) -> None:
     with rawhttp.Connection(client.side.port) as connection:
         for count in (1, 2):
             connection.send(rawhttp.request("GET", f"/known/{count}", (name,), host=HOST) * count)
-            for _ in range(count):
+            answers = [connection.receive() for _ in range(count)]
+            for answer in answers:
                 client.step += 1
-                client.record(connection.receive())
+                client.record(answer)
 
 
 def _websocket(client: Client) -> None:
