@@ -20,24 +20,13 @@ from typing import Final, cast
 
 from ostiary.core.decision import Entropy
 from ostiary.dialects import yaml_nodes
-from ostiary.dialects.native_access import read_sign_in
-from ostiary.dialects.native_listeners import (
-    is_private_to_this_machine,
-    read_addresses,
-    read_admin,
-    read_http,
-    read_tls,
-)
 from ostiary.dialects.native_reader import Read, Report, Section, nearest
 from ostiary.dialects.native_schema import ENVIRONMENT, FLAGS, PROCESS_FLAGS, SECRET_KEYS
-from ostiary.dialects.native_upstreams import Clusters, read_routes
 from ostiary.dialects.native_values import Value, at_path, from_node, overlay_all, without_place
 from ostiary.model import limits
-from ostiary.model.clusters import CircuitBreakers
-from ostiary.model.config import Config, Listener
+from ostiary.model.config import Config
 from ostiary.model.errors import ConfigError, Diagnostic
 from ostiary.model.process import LOG_FORMATS, LOG_LEVELS, LogFormat, LogLevel, Process
-from ostiary.model.signin import SignIn
 
 MAX_WORKERS: Final = 256
 
@@ -84,7 +73,9 @@ def load_all(
         return Loaded(config=None, process=None, diagnostics=tuple(report.diagnostics))
     root = Section(tree, "", "", report)
     process = _process(root)
-    config = _config(root, entropy)
+    from ostiary.dialects.native_config import read_config  # not needed where only process options are read
+
+    config = read_config(root, entropy)
     diagnostics = tuple(sorted(report.diagnostics, key=lambda d: (d.file, d.line, d.column)))
     if report.failed():
         return Loaded(config=None, process=None, diagnostics=diagnostics)
@@ -188,38 +179,3 @@ def _component_levels(section: Section) -> dict[str, LogLevel]:
         if level.lower() not in LOG_LEVELS:
             section.error("components", f"{name}: {level!r} is not a level", f"one of {', '.join(LOG_LEVELS)}")
     return {name: cast(LogLevel, level.lower()) for name, level in levels.items()}
-
-
-def _config(root: Section, entropy: Entropy) -> Config:
-    bounds = root.section("limits", "limits")
-    connections = bounds.integer("upstream_connections", limits.MAX_UPSTREAM_CONNECTIONS, low=1, high=65_535)
-    route_timeout = root.section("timeouts", "timeouts").duration("route", 0.0, off=True)
-    addresses = read_addresses(root)
-    loopback = all(is_private_to_this_machine(address) for address in addresses)
-    clusters = Clusters(CircuitBreakers(max_connections=connections))
-    hosts = read_routes(root, clusters, route_timeout)
-    sign_in = read_sign_in(root, loopback=loopback, entropy=entropy)
-    http = read_http(root, sign_in, hosts)
-    tls = read_tls(root)
-    _check_scheme(root, sign_in, secure=tls is not None or loopback)
-    listeners = [
-        Listener(name="ostiary" if number == 1 else f"ostiary_{number}", address=address, http=http, tls=tls)
-        for number, address in enumerate(addresses, start=1)
-    ]
-    return Config(
-        dialect="native",
-        listeners=tuple(listeners),
-        clusters=tuple(clusters.found),
-        admin=read_admin(root),
-    )
-
-
-def _check_scheme(root: Section, sign_in: SignIn, *, secure: bool) -> None:
-    """Over plain HTTP from other machines, browsers keep no Secure cookie, and a sign-in goes round in circles."""
-    if secure or sign_in.external_url or root.has("trusted_hops"):
-        return
-    root.warning(
-        "listen",
-        "other machines reach this over plain http://, where browsers refuse the session's cookie",
-        "set tls, or, behind something that ends TLS, external_url: https://… and trusted_hops: 1",
-    )
