@@ -11,7 +11,10 @@ import trustme
 from app.harness import address, proxy, running
 from ostiary.model.access_log import AccessLog
 from ostiary.model.clusters import Endpoint
-from ostiary.model.config import Address
+from ostiary.model.config import Address, HttpFilter
+from ostiary.model.matchers import StringMatcher
+from ostiary.model.oauth2 import EnvoyOAuth2, OAuth2Config, OAuth2Credentials, SdsSecret
+from ostiary.model.secret import Secret
 from ostiary.model.tls import (
     CertificateValidationContext,
     DataSource,
@@ -194,3 +197,31 @@ async def test_many_connections_at_once_each_get_their_own_answer() -> None:
 
     async with Upstream(handler=echo).running() as app, running(proxy(app.port)) as door:
         await asyncio.gather(*(one(address(door), number) for number in range(100)))
+
+
+@scenario
+async def test_no_log_shows_an_authorization_code(tmp_path: Path) -> None:
+    log = AccessLog(sink="file", path=str(tmp_path / "a.log"))
+    signin = HttpFilter(name="oauth2", config=EnvoyOAuth2(config=envoy_oauth2()))
+    async with Upstream().running() as app, running(proxy(app.port, filters=(signin,), access_log=(log,))) as door:
+        client = await Client.connect(address(door))
+        answer = await client.get("/callback?code=s3cret&state=t0ken&x=1")
+        assert answer.status == 401
+    text = (tmp_path / "a.log").read_text()
+    assert "/callback?code=[secret]&state=[secret]&x=1" in text
+    assert "s3cret" not in text
+
+
+def envoy_oauth2() -> OAuth2Config:
+    secret = DataSource(inline=Secret("k" * 32))
+    return OAuth2Config(
+        authorization_endpoint="https://idp.test/authorize",
+        credentials=OAuth2Credentials(
+            client_id="c",
+            token_secret=SdsSecret(name="token", value=secret),
+            hmac_secret=SdsSecret(name="hmac", value=secret),
+        ),
+        redirect_uri="https://app.test/callback",
+        redirect_path_matcher=StringMatcher("exact", "/callback"),
+        signout_path=StringMatcher("exact", "/signout"),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -19,6 +20,14 @@ from ostiary.net.upstream import address_text
 
 _HOSTNAME: Final = socket.gethostname()
 _NO_HEADERS: Final = Headers()
+
+
+_CREDENTIALS: Final = re.compile(r"(?<=[?&])(code|state|access_token|id_token|id_token_hint|logout_token)=[^&]*")
+
+
+def without_credentials(target: str) -> str:
+    """A target that may carry an authorization code, fit for a log."""
+    return _CREDENTIALS.sub(r"\1=[secret]", target)
 
 
 @final
@@ -62,6 +71,8 @@ class Observer:
         record.start_time = started + self._wall
         record.method = exchange.method.decode("latin-1")
         record.path = exchange.target.decode("latin-1")
+        if exchange.sensitive_target:
+            record.path = without_credentials(record.path)
         record.protocol = "HTTP/1.0" if exchange.http10 else "HTTP/1.1"
         record.response_code = exchange.status
         record.response_code_details = exchange.details or "via_upstream"

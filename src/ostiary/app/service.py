@@ -153,6 +153,7 @@ class HttpService:
         if target.redirect:
             exchange.respond(307, ((b"location", target.redirect.encode("latin-1")),), b"", "path_normalization_failed")
             return
+        exchange.sensitive_target = not target.ordinary
         request = self._request(exchange, target)
         route = self._table.find(request)
         if route is None:

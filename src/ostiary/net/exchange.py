@@ -46,6 +46,8 @@ class Exchange:
     """Route-level mutations of the response: returns the wire lines to send instead."""
     on_abandon: Callable[[], object] | None = None
     """Called if the client leaves while something is being fetched for it."""
+    sensitive_target = False
+    """Its query may hold an authorization code, which no log may show."""
     may_upgrade = False
     """The client asked for another protocol, and the route allows it."""
     tunnel = False

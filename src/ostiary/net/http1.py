@@ -297,7 +297,11 @@ class Downstream(asyncio.Protocol):
         self.buffer = b""
         self._head_deadline = self.ticker.now + self.service.settings.delayed_close_timeout
         self.ticker.active.add(self)
-        transport.write_eof()
+        try:
+            transport.write_eof()
+        except OSError:  # asyncio's own transport tells here that the client is gone
+            transport.abort()
+            return
         self.resume_reading()
 
     def check_deadlines(self, now: float) -> None:
