@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Final, final
 
 from ostiary.app.chain import Passed, Pending
+from ostiary.app.faults import effective_authority, head_fault
 from ostiary.app.flows import Flows
 from ostiary.app.logs import logger
 from ostiary.app.observe import Observer
@@ -22,10 +23,8 @@ from ostiary.app.routes import CompiledRoute, RouteTable
 from ostiary.app.targets import Target, TargetReader
 from ostiary.core.decision import Allow, Counter, Entropy, Request, Respond
 from ostiary.core.forwarding import Forwarder, Peer, uuid4
-from ostiary.core.headers_policy import is_valid_authority
 from ostiary.core.http1 import HeadCache, ResponseHead
 from ostiary.core.rewriting import Rewritten, with_host
-from ostiary.core.routing import without_port
 from ostiary.model import limits
 from ostiary.model.config import HttpConnectionManager
 from ostiary.model.headers import Headers
@@ -79,7 +78,6 @@ class HttpService:
         self._peers: dict[str, Peer] = {}
         self._single = table.single
         self._found: dict[tuple[bytes | None, bytes], CompiledRoute] = {}
-        self._underscores = settings.underscores
         self._tasks: set[asyncio.Task[None]] = set()
         self._opened = counter("downstream_cx_total")
         self._no_route = counter("no_route")
@@ -143,7 +141,7 @@ class HttpService:
     # --- everything else
 
     def _judge(self, exchange: Exchange, target: Target) -> None:
-        fault = self._fault(exchange, target)
+        fault = head_fault(exchange, target, self.http)
         if fault:
             exchange.close = True
             status, details, flag = fault
@@ -167,24 +165,10 @@ class HttpService:
             exchange.cluster = route.cluster.cluster.name
         self._proceed(exchange, route, target, self._decide(route, request, target))
 
-    def _fault(self, exchange: Exchange, target: Target) -> tuple[int, str, str] | None:
-        """(status, details, flag) of a request that must not go on."""
-        host = exchange.head.host
-        if target.rejected:
-            if self.http.profile == "envoy" and (exchange.target == b"*" or exchange.method == b"CONNECT"):
-                connect = exchange.method == b"CONNECT"
-                return (404, "route_not_found", "NR") if connect else (404, "absolute_path_rejected", "")
-            return 400, f"path_normalization_failed:_{target.rejected}".replace(" ", "_"), ""
-        if host is None:
-            return None if exchange.http10 else (400, "missing_host_header", "")
-        if self._underscores == "REJECT_REQUEST" and any(b"_" in line.name for line in exchange.head.lines):
-            return 400, "http1.unexpected_underscore", "DPE"
-        return None if is_valid_authority(host.decode("latin-1")) else (400, "invalid_host_header", "")
-
     def _request(self, exchange: Exchange, target: Target) -> Request:
         downstream = exchange.downstream
         headers = exchange.head.as_headers()
-        if self._underscores == "DROP_HEADER":
+        if self.http.underscores_in_headers == "DROP_HEADER":
             headers = Headers.of([item for item in headers if "_" not in item[0]])
         authority = target.authority if target.authority is not None else exchange.head.host or b""
         if target.authority is not None:
@@ -201,23 +185,12 @@ class HttpService:
             path=target.path,
             query=target.query,
             scheme=forwarded.scheme,
-            authority=self._authority(authority.decode("latin-1"), downstream),
+            authority=effective_authority(authority.decode("latin-1"), self.http, downstream.local_port),
             headers=forwarded.headers,
             client=forwarded.client,
             external_scheme=forwarded.scheme,
             upgrade=bool(forwarded.upgrade),
         )
-
-    def _authority(self, authority: str, downstream: Downstream) -> str:
-        http = self.http
-        if http.strip_trailing_host_dot:
-            host, colon, port = authority.partition(":")
-            authority = host.removesuffix(".") + colon + port
-        if http.strip_any_host_port:
-            return without_port(authority)
-        if http.strip_matching_host_port and authority.rpartition(":")[2] == downstream.local_port:
-            return without_port(authority)
-        return authority
 
     def _decide(self, route: CompiledRoute, request: Request, target: Target) -> Passed | Respond | Pending:
         """What the filters say; where a path has several readings, all must agree to let it in."""
@@ -365,7 +338,8 @@ class HttpService:
     def _rewriter(self, route: CompiledRoute) -> Callable[[Exchange, ResponseHead], list[bytes]]:
         def rewrite(exchange: Exchange, head: ResponseHead) -> list[bytes]:
             keep = self.settings.keep
-            headers = Headers.of([line.pair for line in head.lines if keep[line.kind]])
+            drop = exchange.response_drop
+            headers = Headers.of([line.pair for line in head.lines if keep[line.kind] and line.name not in drop])
             record = self._observer.record(exchange)
             for mutation in route.matched.response_mutations:
                 mutation.apply(headers, record)

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, final
 
 from ostiary.core import chunked
-from ostiary.core.http1 import SERVER, BadMessage, HeaderLine, RequestHead, ResponseHead
+from ostiary.core.http1 import BadMessage, HeaderLine, RequestHead, ResponseHead
 from ostiary.model import limits
 from ostiary.net.request_body import RequestBody
+from ostiary.net.response_head import informational_head, response_lines, upgrade_head
 from ostiary.net.status import PLAIN_TEXT, status_line
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class Exchange:
             self.upstream.transport.write(data)
             return
         if self.status:
-            return  # answered already: the rest of the body is of no interest
+            return  # answered already
         if self._pending is None:
             self._pending = []
         self._pending.append(data)
@@ -178,32 +179,10 @@ class Exchange:
         if status < 200:
             self._informational(head)
             return
-        service = downstream.service
-        settings = service.settings
         self.status = status
         self.response_headers = head.lines
-        now = time.monotonic()
-        self.last = now
-        self.first_byte = now
-        if self.rewrite_response is None:
-            keep = settings.keep
-            lines = head.lines
-            if self.response_drop:
-                lines = [line for line in lines if line.name not in self.response_drop]
-            wire = [line.wire for line in lines if keep[line.kind]]
-        else:
-            wire = self.rewrite_response(self, head)
-        wire.insert(0, status_line(status, head.reason))
-        if not head.dated:
-            wire.append(b"date: %b\r\n" % downstream.ticker.date)
-        if settings.via_line:
-            wire.append(settings.via_line)
-        if settings.service_time:
-            wire.append(b"x-envoy-upstream-service-time: %d\r\n" % int((now - self.started) * 1000))
-        if not settings.server_if_absent or all(line.kind != SERVER for line in head.lines):
-            wire.append(settings.server_line)
-        if self.response_extra:
-            wire.append(self.response_extra)
+        self.first_byte = self.last = time.monotonic()
+        wire = response_lines(self, head)
         if done:
             framed = head.content_length is not None or self.is_head or status in (204, 304)
             if not framed:
@@ -251,8 +230,7 @@ class Exchange:
         if head.status == 101:
             self._upgrade(head)
         elif head.status != 100 and not self.http10:  # a 100 was ours to send
-            wire = [line.wire for line in head.lines if not line.kind]
-            self.downstream.transport.write(b"".join((status_line(head.status, head.reason), *wire, b"\r\n")))
+            self.downstream.transport.write(informational_head(head))
 
     def _upgrade(self, head: ResponseHead) -> None:
         if not self.may_upgrade or self.upstream is None:
@@ -265,10 +243,7 @@ class Exchange:
         self.response_headers = head.lines
         self.first_byte = self.last = time.monotonic()
         self.route_deadline = 0.0
-        wire = [line.wire for line in head.lines if not line.kind or line.name in (b"upgrade", b"date")]
-        self.downstream.transport.write(
-            b"".join((status_line(101), *wire, b"connection: upgrade\r\n", self.response_extra, b"\r\n"))
-        )
+        self.downstream.transport.write(upgrade_head(head, self.response_extra))
         if self.downstream.buffer:
             early, self.downstream.buffer = self.downstream.buffer, b""
             self.client_data(early)
@@ -307,10 +282,9 @@ class Exchange:
             self.flags, self.details = flag, details
             self._break_off()
             return
+        body = b"upstream connect error or disconnect/reset before headers. reset reason: " + reason.encode()
         if flag == "UH":
             body = b"no healthy upstream"
-        else:
-            body = b"upstream connect error or disconnect/reset before headers. reset reason: " + reason.encode()
         status = 502 if flag == "UPE" else 503
         self.respond(status, PLAIN_TEXT, body, details, flag)
 
@@ -356,10 +330,8 @@ class Exchange:
         upstream, self.upstream = self.upstream, None
         if upstream is not None and upstream.client is self:
             upstream.abort()
-        if self._pending is not None:
-            self._pending = None
-        keep = self.request_complete and not self.close
-        self.downstream.done(self, keep)
+        self._pending = None
+        self.downstream.done(self, self.request_complete and not self.close)
 
     def _break_off(self) -> None:
         """The answer can't be completed: the client must not take it for whole."""
