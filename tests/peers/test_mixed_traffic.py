@@ -64,9 +64,9 @@ def native_session(secret: str, user: str) -> str:
     return "; ".join(line.partition(";")[0] for line in policy.split(value, 600))
 
 
-def envoy_session(_: str, user: str) -> str:
+def envoy_session(user: str, expires: str = "") -> str:
     """The session cookies of Envoy's filter; the access token is the user."""
-    expires = str(int(time.time()) + 600)
+    expires = expires or str(int(time.time()) + 600)
     mac = sealed.session_hmac(HMAC_SECRET, HOST, expires, user)
     return f"OauthHMAC={mac}; OauthExpires={expires}; BearerToken={sealed.encrypt_cbc(user, HMAC_SECRET)}"
 
@@ -145,7 +145,7 @@ def app() -> Iterator[WhoAmI]:
         yield running
 
 
-def test_native_profile(app: WhoAmI, tmp_path: Path) -> None:
+def test_native_profile_under_mixed_traffic(app: WhoAmI, tmp_path: Path) -> None:
     secret = "ab" * 32
     (tmp_path / "session-secret").write_text(secret)
     with doorkeeper(tmp_path, settings_for("http://127.0.0.1:1"), app.port) as proxy:
@@ -153,7 +153,9 @@ def test_native_profile(app: WhoAmI, tmp_path: Path) -> None:
         hammer(proxy.ports[0], {user: native_session(secret, user) for user in users}, lambda _: "")
 
 
-def test_envoy_profile(app: WhoAmI, tmp_path: Path) -> None:
+@pytest.fixture
+def envoy_profile(app: WhoAmI, tmp_path: Path) -> Iterator[int]:
+    """Ostiary with Envoy's configuration; its port."""
     app.header = "authorization"
     denied = [{"name": "sec-fetch-mode", "string_match": {"exact": "cors"}}]
     port, admin = free_port(), free_port()
@@ -161,9 +163,28 @@ def test_envoy_profile(app: WhoAmI, tmp_path: Path) -> None:
     config = tmp_path / "envoy.yaml"
     config.write_text(yaml.safe_dump(fill(bootstrap(oauth2=oauth2_config(deny_redirect_matcher=denied)), values)))
     proxy = Proxy("ostiary", ostiary_arguments(config), (port,), admin, tmp_path / "ostiary.log").start()
-    try:
-        users = [f"user-{n}" for n in range(USERS)]
-        sessions = {user: envoy_session("", user) for user in users}
-        hammer(port, sessions, lambda user: f"BearerToken={user}")
-    finally:
-        assert proxy.stop() == 0
+    yield port
+    assert proxy.stop() == 0
+
+
+def test_envoy_profile_under_mixed_traffic(envoy_profile: int) -> None:
+    users = [f"user-{n}" for n in range(USERS)]
+    sessions = {user: envoy_session(user) for user in users}
+    hammer(envoy_profile, sessions, lambda user: f"BearerToken={user}")
+
+
+def test_a_session_that_expires_is_not_opened_from_memory(envoy_profile: int) -> None:
+    expires = int(time.time()) + 2
+    cookie = envoy_session("jane", str(expires))
+    head = rawhttp.request("GET", "/", (("cookie", cookie), ("accept", "text/html")), host=HOST)
+    with rawhttp.Connection(envoy_profile) as connection:
+        while True:
+            before = time.time()
+            connection.send(head)
+            status = connection.receive().status
+            if status != 200:
+                break
+            assert before < expires, "opened although it had expired"
+            time.sleep(0.02)
+    assert status == 302
+    assert time.time() >= expires, "ended before its time"

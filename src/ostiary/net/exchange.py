@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _NONE: Final = 0
 _LENGTH: Final = 1
 _CHUNKED: Final = 2
-
 _SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 
 
@@ -143,10 +142,9 @@ class Exchange:
             self._request_done(body.rest)
 
     def _pipelined(self, data: bytes) -> None:
-        downstream = self.downstream
-        downstream.buffer += data
-        if len(downstream.buffer) > limits.MAX_PIPELINED_BYTES:
-            downstream.pause_reading()
+        self.downstream.buffer += data
+        if len(self.downstream.buffer) > limits.MAX_PIPELINED_BYTES:
+            self.downstream.pause_reading()
 
     def _send(self, data: bytes) -> None:
         if self.upstream is not None:
@@ -285,8 +283,7 @@ class Exchange:
         body = b"upstream connect error or disconnect/reset before headers. reset reason: " + reason.encode()
         if flag == "UH":
             body = b"no healthy upstream"
-        status = 502 if flag == "UPE" else 503
-        self.respond(status, PLAIN_TEXT, body, details, flag)
+        self.respond(502 if flag == "UPE" else 503, PLAIN_TEXT, body, details, flag)
 
     def respond(
         self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, details: str, flag: str = ""
