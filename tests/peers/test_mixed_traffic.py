@@ -32,6 +32,8 @@ pytestmark = pytest.mark.peer
 USERS = 12
 CONNECTIONS = 8
 REQUESTS = 150  # on each connection
+CLOCK_TICK = 0.5
+"""Seconds that the relay may be behind: it looks at the clock a few times a second, not at every request."""
 
 
 class WhoAmI(Application):
@@ -184,7 +186,7 @@ def test_a_session_that_expires_is_not_opened_from_memory(envoy_profile: int) ->
             status = connection.receive().status
             if status != 200:
                 break
-            assert before < expires, "opened although it had expired"
+            assert before < expires + CLOCK_TICK, "opened although it had expired"
             time.sleep(0.02)
     assert status == 302
     assert time.time() >= expires, "ended before its time"
