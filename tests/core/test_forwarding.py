@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostiary.core.forwarding import Forwarded, Forwarder, Peer, address_from_right, uuid4, without_hop_by_hop
+from ostiary.core.forwarding import Forwarded, Forwarder, Peer, address_from_right, uuid4
 from ostiary.model.config import HttpConnectionManager
 from ostiary.model.headers import Headers
 from ostiary.model.routes import RouteConfiguration
@@ -199,19 +199,3 @@ def test_a_native_edge_believes_no_claims(name: str) -> None:
 @given(st.lists(st.tuples(st.text(alphabet="abx-_forwdhuestian", min_size=1, max_size=16), st.text(max_size=12))))
 def test_no_headers_make_it_raise(headers: list[tuple[str, str]]) -> None:
     forward(*headers, ("connection", ",".join(name for name, _ in headers)), use_remote_address=True, profile="ostiary")
-
-
-def test_responses() -> None:
-    headers = Headers(
-        [
-            ("connection", "close, x-hop, set-cookie"),
-            ("x-hop", "1"),
-            ("set-cookie", "a"),
-            ("keep-alive", "1"),
-            ("x", "1"),
-        ]
-    )
-    assert list(without_hop_by_hop(headers)) == [("set-cookie", "a"), ("x", "1")]
-    upgraded = Headers([("connection", "upgrade"), ("upgrade", "websocket")])
-    assert list(without_hop_by_hop(upgraded, upgraded=True)) == list(upgraded)
-    assert list(without_hop_by_hop(upgraded)) == []

@@ -169,6 +169,11 @@ def test_response_heads() -> None:
     assert not reader.read(b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n").close
 
 
+def test_what_a_response_names_in_connection_ends_here() -> None:
+    lines = head(b"HTTP/1.1 200 OK", b"Connection: X-Hop, Set-Cookie", b"X-Hop: 1", b"Set-Cookie: a=b", b"X: 1")
+    assert [line.name for line in ResponseReader().read(lines).lines] == [b"connection", b"set-cookie", b"x"]
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
-from ostiary.core.trace import Attempt, ConnectTrace, DnsQuery, Span, Tls
-from ostiary.model.secret import Secret
+from ostiary.core.trace import Attempt, ConnectTrace, DnsQuery, Tls
 
 
 def test_the_json_form_is_the_documented_one() -> None:
@@ -50,18 +47,3 @@ def test_what_has_not_ended_has_no_end_and_what_began_earlier_begins_at_zero() -
     trace.dns.append(DnsQuery(name="x.", type="A", server="10.0.0.1:53", started=9.0))
     query = trace.as_dict()["dns"][0]
     assert (query["started_ms"], query["ended_ms"], query["outcome"]) == (0.0, None, "pending")
-
-
-def test_a_span_has_its_connection_inside() -> None:
-    trace = ConnectTrace(target="x:1", started=1.5, ended=1.75)
-    span = Span(name="token", started=1.5, ended=2.0, outcome="ok", attributes={"status": 200}, connection=trace)
-    document = json.loads(json.dumps(span.as_dict(1.0)))
-    assert (document["started_ms"], document["ended_ms"]) == (500.0, 1000.0)
-    assert document["attributes"] == {"status": 200}
-    assert document["connection"]["elapsed_ms"] == 250.0
-
-
-def test_a_secret_does_not_get_into_a_span() -> None:
-    span = Span(name="token", started=0.0, attributes={"client_secret": Secret("hush")})  # type: ignore[dict-item]
-    with pytest.raises(TypeError, match="client_secret"):
-        span.as_dict(0.0)

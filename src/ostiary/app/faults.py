@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ostiary.app.targets import Target
-from ostiary.core.headers_policy import is_valid_authority
+from ostiary.core.names import is_valid_authority
 from ostiary.core.routing import without_port
 from ostiary.model.config import HttpConnectionManager
 from ostiary.net.exchange import Exchange

@@ -1,4 +1,4 @@
-"""Counters and gauges under Envoy's names, as plain integers."""
+"""Counters under Envoy's names, as plain integers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from ostiary.core.decision import Counter
 
 @final
 class Stats:
-    """The process's statistics: one `Counter` a name, gauges read when asked."""
+    """The process's statistics: one `Counter` a name."""
 
     def __init__(self) -> None:
         self._counters: dict[str, Counter] = {}
-        self._gauges: dict[str, Callable[[], int]] = {}
 
     def counter(self, name: str) -> Counter:
         """The counter of that full name, made at first use."""
@@ -30,15 +29,9 @@ class Stats:
             prefix += "."
         return lambda name: self.counter(prefix + name)
 
-    def gauge(self, name: str, read: Callable[[], int]) -> None:
-        """Set a gauge."""
-        self._gauges[name] = read
-
     def values(self) -> dict[str, int]:
         """Everything, sorted by name."""
-        both = {name: counter.value for name, counter in self._counters.items()}
-        both.update((name, read()) for name, read in self._gauges.items())
-        return dict(sorted(both.items()))
+        return {name: counter.value for name, counter in sorted(self._counters.items())}
 
     def text(self, pattern: str = "", *, used_only: bool = False) -> str:
         """Envoy's `/stats`: a line `name: value` each. Raises re.error for a bad pattern."""

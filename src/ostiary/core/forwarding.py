@@ -79,9 +79,6 @@ _KEPT_THOUGH_LISTED: Final = frozenset(
         *("x-request-id", "x-envoy-external-address", "via", "te", "upgrade"),
     )
 )
-_RESPONSE_HOP_BY_HOP: Final = frozenset(
-    ("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade")
-)
 _UUID_BYTES: Final = 16
 
 
@@ -240,12 +237,3 @@ def uuid4(entropy: Entropy) -> str:
     octets[8] = octets[8] & 0x3F | 0x80
     digits = octets.hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
-def without_hop_by_hop(headers: Headers, *, upgraded: bool = False) -> Headers:
-    """A response's headers without those of this hop; with `upgraded` (101) Connection and Upgrade stay."""
-    listed = _tokens(headers.get_all("connection"))
-    dropped = _RESPONSE_HOP_BY_HOP | (listed - {"set-cookie", "content-length", "content-type", "location"})
-    if upgraded:
-        dropped -= {"connection", "upgrade"}
-    return Headers.of([item for item in headers if item[0] not in dropped])

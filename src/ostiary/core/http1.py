@@ -242,6 +242,22 @@ def parse_request_line(line: bytes) -> tuple[bytes, bytes, bool]:
     return method, target, version == b"HTTP/1.0"
 
 
+_KEPT_THOUGH_NAMED: Final = frozenset(
+    (
+        b"close",
+        b"keep-alive",
+        b"upgrade",
+        b"connection",
+        b"content-length",
+        b"content-type",
+        b"transfer-encoding",
+        b"set-cookie",
+        b"location",
+    )
+)
+"""What a response's Connection can't make us drop; anything else it names ends here (RFC 9110 section 7.6.1)."""
+
+
 @final
 class ResponseHead:
     """The head of an upstream's answer."""
@@ -280,6 +296,9 @@ class ResponseHead:
                 self.close = True
             elif b"keep-alive" in options:
                 self.close = False
+            drop = {option for option in options if option not in _KEPT_THOUGH_NAMED}
+            if drop:
+                self.lines = [each for each in self.lines if each.name not in drop]
         elif kind == DATE:
             self.dated = True
         elif kind == UPGRADE:

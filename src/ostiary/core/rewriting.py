@@ -14,7 +14,7 @@ from typing import Final, final
 
 from ostiary.core.decision import Request
 from ostiary.core.formatter import Format, compile_format
-from ostiary.core.headers_policy import is_token, is_valid_authority
+from ostiary.core.names import is_token, is_valid_authority
 from ostiary.core.record import Record
 from ostiary.core.regex import Substitution, wire_text
 from ostiary.model.headers import Headers

@@ -7,7 +7,6 @@ span takes scalars only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -152,33 +151,6 @@ class ConnectTrace:
             "outcome": attempt.outcome,
             "errno": attempt.errno,
             "message": attempt.message,
-        }
-
-
-@dataclass(slots=True, kw_only=True)
-class Span:
-    """One step of something longer: a discovery, a token call, a verification."""
-
-    name: str
-    started: float
-    ended: float | None = None
-    outcome: str = "pending"
-    attributes: Mapping[str, Scalar] = field(default_factory=dict)
-    connection: ConnectTrace | None = None
-    """The connection this step had to open, on the same clock."""
-
-    def as_dict(self, origin: float) -> dict[str, Any]:
-        """JSON form, in milliseconds from `origin`. Raises TypeError for an attribute that is not a scalar."""
-        for key, value in self.attributes.items():
-            if not (value is None or isinstance(value, str | int | float)):
-                raise TypeError(f"a span's attribute is a scalar; {key!r} is a {type(value).__name__}")
-        return {
-            "name": self.name,
-            "started_ms": _ms(self.started, origin),
-            "ended_ms": _ms(self.ended, origin),
-            "outcome": self.outcome,
-            "attributes": dict(self.attributes),
-            "connection": self.connection and self.connection.as_dict(),
         }
 
 

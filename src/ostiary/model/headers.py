@@ -25,17 +25,6 @@ class Headers:
         self._items = items
         return self
 
-    @classmethod
-    def from_raw(cls, raw: Iterable[tuple[bytes, bytes]]) -> Headers:
-        """From wire bytes whose names are in lower case already."""
-        self = cls()
-        self._items = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw]
-        return self
-
-    def to_raw(self) -> list[tuple[bytes, bytes]]:
-        """Wire bytes. Raises UnicodeEncodeError for a value that is not latin-1."""
-        return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._items]
-
     def get(self, name: str) -> str | None:
         """The first value of `name`, or None."""
         for key, value in self._items:
