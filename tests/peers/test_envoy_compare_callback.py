@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from peers import sealed
-from peers.compare import Case, Client, Pairs, compare, compare_access_logs, refused
+from peers.client import Client
+from peers.compare import Case, Pairs, compare, compare_access_logs, refused
 from peers.recorders import Answer, tokens
 from peers.same_yaml import HMAC_SECRET, TOKEN_SECRET, Tree, bootstrap, cluster, header, oauth2_config, secret
 

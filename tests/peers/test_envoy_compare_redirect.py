@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from peers.compare import Case, Client, Pairs, compare, compare_access_logs
+from peers.client import Client, asking
+from peers.compare import Case, Pairs, compare, compare_access_logs
 from peers.same_yaml import (
     OAUTH2,
     PER_ROUTE_TYPE,
@@ -121,66 +122,65 @@ CONFIGS: dict[str, Callable[[], Tree]] = {
 }
 
 
-def _get(target: str, *headers: tuple[str, str], method: str = "GET", **more: object) -> Callable[[Client], None]:
-    def script(client: Client) -> None:
-        client.send(method, target, *headers, **more)  # type: ignore[arg-type]
-
-    return script
-
-
 def _twice(client: Client) -> None:
     client.start("/first")
     client.start("/second")
 
 
 CASES = [
-    Case("get", "plain", _get("/page")),
-    Case("get-query", "plain", _get("/page?a=1&b=%20x&c=a+b")),
-    Case("get-https", "plain", _get("/page", HTTPS)),
-    Case("proto-upper", "plain", _get("/page", ("x-forwarded-proto", "HTTPS"))),
-    Case("head", "plain", _get("/page", method="HEAD")),
-    Case("options", "plain", _get("/page", method="OPTIONS")),
-    Case("post", "plain", _get("/page", method="POST", body=b"x=1")),
-    Case("quotes-in-path", "plain", _get('/a"b\\c')),
-    Case("encoded-path", "plain", _get("/%2e%2E/%41?x=%C3%A4")),
-    Case("host-with-port", "plain", _get("/page", host="app.example.com:8443")),
-    Case("host-upper-case", "plain", _get("/page", host="APP.example.com")),
+    Case("get", "plain", asking("/page")),
+    Case("get-query", "plain", asking("/page?a=1&b=%20x&c=a+b")),
+    Case("get-https", "plain", asking("/page", HTTPS)),
+    Case("proto-upper", "plain", asking("/page", ("x-forwarded-proto", "HTTPS"))),
+    Case("head", "plain", asking("/page", method="HEAD")),
+    Case("options", "plain", asking("/page", method="OPTIONS")),
+    Case("post", "plain", asking("/page", method="POST", body=b"x=1")),
+    Case("quotes-in-path", "plain", asking('/a"b\\c')),
+    Case("encoded-path", "plain", asking("/%2e%2E/%41?x=%C3%A4")),
+    Case("host-with-port", "plain", asking("/page", host="app.example.com:8443")),
+    Case("host-upper-case", "plain", asking("/page", host="APP.example.com")),
     Case("each-redirect-is-a-new-flow", "plain", _twice),
-    Case("junk-nonce-cookie", "plain", _get("/page", cookie="OauthNonce=junk; OauthNonce.zz=1; CodeVerifier=x")),
-    Case("bearer-header-is-no-session", "plain", _get("/page", ("authorization", "Bearer abc"))),
-    Case("token-in-query-is-no-session", "plain", _get("/page?token=abc&access_token=abc")),
-    Case("own-parameters", "parameters", _get("/page")),
-    Case("endpoint-without-path", "bare-endpoint", _get("/page")),
-    Case("redirect-uri-from-proto", "forwarded-proto", _get("/page?x=1", HTTPS)),
-    Case("redirect-uri-proto-missing", "forwarded-proto", _get("/page")),
-    Case("flow-cookie-attributes", "cookies", _get("/page")),
-    Case("gcm-flow-cookies", "gcm", _get("/page")),
-    Case("domain-allowed", "domains", _get("/page", HTTPS)),
-    Case("domain-wildcard", "domains", _get("/page", HTTPS, host="a.pub.example.com")),
-    Case("domain-wildcard-needs-a-label", "domains", _get("/page", HTTPS, host="pub.example.com")),
-    Case("domain-with-port", "domains", _get("/page", HTTPS, host="app.example.com:444")),
-    Case("domain-case", "domains", _get("/page", HTTPS, host="APP.EXAMPLE.COM")),
-    Case("domain-refused", "domains", _get("/page", HTTPS, host="evil.example")),
-    Case("redirect-uri-domain-refused", "redirect-domain", _get("/page", HTTPS)),
-    Case("secret-empty", "empty-secret", _get("/page")),
-    Case("secret-empty-signout", "empty-secret", _get("/signout")),
-    Case("pass-through-path", "rules", _get("/public/x", ("authorization", "Basic abc"), cookie="BearerToken=b; a=1")),
-    Case("pass-through-header", "rules", _get("/private", ("authorization", "Token t"))),
-    Case("pass-through-method", "rules", _get("/private", method="OPTIONS")),
-    Case("pass-through-is-raw-path", "rules", _get("/x/../public/y")),
+    Case("junk-nonce-cookie", "plain", asking("/page", cookie="OauthNonce=junk; OauthNonce.zz=1; CodeVerifier=x")),
+    Case("bearer-header-is-no-session", "plain", asking("/page", ("authorization", "Bearer abc"))),
+    Case("token-in-query-is-no-session", "plain", asking("/page?token=abc&access_token=abc")),
+    Case("own-parameters", "parameters", asking("/page")),
+    Case("endpoint-without-path", "bare-endpoint", asking("/page")),
+    Case("redirect-uri-from-proto", "forwarded-proto", asking("/page?x=1", HTTPS)),
+    Case("redirect-uri-proto-missing", "forwarded-proto", asking("/page")),
+    Case("flow-cookie-attributes", "cookies", asking("/page")),
+    Case("gcm-flow-cookies", "gcm", asking("/page")),
+    Case("domain-allowed", "domains", asking("/page", HTTPS)),
+    Case("domain-wildcard", "domains", asking("/page", HTTPS, host="a.pub.example.com")),
+    Case("domain-wildcard-needs-a-label", "domains", asking("/page", HTTPS, host="pub.example.com")),
+    Case("domain-with-port", "domains", asking("/page", HTTPS, host="app.example.com:444")),
+    Case("domain-case", "domains", asking("/page", HTTPS, host="APP.EXAMPLE.COM")),
+    Case("domain-refused", "domains", asking("/page", HTTPS, host="evil.example")),
+    Case("redirect-uri-domain-refused", "redirect-domain", asking("/page", HTTPS)),
+    Case("secret-empty", "empty-secret", asking("/page")),
+    Case("secret-empty-signout", "empty-secret", asking("/signout")),
+    Case(
+        "pass-through-path", "rules", asking("/public/x", ("authorization", "Basic abc"), cookie="BearerToken=b; a=1")
+    ),
+    Case("pass-through-header", "rules", asking("/private", ("authorization", "Token t"))),
+    Case("pass-through-method", "rules", asking("/private", method="OPTIONS")),
+    Case("pass-through-is-raw-path", "rules", asking("/x/../public/y")),
     Case(
         "pass-through-strips-spoofed",
         "rules",
-        _get("/public", ("x-envoy-oauth-status", "ok"), ("X-Envoy-OAuth-Failure-Reason", "none"), ("x-id-token", "t")),
+        asking(
+            "/public", ("x-envoy-oauth-status", "ok"), ("X-Envoy-OAuth-Failure-Reason", "none"), ("x-id-token", "t")
+        ),
     ),
-    Case("deny-redirect", "rules", _get("/api", ("x-requested-with", "XMLHttpRequest"))),
-    Case("deny-redirect-post", "rules", _get("/api", ("x-requested-with", "XMLHttpRequest"), method="POST", body=b"a")),
-    Case("deny-redirect-head", "rules", _get("/api", ("x-requested-with", "XMLHttpRequest"), method="HEAD")),
-    Case("allow-failed", "rules", _get("/optional/page?x=1")),
+    Case("deny-redirect", "rules", asking("/api", ("x-requested-with", "XMLHttpRequest"))),
+    Case(
+        "deny-redirect-post", "rules", asking("/api", ("x-requested-with", "XMLHttpRequest"), method="POST", body=b"a")
+    ),
+    Case("deny-redirect-head", "rules", asking("/api", ("x-requested-with", "XMLHttpRequest"), method="HEAD")),
+    Case("allow-failed", "rules", asking("/optional/page?x=1")),
     Case(
         "allow-failed-strips",
         "rules",
-        _get(
+        asking(
             "/optional",
             ("authorization", "Bearer x"),
             ("x-envoy-oauth-status", "ok"),
@@ -188,20 +188,24 @@ CASES = [
             cookie="keep=1; OauthHMAC=bad; OauthExpires=1; BearerToken=b; IdToken=i; OauthNonce.00000000075bcd15=n",
         ),
     ),
-    Case("allow-failed-wins-over-deny", "rules", _get("/both")),
-    Case("allow-failed-never-on-callback", "rules", _get("/callback?x=/optional")),
-    Case("per-route-config", "per-route", _get("/other/page")),
-    Case("per-route-disabled", "per-route", _get("/open", ("authorization", "Basic x"), ("x-envoy-oauth-status", "a"))),
-    Case("per-route-main", "per-route", _get("/page")),
-    Case("direct-response-is-guarded", "per-route", _get("/direct")),
+    Case("allow-failed-wins-over-deny", "rules", asking("/both")),
+    Case("allow-failed-never-on-callback", "rules", asking("/callback?x=/optional")),
+    Case("per-route-config", "per-route", asking("/other/page")),
     Case(
-        "no-config-lets-pass", "no-config", _get("/page", ("x-envoy-oauth-status", "ok"), ("authorization", "Basic a"))
+        "per-route-disabled", "per-route", asking("/open", ("authorization", "Basic x"), ("x-envoy-oauth-status", "a"))
     ),
-    Case("no-config-with-route-config", "no-config", _get("/signed")),
-    Case("callback-prefix-any-case", "path-matchers", _get("/CBxyz?error=denied")),
-    Case("signout-regex", "path-matchers", _get("/bye?x=1")),
-    Case("signout-regex-is-whole", "path-matchers", _get("/bye/x")),
-    Case("signout-wins-over-callback", "same-path", _get("/callback?code=1&state=2")),
+    Case("per-route-main", "per-route", asking("/page")),
+    Case("direct-response-is-guarded", "per-route", asking("/direct")),
+    Case(
+        "no-config-lets-pass",
+        "no-config",
+        asking("/page", ("x-envoy-oauth-status", "ok"), ("authorization", "Basic a")),
+    ),
+    Case("no-config-with-route-config", "no-config", asking("/signed")),
+    Case("callback-prefix-any-case", "path-matchers", asking("/CBxyz?error=denied")),
+    Case("signout-regex", "path-matchers", asking("/bye?x=1")),
+    Case("signout-regex-is-whole", "path-matchers", asking("/bye/x")),
+    Case("signout-wins-over-callback", "same-path", asking("/callback?code=1&state=2")),
 ]
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from peers import sealed
-from peers.compare import Case, Client, Pairs, compare, compare_access_logs, refused
+from peers.client import Client
+from peers.compare import Case, Pairs, compare, compare_access_logs, refused
 from peers.recorders import Answer, tokens
 from peers.same_yaml import HMAC_SECRET, HOST, Tree, bootstrap, header, oauth2_config, route
 
