@@ -120,6 +120,7 @@ async def _serve(doorkeeper: Doorkeeper) -> int:
     runtime.connector()  # imported now, after the listener is open, and not while the first request waits
     gc.collect()
     gc.freeze()
+    gc.enable()
     await asked.wait()
     _log.info("draining: running requests may finish; a second signal stops at once")
     stopping = asyncio.ensure_future(doorkeeper.stop(doorkeeper.process.drain_timeout))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from ostiary._version import __version__
@@ -12,6 +13,8 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"ostiary {__version__}")
         return
+    if sys.argv[1:2] == ["run"]:
+        gc.disable()  # importing makes no garbage worth a pause; app/lifecycle.py switches it on
     from ostiary.cli.commands import run
 
     sys.exit(run(sys.argv[1:]))
