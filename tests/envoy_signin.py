@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+import msgspec
 
 from ostiary.core.decision import Allow, Counter, Decision, Fetch, Fetched, FetchFailed, Request, Respond, Start
 from ostiary.core.oauth2.envoy import EnvoyOAuth2Filter
@@ -108,7 +109,7 @@ class World:
             authority=host,
             headers=Headers(fields),
         )
-        return dataclasses.replace(request, **changes)
+        return msgspec.structs.replace(request, **changes)
 
     def decide(self, request: Request, *answers: Fetched | FetchFailed) -> Decision:
         """Decide, drive a flow to its end, keep the cookies and count what the shell would count."""

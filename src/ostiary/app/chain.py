@@ -7,8 +7,10 @@ takes on).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
+
+from msgspec.structs import replace
 
 from ostiary.core.decision import FOREVER, Allow, Counter, Filter, Request, Respond, Start
 from ostiary.model.headers import Headers

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final, final
+
+from msgspec.structs import replace
 
 from ostiary.app.chain import Passed, Pending
 from ostiary.app.faults import effective_authority, head_fault

@@ -15,8 +15,9 @@ Entropy and the clock come from outside: `now` is Unix time in seconds (float), 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
 from typing import Final, Protocol
+
+import msgspec
 
 from ostiary.model.headers import Headers
 
@@ -24,8 +25,7 @@ Entropy = Callable[[int], bytes]
 """n -> n random bytes, fit for secrets."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, kw_only=True):
     """A request's head as filters and routes see it. Treat `headers` as read-only: filters answer with edits."""
 
     method: str
@@ -65,23 +65,33 @@ class Counter:
         return f"{self.name}: {self.value}"
 
 
+_SHOWN: Final = ("status", "method", "url", "cluster", "details", "user", "via", "purpose", "valid_until")
+
+
+class _Discreet(msgspec.Struct, frozen=True):
+    """A value that may carry tokens: its repr shows only what can't be one."""
+
+    def __repr__(self) -> str:
+        shown = ((name, getattr(self, name)) for name in _SHOWN if name in self.__struct_fields__)
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown if value)})"
+
+
 FOREVER: Final = float("inf")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Allow:
+class Allow(_Discreet, frozen=True, kw_only=True, eq=False):
     """Go on, with these edits of the request and of the response."""
 
     remove: frozenset[str] = frozenset()
     """Request headers to drop (lower case)."""
-    set: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    set: tuple[tuple[str, str], ...] = ()
     """Request headers to set (lower case; the client's own of that name are dropped)."""
-    cookie: str | None = field(default=None, repr=False)
+    cookie: str | None = None
     """The Cookie header the application gets; None: as it came; empty: none at all (see `keep_empty_cookie`)."""
     keep_empty_cookie: bool = False
     response_remove: frozenset[str] = frozenset()
     """Response headers of the application to drop (lower case), before `response_set` is appended."""
-    response_set: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    response_set: tuple[tuple[str, str], ...] = ()
     """Response headers to append (`set-cookie`, ...), after the application's own."""
     user: str = ""
     """Who it is, for the access log."""
@@ -93,12 +103,11 @@ class Allow:
     """Why, in a word, for traces: `session`, `public`, `pass_through`, `refreshed`, ..."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Respond:
+class Respond(_Discreet, frozen=True, kw_only=True, eq=False):
     """The filter answers. Framing headers (`content-length`) are the shell's."""
 
     status: int
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    headers: tuple[tuple[str, str], ...] = ()
     """Lower-case names, in the order in which they are sent."""
     body: bytes = b""
     details: str = ""
@@ -109,8 +118,7 @@ class Respond:
     """True: an error of ours, which a local_reply_config could rewrite."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetch:
+class Fetch(_Discreet, frozen=True, kw_only=True):
     """One HTTP request to a provider. Exactly one of `url` (native) and `cluster` (Envoy) says where."""
 
     method: str
@@ -121,8 +129,8 @@ class Fetch:
     """Path and query, with `cluster`."""
     authority: str = ""
     """Host header, with `cluster`."""
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    body: bytes = field(default=b"", repr=False)
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
     timeout: float
     """Seconds for everything, connection and retries included."""
     retries: int = 0
@@ -133,13 +141,12 @@ class Fetch:
     """For logs and traces: `discovery`, `jwks`, `token`, `refresh`, `userinfo`, `revocation`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
+class Fetched(_Discreet, frozen=True, kw_only=True):
     """The answer, and the time it came."""
 
     status: int
     headers: Headers
-    body: bytes = field(repr=False)
+    body: bytes
     now: float
 
 
@@ -161,8 +168,7 @@ class FetchFailed(Exception):
 Flow = Generator[Fetch, Fetched, "Allow | Respond"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Start:
+class Start(_Discreet, frozen=True, kw_only=True, eq=False):
     """Something must be fetched first."""
 
     flow: Flow

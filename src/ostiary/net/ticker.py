@@ -9,11 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from email.utils import formatdate
 from typing import Final, Protocol, final
 
 PERIOD: Final = 0.05
 IDLE_PERIOD: Final = 1.0
+
+
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def http_date(second: int) -> bytes:
+    """A Unix time as an IMF-fixdate (RFC 9110 section 5.6.7), whatever the locale."""
+    at = time.gmtime(second)
+    return (
+        f"{_DAYS[at.tm_wday]}, {at.tm_mday:02d} {_MONTHS[at.tm_mon - 1]} {at.tm_year:04d} "
+        f"{at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d} GMT"
+    ).encode()
 
 
 class Timed(Protocol):
@@ -47,7 +59,7 @@ class Ticker:
         second = int(self.wall)
         if second != self._second:
             self._second = second
-            self.date = formatdate(second, usegmt=True).encode()
+            self.date = http_date(second)
 
     def _tick(self) -> None:
         self._read()

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -247,6 +246,8 @@ def _as_file(data: bytes) -> Iterator[str]:
         finally:
             os.close(descriptor)
     else:
+        import tempfile  # slow to import, and needed only for keys that are written into the configuration
+
         with tempfile.NamedTemporaryFile() as file:
             file.write(data)
             file.flush()

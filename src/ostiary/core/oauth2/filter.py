@@ -8,8 +8,9 @@ who waited for another request's flow.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import replace
 from typing import Final, final
+
+from msgspec.structs import replace
 
 from ostiary.core.access import under
 from ostiary.core.decision import Allow, Counter, Decision, Entropy, Fetch, Fetched, Flow, Request, Respond, Start

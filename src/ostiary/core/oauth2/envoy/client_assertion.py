@@ -1,27 +1,22 @@
-"""private_key_jwt (RFC 7523 section 2.2, OpenID Connect Core section 9): a signed statement instead of a secret."""
+"""private_key_jwt (RFC 7523 section 2.2, OpenID Connect Core section 9): a signed statement instead of a secret.
+
+Few clients use it, so what signs is imported where it signs.
+"""
 
 from __future__ import annotations
 
 import json
-import uuid
-from typing import Final
-
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from typing import TYPE_CHECKING, Final
 
 from ostiary.core.decision import Entropy
+from ostiary.core.forwarding import uuid4
 from ostiary.core.oauth2.envoy.codec import base64url
 from ostiary.model.oauth2 import PrivateKeyJwtConfig
 
-ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-_HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
-    "256": hashes.SHA256(),
-    "384": hashes.SHA384(),
-    "512": hashes.SHA512(),
-}
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _CURVES: Final = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 
 
@@ -51,15 +46,21 @@ class ClientAssertion:
             "exp": issued + self._lifetime,
             "iat": issued,
             "nbf": issued,
-            "jti": str(uuid.UUID(bytes=entropy(16), version=4)),
+            "jti": uuid4(entropy),
         }
         signed = ".".join(base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, payload))
         return f"{signed}.{base64url(self._sign(pem, signed.encode('ascii')))}"
 
     def _sign(self, pem: bytes, message: bytes) -> bytes:
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
         if self._key is None or self._pem != pem:
             self._key, self._pem = self._load(pem), pem
-        digest = _HASHES[self._algorithm[2:]]
+        digest: hashes.HashAlgorithm = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}[
+            self._algorithm[2:]
+        ]
         if isinstance(self._key, rsa.RSAPrivateKey):
             return self._key.sign(message, padding.PKCS1v15(), digest)
         r, s = decode_dss_signature(self._key.sign(message, ec.ECDSA(digest)))
@@ -67,6 +68,9 @@ class ClientAssertion:
         return r.to_bytes(size, "big") + s.to_bytes(size, "big")
 
     def _load(self, pem: bytes) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
+        from cryptography.hazmat.primitives.asymmetric import ec, rsa
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
         try:
             key = load_pem_private_key(pem, password=None)
         except (ValueError, TypeError):

@@ -1,0 +1,39 @@
+"""The one clock of a worker."""
+
+import asyncio
+from email.utils import formatdate
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ostiary.net.ticker import Ticker, http_date
+
+
+@given(st.integers(0, 250_000_000_000))
+def test_dates_are_those_of_the_standard(second: int) -> None:
+    assert http_date(second).decode() == formatdate(second, usegmt=True)
+
+
+class Late:
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+
+    def check_deadlines(self, now: float) -> None:
+        self.asked.append(now)
+
+
+def test_what_is_active_is_asked_until_it_is_taken_out() -> None:
+    async def run() -> None:
+        ticker = Ticker(asyncio.get_running_loop())
+        active = Late()
+        ticker.active.add(active)
+        while len(active.asked) < 3:
+            await asyncio.sleep(0.01)
+        assert active.asked == sorted(active.asked)
+        ticker.active.discard(active)
+        seen = len(active.asked)
+        await asyncio.sleep(0.2)
+        assert len(active.asked) == seen
+        ticker.stop()
+
+    asyncio.run(asyncio.wait_for(run(), 10))
