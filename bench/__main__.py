@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 
 from bench import machine, report
-from bench.peers import PEERS, Peer, Ports, ostiary_command
+from bench.peers import PEERS, Peer, Ports, available, ostiary_command
 from bench.upstreams import Nginx, Sink, wait_for_port
-from bench.workloads import ALL, Sample, Setting, Workload, process_seconds, prove_session
+from bench.workloads import ALL, Sample, Setting, Workload, prove_session
 
 LOAD_SHARE = 0.7
 HERE = Path(__file__).parent
@@ -26,7 +26,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
     names = [w.name for w in ALL]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--peers", default=",".join(PEERS), help="comma-separated (default: %(default)s)")
+    parser.add_argument("--peers", default=",".join(available()), help="comma-separated (default: %(default)s)")
     parser.add_argument("--work", default=",".join(names), help="comma-separated (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, choices=range(1, 21), metavar="1-20")
     parser.add_argument("--seconds", type=int, default=4, choices=range(1, 31), metavar="1-30", help="a round's length")
@@ -46,6 +46,7 @@ def main(argv: list[str]) -> int:
     options = parse(argv)
     wanted = set(options.work.split(","))
     workloads = [w for w in ALL if w.name in wanted]
+    os.sched_setaffinity(0, {machine.LOAD_CORE})  # the proxy's core is the proxy's
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="ostiary-bench-", dir=memory if memory.is_dir() else None) as name:
         directory = Path(name)
@@ -65,8 +66,7 @@ def main(argv: list[str]) -> int:
                 peer.program.stop()
             nginx.stop()
             sink.stop()
-        start = command_line()
-    publish(workloads, peers, samples, start, write=options.write)
+    publish(workloads, peers, samples, write=options.write)
     return 0
 
 
@@ -125,17 +125,7 @@ def equal_rate(samples: Samples, peers: list[Peer]) -> float:
     return LOAD_SHARE * min(rates) if rates else 1000.0
 
 
-def command_line() -> dict[str, float]:
-    """`ostiary --version` beside `python -c pass`, milliseconds, best of several."""
-    return {
-        "python_ms": process_seconds([sys.executable, "-c", "pass"], 10) * 1e3,
-        "version_ms": process_seconds([*ostiary_command(), "--version"], 10) * 1e3,
-    }
-
-
-def publish(
-    workloads: list[Workload], peers: list[Peer], samples: Samples, start: dict[str, float], *, write: bool
-) -> None:
+def publish(workloads: list[Workload], peers: list[Peer], samples: Samples, *, write: bool) -> None:
     """Print the table, keep everything in bench/results, and put the table into the README if asked."""
     names = [p.name for p in peers]
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M")
@@ -147,17 +137,12 @@ def publish(
             + " · ".join(versions),
             "",
             report.table(workloads, names, samples),
-            "",
-            (
-                f"`ostiary --version` {start['version_ms']:.0f} ms, `python -c pass` {start['python_ms']:.0f} ms: "
-                f"{start['version_ms'] / start['python_ms']:.1f}×."
-            ),
         )
     )
     print(text)
     results = HERE / "results"
     results.mkdir(exist_ok=True)
-    document = {"when": now, "machine": here, "versions": versions, "samples": samples, "command_line": start}
+    document = {"when": now, "machine": here, "versions": versions, "samples": samples}
     stamp = now.replace(" ", "T").replace(":", "")
     (results / f"{stamp}.json").write_text(json.dumps(document, indent=1))
     (results / f"{stamp}.md").write_text(text + "\n")

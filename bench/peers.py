@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import sessions
+from bench import oauth2_proxy, sessions
 from bench.machine import PROXY_CORE, Program, pin
 from bench.upstreams import free_port
 
@@ -34,6 +34,8 @@ class Peer:
     cookie: str
     signs_in: bool = True
     """False: a router that lets everyone pass, for context."""
+    version_command: tuple[str, ...] = ()
+    """Of what is written in Python: its start is compared with Python's own."""
 
     @property
     def pid(self) -> int:
@@ -131,7 +133,21 @@ def _ostiary(directory: Path, name: str, port: int, config: Path, cookie: str) -
     from ostiary._version import __version__
 
     program = Program([*pin(PROXY_CORE), *argv], directory / f"{name}.log")
-    return Peer(name, f"Ostiary {__version__}", port, program, cookie)
+    version_command = (*ostiary_command(), "--version")
+    return Peer(name, f"Ostiary {__version__}", port, program, cookie, version_command=version_command)
+
+
+def oauth2_proxy_peer(directory: Path, ports: Ports) -> Peer:
+    """oauth2-proxy on one core, its session in cookies, after a real sign-in. Raises RuntimeError if it isn't here."""
+    binary = oauth2_proxy.binary()
+    if binary is None:
+        raise RuntimeError("no oauth2-proxy: `tools/setup bench` builds it where Go is; or set OSTIARY_OAUTH2_PROXY")
+    name, port, provider = "oauth2-proxy", free_port(), free_port()
+    log = directory / f"{name}.access.log"
+    argv = oauth2_proxy.command(binary, port, provider, ports.app, ports.sink, log)
+    program = Program([*pin(PROXY_CORE), *argv], directory / f"{name}.log", oauth2_proxy.ENVIRONMENT)
+    cookie = oauth2_proxy.sign_in(program, port, provider)
+    return Peer(name, oauth2_proxy.version(binary), port, program, cookie)
 
 
 Factory = Callable[[Path, Ports], Peer]
@@ -140,5 +156,11 @@ PEERS: dict[str, Factory] = {
     "ostiary": ostiary_native,
     "ostiary-envoy": ostiary_envoy,
     "envoy": envoy,
+    "oauth2-proxy": oauth2_proxy_peer,
     "envoy-router-only": lambda directory, ports: envoy(directory, ports, oauth2=False),
 }
+
+
+def available() -> list[str]:
+    """The peers that this machine has."""
+    return [name for name in PEERS if name != "oauth2-proxy" or oauth2_proxy.binary() is not None]

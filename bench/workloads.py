@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench import wrk
 from bench.heads import head
-from bench.machine import LOAD_CORE, cpu_seconds, pin, rss_bytes
+from bench.machine import LOAD_CORE, PROXY_CORE, cpu_seconds, pin, rss_bytes
 from bench.peers import Peer
 from bench.sessions import HOST
 from bench.upstreams import Nginx, wait_for_port
@@ -26,6 +26,7 @@ Sample = dict[str, float]
 CONNECTIONS = 32
 MESSAGE_BYTES = 200
 MEGABYTE = 1_000_000
+STARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +57,22 @@ class Workload:
 def prove_session(peer: Peer) -> None:
     """Raises RuntimeError unless the peer's cookie gets the upstream's answer, and no cookie does not."""
     for cookie, wanted in ((peer.cookie, True), ("", False)):
-        connection = http.client.HTTPConnection("127.0.0.1", peer.port, timeout=10)
-        connection.putrequest("GET", "/proof", skip_host=True, skip_accept_encoding=True)
-        for name, value in (("Host", HOST), ("Accept", "text/html"), *([("Cookie", cookie)] if cookie else [])):
-            connection.putheader(name, value)
-        connection.endheaders()
-        response = connection.getresponse()
-        passed = response.status == 200 and b"Quarterly report" in response.read()
-        connection.close()
+        status, passed = _ask(peer, cookie)
         if passed is not wanted and (wanted or peer.signs_in):
-            raise RuntimeError(f"{peer.name} answered {response.status} {'with' if wanted else 'without'} a session")
+            raise RuntimeError(f"{peer.name} answered {status} {'with' if wanted else 'without'} a session")
+
+
+def _ask(peer: Peer, cookie: str) -> tuple[int, bool]:
+    """One request: the status, and whether it is the upstream's own answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", peer.port, timeout=10)
+    connection.putrequest("GET", "/proof", skip_host=True, skip_accept_encoding=True)
+    for name, value in (("Host", HOST), ("Accept", "text/html"), *([("Cookie", cookie)] if cookie else [])):
+        connection.putheader(name, value)
+    connection.endheaders()
+    response = connection.getresponse()
+    passed = response.status == 200 and b"Quarterly report" in response.read()
+    connection.close()
+    return response.status, passed
 
 
 def _wrk(peer: Peer, setting: Setting, request: bytes, connections: int, varies: bool, body: int = 0) -> wrk.Result:
@@ -195,37 +202,53 @@ def idle(count: int) -> Callable[[Peer, Setting], Sample]:
 
 
 def start_up(peer: Peer, _: Setting) -> Sample:
-    """From the start of the process to the first answer from the upstream; and what it takes to start Python."""
+    """From the start of the process to its first connection and to the upstream's first answer, best of a few.
+
+    What is written in Python is compared with what it takes to start Python and do nothing.
+    """
+    starts = [_start(peer) for _ in range(STARTS)]
+    listening, answered = min(x for x, _ in starts), min(x for _, x in starts)
+    found = {"listening_ms": listening * 1e3, "answered_ms": answered * 1e3, "rss_mb": rss_bytes(peer.pid) / 2**20}
+    if not peer.version_command:
+        return found
+    peer.program.stop()
+    python = process_seconds([sys.executable, "-c", "pass"], 2 * STARTS)
+    version = process_seconds(list(peer.version_command), 2 * STARTS)
+    return found | {
+        "python_ms": python * 1e3,
+        "listening_times": listening / python,
+        "version_ms": version * 1e3,
+        "version_times": version / python,
+    }
+
+
+def _start(peer: Peer) -> tuple[float, float]:
+    """Seconds from a start to listening, and to the first answer from the upstream."""
     peer.program.stop()
     began = time.perf_counter()
     peer.program.start()
     wait_for_port(peer.port, peer.program, pause=0.001)
     listening = time.perf_counter() - began
-    while True:
-        try:
-            prove_session(peer)
-        except (OSError, http.client.HTTPException, RuntimeError):
-            if time.perf_counter() - began > 15:
-                raise
-            time.sleep(0.001)
-        else:
-            break
-    answered = time.perf_counter() - began
-    bare = process_seconds([sys.executable, "-c", "pass"])
-    return {
-        "listening_ms": listening * 1e3,
-        "answered_ms": answered * 1e3,
-        "rss_mb": rss_bytes(peer.pid) / 2**20,
-        "times_python": listening / bare,
-    }
+    while not _answers(peer):
+        if time.perf_counter() - began > 15:
+            raise TimeoutError(f"{peer.name} gave no answer within 15 s of its start")
+        time.sleep(0.001)
+    return listening, time.perf_counter() - began
 
 
-def process_seconds(argv: list[str], repeat: int = 3) -> float:
+def _answers(peer: Peer) -> bool:
+    try:
+        return _ask(peer, peer.cookie)[1]
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def process_seconds(argv: list[str], repeat: int) -> float:
     """The best of a few runs of a command, on the proxy's core."""
     times = []
     for _ in range(repeat):
         began = time.perf_counter()
-        subprocess.run([*pin(0), *argv], check=True, capture_output=True, timeout=30)
+        subprocess.run([*pin(PROXY_CORE), *argv], check=True, capture_output=True, timeout=30)
         times.append(time.perf_counter() - began)
     return min(times)
 
