@@ -52,10 +52,11 @@ def main(argv: list[str]) -> int:
         directory = Path(name)
         measure_this_checkout(directory)
         nginx, sink = Nginx(directory), Sink(directory)
-        nginx.start()
-        sink.start()
-        peers = [PEERS[peer](directory, Ports(nginx.port, sink.port)) for peer in options.peers.split(",")]
+        peers: list[Peer] = []
         try:
+            nginx.start()
+            sink.start()
+            peers += (PEERS[peer](directory, Ports(nginx.port, sink.port)) for peer in options.peers.split(","))
             for peer in peers:
                 peer.program.start()
                 wait_for_port(peer.port, peer.program)
