@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, final
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,7 +22,8 @@ _TEXT: Final = "text/plain; charset=UTF-8"
 _HELP: Final = """admin commands are:
   /help: this page
   /ready: 200 LIVE once every provider is known, 503 before
-  /stats: counters (filter=REGEX, usedonly, format=json)
+  /stats: counters (filter=REGEX, usedonly, format=json|prometheus)
+  /stats/prometheus: the same for Prometheus
 """
 
 
@@ -79,9 +81,13 @@ class AdminServer:
             return 405, _TEXT, "Method Not Allowed\n"
         if parts.path in ("/", "/help"):
             return 200, _TEXT, _HELP
-        if parts.path == "/ready":
+        if parts.path == "/.ostiary/live":
+            return 200, _TEXT, "LIVE\n"
+        if parts.path in ("/ready", "/.ostiary/ready"):
             ready = self._runtime.is_ready
             return (200, _TEXT, "LIVE\n") if ready else (503, _TEXT, "INITIALIZING\n")
+        if parts.path == "/stats/prometheus" or (parts.path == "/stats" and query.get("format") == ["prometheus"]):
+            return 200, _TEXT, prometheus(self._runtime.stats.values())
         if parts.path == "/stats":
             return self._stats(query)
         return 404, _TEXT, f"invalid path. {_HELP}"
@@ -96,3 +102,12 @@ class AdminServer:
             stats = [{"name": name, "value": int(value)} for name, _, value in pairs]
             return 200, "application/json", json.dumps({"stats": stats})
         return 200, _TEXT, text
+
+
+def prometheus(values: Mapping[str, int]) -> str:
+    """Counters in Prometheus' text format: `envoy_` before the name, what it can't hold as `_`."""
+    lines: list[str] = []
+    for name, value in values.items():
+        metric = "envoy_" + re.sub(r"[^a-zA-Z0-9_]", "_", name)
+        lines.append(f"# TYPE {metric} counter\n{metric} {value}\n")
+    return "".join(lines)

@@ -12,6 +12,8 @@ from ostiary.net.exchange import Exchange
 def head_fault(exchange: Exchange, target: Target, http: HttpConnectionManager) -> tuple[int, str, str] | None:
     """(status, response code details, response flag) of a request that must not go on, or None."""
     host = exchange.head.host
+    if exchange.method == b"CONNECT" and not target.rejected:
+        return 400, "connect_is_not_supported", ""
     if target.rejected:
         if http.profile == "envoy" and exchange.method == b"CONNECT":
             return 404, "route_not_found", "NR"
@@ -22,7 +24,8 @@ def head_fault(exchange: Exchange, target: Target, http: HttpConnectionManager) 
         return None if exchange.http10 else (400, "missing_host_header", "")
     if http.underscores_in_headers == "REJECT_REQUEST" and any(b"_" in line.name for line in exchange.head.lines):
         return 400, "http1.unexpected_underscore", "DPE"
-    return None if is_valid_authority(host.decode("latin-1")) else (400, "invalid_host_header", "")
+    authority = host if target.authority is None else target.authority
+    return None if is_valid_authority(authority.decode("latin-1")) else (400, "invalid_host_header", "")
 
 
 def effective_authority(authority: str, http: HttpConnectionManager, local_port: str) -> str:

@@ -8,7 +8,7 @@ import gc
 import itertools
 import signal
 import sys
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from msgspec.structs import replace
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ostiary.net.connector import Connector
 
 _log = logs.logger("main")
+EXIT_INTERRUPTED: Final = 130
 
 
 @final
@@ -106,11 +107,15 @@ async def _serve(doorkeeper: Doorkeeper) -> int:
     asked = asyncio.Event()
     again = asyncio.Event()
 
-    def stop() -> None:
+    code = 0
+
+    def stop(number: signal.Signals) -> None:
+        nonlocal code
+        code = EXIT_INTERRUPTED if number == signal.SIGINT else code
         (again if asked.is_set() else asked).set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, stop, number)
     await doorkeeper.start()
     runtime = doorkeeper.runtime
     assert runtime is not None
@@ -134,11 +139,11 @@ async def _serve(doorkeeper: Doorkeeper) -> int:
         stopping.cancel()
         cut = await doorkeeper.stop(0)
     _log.info("stopped%s", f"; {cut} connections were cut" if cut else "")
-    return 0
+    return code
 
 
 def run(config: Config, process: Process) -> int:
-    """Run until SIGTERM or SIGINT; the exit code. What stops the start is said on stderr (code 2)."""
+    """Run until SIGTERM (exit code 0) or SIGINT (130). What stops the start is said on stderr (code 2)."""
     logs.configure(process.log_level, process.component_log_level, process.log_format)
     _log.info("ostiary %s starts", __version__)
     number = workers.count(process.workers)
@@ -148,11 +153,23 @@ def run(config: Config, process: Process) -> int:
         servers = bind_all(config)
     except OSError as error:
         return _refused(error)
+    _log.warning(
+        "%d workers: each refreshes sessions on its own. With a provider whose refresh tokens may be used only once, "
+        "run one worker per address instead",
+        number,
+    )
     without_admin = replace(config, admin=None)
     return workers.supervise(
         number,
         lambda index: _run_one(Doorkeeper(config if index == 0 else without_admin, process, servers=servers)),
+        lambda: _close_all(servers),
     )
+
+
+def _close_all(servers: list[ListenerServer]) -> None:
+    for server in servers:
+        server.stop_accepting()
+        server.close()
 
 
 def _run_one(doorkeeper: Doorkeeper) -> int:

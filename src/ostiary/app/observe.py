@@ -125,7 +125,7 @@ class Observer:
             record.authority = (exchange.head.host or b"").decode("latin-1")
             record.downstream_remote_address = exchange.downstream.peer_address
         if exchange.request_id:
-            record.stream_id = exchange.request_id.decode()
+            record.stream_id = exchange.request_id.decode("latin-1")
             record.request_set = {"x-request-id": record.stream_id}
 
     def reopen(self) -> None:

@@ -16,13 +16,15 @@ from ostiary.model.headers import Headers
 class Prepared:
     """A request head of which only the request line and the request id are missing."""
 
-    __slots__ = ("counters", "drop", "extra", "head", "new_id", "request", "route", "user", "valid_until")
+    __slots__ = ("counters", "drop", "extra", "head", "new_id", "request", "request_id", "route", "user", "valid_until")
 
-    def __init__(self, route: CompiledRoute, passed: Passed, head: bytes, new_id: bool) -> None:
+    def __init__(self, route: CompiledRoute, passed: Passed, head: bytes, new_id: bool, request_id: bytes) -> None:
         self.route = route
         self.request = passed.request
         self.head = head
         self.new_id = new_id
+        self.request_id = request_id
+        """The client's own, where that is kept."""
         self.extra = response_lines(passed.response_set)
         self.drop = dropped(passed)
         self.user = passed.user

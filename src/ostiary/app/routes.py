@@ -104,7 +104,9 @@ class RouteTable:
             return self._matches[key]
         if len(self._matches) >= _MATCHES:
             self._matches.clear()
-        found = self._matches[key] = self._index(self._router.match(request))
+        found = self._index(self._router.match(request))
+        if len(request.path) + len(request.authority) <= limits.MAX_REMEMBERED_TARGET_BYTES:
+            self._matches[key] = found
         return found
 
     def _index(self, matched: MatchedRoute | None) -> CompiledRoute | None:

@@ -124,6 +124,7 @@ class HttpService:
                 exchange.method, target.wire, prepared.head, request_id,
             )  # fmt: skip
         else:
+            exchange.request_id = prepared.request_id
             self._tell_id(exchange)
             wire = b"%b %b HTTP/1.1\r\n%b\r\n" % (exchange.method, target.wire, prepared.head)
         self._forward(exchange, cluster, wire, route.timeout)
@@ -164,7 +165,7 @@ class HttpService:
         exchange.route = route.matched.name
         if route.cluster is not None:
             exchange.cluster = route.cluster.cluster.name
-        self._proceed(exchange, route, target, self._decide(route, request, target))
+        self._proceed(exchange, route, target, route.chain.run(request, self.ticker.wall))
 
     def _request(self, exchange: Exchange, target: Target) -> Request:
         downstream = exchange.downstream
@@ -192,18 +193,6 @@ class HttpService:
             external_scheme=forwarded.scheme,
             upgrade=bool(forwarded.upgrade),
         )
-
-    def _decide(self, route: CompiledRoute, request: Request, target: Target) -> Passed | Respond | Pending:
-        """What the filters say; where a path has several readings, all must agree to let it in."""
-        now = self.ticker.wall
-        outcome = route.chain.run(request, now)
-        for reading in target.readings:
-            if not isinstance(outcome, Passed):
-                break
-            other = route.chain.run(replace(request, path=reading), now)
-            if not isinstance(other, Passed) or (other.user and not outcome.user):
-                outcome = other
-        return outcome
 
     def _proceed(
         self, exchange: Exchange, route: CompiledRoute, target: Target, outcome: Passed | Respond | Pending
@@ -307,17 +296,21 @@ class HttpService:
         if new_id:
             headers = without(headers, ("x-request-id",))
         lines = self._lines(exchange, route, headers, request.authority)
-        prepared = Prepared(route, passed, lines, new_id)
+        prepared = Prepared(route, passed, lines, new_id, exchange.request_id)
         if target.ordinary and passed.valid_until > self.ticker.wall and not request.upgrade:
             self._remember(exchange, route, prepared)
         self._send(exchange, prepared, target)
 
     def _remember(self, exchange: Exchange, route: CompiledRoute, prepared: Prepared) -> None:
+        if exchange.head.host is None:
+            return  # allowed to HTTP/1.0 only, and this is remembered for every version
         kept = exchange.head.prepared
         if len(kept) >= _MAX_PREPARED:
             kept.clear()
         kept[(exchange.downstream.forward_key, exchange.method, route)] = prepared
         if self._single is None and self._table.by_target:
+            if len(exchange.target) > limits.MAX_REMEMBERED_TARGET_BYTES:
+                return
             if len(self._found) >= limits.SESSION_CACHE_ENTRIES:
                 self._found.clear()
             self._found[(exchange.head.host, exchange.target)] = route
@@ -374,8 +367,11 @@ class HttpService:
         self._observer.informed(status)
 
     def finished(self, exchange: Exchange) -> None:
-        """The exchange is over."""
-        self._observer.finished(exchange)
+        """The exchange is over. Whatever goes wrong with its log line must not reach a connection."""
+        try:
+            self._observer.finished(exchange)
+        except Exception:  # noqa: BLE001 - see above
+            _log.exception("an access-log line could not be written")
 
     def forget(self) -> None:
         """A secret changed: nothing that was made ready holds any more."""

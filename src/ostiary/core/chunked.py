@@ -16,6 +16,8 @@ _SIZE: Final = 0
 _DATA: Final = 1
 _DATA_END: Final = 2
 _TRAILERS: Final = 3
+_NEVER_TRAILING: Final = (b"x-forwarded-", b"x-ostiary-", b"x-envoy-", b"x-real-ip", b"forwarded", b"x-auth-")
+"""What says who asks comes in the head or not at all."""
 LAST_CHUNK: Final = b"0\r\n\r\n"
 _NOT_IN_TRAILERS: Final = frozenset(
     (b"host", b"content-length", b"transfer-encoding", b"connection", b"te", b"trailer", b"upgrade", b"expect",
@@ -32,8 +34,12 @@ def encode_end(trailers: list[HeaderLine]) -> bytes:
     """The last chunk with its trailers; fields that frame or identify never pass (RFC 9110 section 6.5.1)."""
     if not trailers:
         return LAST_CHUNK
-    kept = [t.wire for t in trailers if t.name not in _NOT_IN_TRAILERS and not t.name.startswith(b"x-forwarded-")]
+    kept = [trailer.wire for trailer in trailers if _may_trail(trailer.name.replace(b"_", b"-"))]
     return b"0\r\n" + b"".join(kept) + b"\r\n"
+
+
+def _may_trail(name: bytes) -> bool:
+    return name not in _NOT_IN_TRAILERS and not name.startswith(_NEVER_TRAILING)
 
 
 @final

@@ -89,19 +89,23 @@ def parse_line(line: bytes) -> HeaderLine:
 
 @final
 class _LineCache:
-    __slots__ = ("_limit", "_old", "_young")
+    __slots__ = ("_limit", "_old", "_size", "_young")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._size = 0
         self._young: dict[bytes, HeaderLine] = {}
         self._old: dict[bytes, HeaderLine] = {}
 
     def miss(self, line: bytes) -> HeaderLine:
         """Not among the young: from the old generation, or judged now."""
         found = self._old.get(line) or parse_line(line)
-        if len(self._young) >= self._limit:
-            self._old, self._young = self._young, {}
-        self._young[line] = found
+        size = len(line)
+        if size <= limits.MAX_REMEMBERED_LINE_BYTES:
+            self._size += size
+            if len(self._young) >= self._limit or self._size > limits.LINE_CACHE_BYTES:
+                self._old, self._young, self._size = self._young, {}, size
+            self._young[line] = found
         return found
 
     def lines(self, block: bytes) -> list[HeaderLine]:
@@ -195,12 +199,13 @@ def parse_content_length(value: bytes, before: int | None) -> int:
 class HeadCache:
     """Header blocks seen lately -> RequestHead."""
 
-    __slots__ = ("_lines", "_old", "_young", "entries", "max_lines")
+    __slots__ = ("_lines", "_old", "_size", "_young", "entries", "max_lines")
 
     def __init__(self, entries: int = limits.HEAD_CACHE_ENTRIES, max_lines: int = limits.MAX_HEADERS_COUNT) -> None:
         self.entries = entries
         self.max_lines = max_lines
         self._lines = _LineCache(entries * 4)
+        self._size = 0
         self._young: dict[bytes, RequestHead] = {}
         self._old: dict[bytes, RequestHead] = {}
 
@@ -215,14 +220,15 @@ class HeadCache:
             if len(lines) > self.max_lines:
                 raise BadMessage("too_many_headers", 431)
             head = RequestHead(lines)
-        if len(self._young) >= self.entries:
-            self._old, self._young = self._young, {}
+        self._size += len(block)
+        if len(self._young) >= self.entries or self._size > limits.HEAD_CACHE_BYTES:
+            self._old, self._young, self._size = self._young, {}, len(block)
         self._young[block] = head
         return head
 
     def forget(self) -> None:
         """Drop all that was prepared: a secret, a certificate or a configuration changed."""
-        self._young, self._old = {}, {}
+        self._young, self._old, self._size = {}, {}, 0
 
 
 def parse_request_line(line: bytes) -> tuple[bytes, bytes, bool]:

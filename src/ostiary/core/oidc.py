@@ -2,8 +2,9 @@
 
 Lazy: nothing is fetched before someone signs in (or `/ready` is asked), so the listener starts without the provider.
 Kept: what was read once is used until something better was read; a provider that is down takes nothing away. Bounded: a
-failure is remembered for PROVIDER_RETRY_DELAY, and an unknown `kid` asks for the keys again at most once in
-JWKS_MIN_REFETCH, so that forged tokens don't turn into requests to the provider.
+failure is remembered for PROVIDER_RETRY_DELAY. An unknown `kid` asks for the keys again at once, for they may have been
+rotated a moment after they were read, but not again within JWKS_MIN_REFETCH of an answer that did not help, so that
+forged tokens don't turn into requests to the provider.
 
 Fetching is written as generators that yield `Fetch`; each returns its result and the time it ended.
 """
@@ -102,7 +103,8 @@ class Provider:
         self._metadata_failed: tuple[float, SignInError] | None = None
         self._keys: KeySet | None = None
         self._keys_at = 0.0
-        self._keys_asked_at = float("-inf")
+        self._asked_again_at = float("-inf")
+        """The last answer for a token with an unknown key."""
         self._keys_failed: tuple[float, SignInError] | None = None
 
     @property
@@ -151,16 +153,17 @@ class Provider:
         Raises SignInError("jwks-fetch-failed").
         """
         metadata, now = yield from self.fetch_metadata(now)
-        wanted = self._keys_stale(now) or (unknown and now >= self._keys_asked_at + limits.JWKS_MIN_REFETCH)
+        wanted = self._keys_stale(now) or (unknown and now >= self._asked_again_at + limits.JWKS_MIN_REFETCH)
         if self._keys is not None and not wanted:
             return self._keys, now
         if self._failed_lately(self._keys_failed, now):
             return self._last_good(None if unknown else self._keys, self._keys_failed), now
-        self._keys_asked_at = now
         try:
             answer = yield from ask(self._get(metadata.jwks_uri, "jwks"), "jwks-fetch-failed", now)
             self._keys = _checked(answer, metadata.jwks_uri, "jwks-fetch-failed", parse_key_set)
             self._keys_at, self._keys_failed = answer.now, None
+            if unknown:  # only now: a second sign-in during this one must not fail for the old keys
+                self._asked_again_at = answer.now
             return self._keys, answer.now
         except SignInError as error:
             now = max(now, getattr(error, "now", now))

@@ -90,9 +90,9 @@ class _Call:
 
     def cancel(self) -> None:
         """Give up: the connection can't be used again."""
-        if self.connection is not None:
-            self.connection.abort()
-            self.connection = None
+        connection, self.connection = self.connection, None
+        if connection is not None and connection.client is self:
+            connection.abort()
 
     def pause(self) -> None:
         """Requests to providers are small."""

@@ -30,10 +30,7 @@ _SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 
 @final
 class Exchange:
-    """One request. The access log reads its fields.
-
-    Most fields are class-level defaults, not slots: a request sets few of them.
-    """
+    """One request; the access log reads its fields. Most are class-level defaults: a request sets few of them."""
 
     upstream: UpstreamConnection | None = None
     upstream_head = b""
@@ -97,7 +94,7 @@ class Exchange:
         self.route_timeout = timeout
         if self.request_complete and timeout:
             self.route_deadline = time.monotonic() + timeout
-        if self.head.expect_continue and self._body is not None and not self._body.received:
+        if self.head.expect_continue and not self.http10 and self._body is not None and not self._body.received:
             self.downstream.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.downstream.service.informed(100)
         pool.submit(self)
@@ -182,6 +179,7 @@ class Exchange:
         self.first_byte = self.last = time.monotonic()
         wire = response_lines(self, head)
         if done:
+            self.upstream = None  # the pool's again: a slow client must not pause it
             framed = head.content_length is not None or self.is_head or status in (204, 304)
             if not framed:
                 wire.append(b"content-length: %d\r\n" % len(body))
@@ -217,9 +215,9 @@ class Exchange:
     def _connection_line(self, wire: list[bytes]) -> None:
         downstream = self.downstream
         service = downstream.service
-        if service.draining or downstream.requests >= service.settings.max_requests_per_connection:
-            self.close = True
-        if self.close or not self.request_complete:
+        enough = downstream.requests >= service.settings.max_requests_per_connection
+        self.close = self.close or enough or service.draining or not self.request_complete
+        if self.close:
             wire.append(b"connection: close\r\n")
         elif self.http10:
             wire.append(b"connection: keep-alive\r\n")
@@ -251,6 +249,8 @@ class Exchange:
         downstream = self.downstream
         self.last = downstream.ticker.now
         self.bytes_sent += len(data)
+        if done:
+            self.upstream = None  # it is the pool's again: a slow client must not pause it
         if self._response == _CHUNKED:
             out = chunked.encode(data) if data else b""
             if done:
@@ -306,7 +306,7 @@ class Exchange:
         wire.append(self.response_extra)
         self._connection_line(wire)
         wire.append(b"\r\n")
-        if body and not self.is_head:
+        if body and not self.is_head and status not in (204, 304):
             wire.append(body)
             self.bytes_sent = len(body)
         downstream.transport.write(b"".join(wire))
@@ -340,7 +340,7 @@ class Exchange:
 
     def _abort_upstream(self) -> None:
         upstream, self.upstream = self.upstream, None
-        if upstream is not None:
+        if upstream is not None and upstream.client is self:
             upstream.abort()
         elif self.pool is not None:
             self.pool.withdraw(self)

@@ -86,6 +86,7 @@ class Downstream(asyncio.Protocol):
         "_reading_paused",
         "_scanned",
         "_since",
+        "_unsent",
         "buffer",
         "closing",
         "exchange",
@@ -126,6 +127,7 @@ class Downstream(asyncio.Protocol):
         self._processing = False
         self._reading_paused = False
         self._scanned = 0
+        self._unsent = 0
 
     # --- the loop's side
 
@@ -183,39 +185,45 @@ class Downstream(asyncio.Protocol):
         self.writing_paused = False
         if self.exchange is not None:
             self.exchange.client_ready()
+        elif not self.closing:
+            self.resume_reading()
+            if self.buffer and not self._processing:
+                self._process(self.buffer)
 
     # --- requests
 
     def _process(self, data: bytes) -> None:
         """Take requests off `data` while they can be answered at once."""
         self._processing = True
-        while data and self.exchange is None and not self.closing:
-            end = data.find(_EOL2, self._scanned)
-            if end < 0 or end == 0:
-                data = self._incomplete(data)
-                if not data:
-                    break
+        self.buffer = data
+        while self.buffer and self.exchange is None and not self.closing:
+            if self.writing_paused:  # answers wait to be read: no further request until they are
+                self.pause_reading()
+                break
+            data = self.buffer
+            if data.startswith(b"\r\n"):  # RFC 9112 section 2.2: an empty line before the request line is ignored
+                self.buffer = data[2:]
+                self._scanned = 0
                 continue
+            end = data.find(_EOL2, self._scanned)
+            if end < 0:
+                self._incomplete(data)
+                break
             self._scanned = 0
             self.buffer = b""
             self._request(data, end)
-            data = self.buffer
         self._processing = False
 
-    def _incomplete(self, data: bytes) -> bytes:
-        """No head's end in sight. Returns what to look at now, or keeps `data` and returns nothing."""
-        if data.startswith(b"\r\n"):  # RFC 9112 section 2.2: an empty line before the request line is ignored
-            return data[2:]
+    def _incomplete(self, data: bytes) -> None:
+        """No head's end in sight."""
         if len(data) > self.service.settings.max_head_bytes:
             self.refuse(BadMessage("headers_too_large", 431))
-            return b""
+            return
         if not self._head_deadline:
             timeout = self.service.settings.request_headers_timeout
             self._head_deadline = self.ticker.now + timeout if timeout else 0.0
             self.ticker.active.add(self)
         self._scanned = max(len(data) - 3, 0)
-        self.buffer = data
-        return b""
 
     def _request(self, data: bytes, end: int) -> None:
         service = self.service
@@ -265,6 +273,9 @@ class Downstream(asyncio.Protocol):
         if not keep_alive or self.closing:
             self.linger()
             return
+        if self.writing_paused:
+            self.pause_reading()
+            return
         if self._reading_paused:
             self.resume_reading()
         if self.buffer and not self._processing:
@@ -295,7 +306,8 @@ class Downstream(asyncio.Protocol):
             return
         self._lingering = True
         self.buffer = b""
-        self._head_deadline = self.ticker.now + self.service.settings.delayed_close_timeout
+        self._unsent = transport.get_write_buffer_size()
+        self._head_deadline = self.ticker.now + self._patience()
         self.ticker.active.add(self)
         try:
             transport.write_eof()
@@ -304,6 +316,13 @@ class Downstream(asyncio.Protocol):
             return
         self.resume_reading()
 
+    def _patience(self) -> float:
+        """Seconds until a closing connection is cut: long while it still takes what it was promised."""
+        settings = self.service.settings
+        if self._unsent:
+            return settings.stream_idle_timeout or limits.STREAM_IDLE_TIMEOUT
+        return settings.delayed_close_timeout
+
     def check_deadlines(self, now: float) -> None:
         """Cut off who is too slow."""
         exchange = self.exchange
@@ -311,16 +330,23 @@ class Downstream(asyncio.Protocol):
         if exchange is not None:
             exchange.check_deadlines(now)
         elif self._lingering:
+            left = self.transport.get_write_buffer_size()
+            if left < self._unsent:  # it still takes: what it was promised is not cut off
+                self._unsent = left
+                self._head_deadline = now + self._patience()
             if now > self._head_deadline:
                 self.transport.abort()
-        elif self.buffer:
+        elif self.buffer and not self.writing_paused:
             if self._head_deadline and now > self._head_deadline:
                 self.refuse(BadMessage("request_headers_timeout", 408))
         else:
             idle = settings.idle_timeout and now - self._since > settings.idle_timeout
             old = settings.max_connection_duration and now - self.opened_at > settings.max_connection_duration
             if idle or old:
-                self.transport.close()
+                if self.transport.get_write_buffer_size():
+                    self.transport.abort()  # it does not read, and would hold this for ever
+                else:
+                    self.transport.close()
 
     def drain(self) -> None:
         """The process is about to end: idle connections close now, busy ones after their answer."""

@@ -67,6 +67,11 @@ def _bind_unix(address: Address, backlog: int) -> socket.socket:
     return sock
 
 
+def _identity(path: str) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
 @final
 class ListenerServer:
     """The sockets of one listener and the connections that came over them."""
@@ -76,6 +81,9 @@ class ListenerServer:
         self.sockets = sockets
         self.connections: set[Downstream] = set()
         self._servers: list[asyncio.Server] = []
+        pipe = listener.address.pipe
+        self._owner = os.getpid()
+        self._identity = _identity(pipe) if pipe is not None and not pipe.startswith("@") else None
 
     @property
     def addresses(self) -> list[str]:
@@ -106,9 +114,11 @@ class ListenerServer:
         for server in self._servers:
             server.close()
         self._servers.clear()
-        if self.listener.address.pipe is not None and not self.listener.address.pipe.startswith("@"):
+        path = self.listener.address.pipe
+        if path is not None and os.getpid() == self._owner:
             with contextlib.suppress(OSError):
-                os.unlink(self.listener.address.pipe)
+                if _identity(path) == self._identity:  # a successor may have put its own socket there
+                    os.unlink(path)
 
     def close(self) -> None:
         """Close the sockets."""

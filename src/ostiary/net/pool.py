@@ -114,11 +114,7 @@ class Pool:
             client.on_failure("UO", "upstream_reset_before_response_started{overflow}", "overflow")
             return
         self._waiting.append(client)
-        if len(self.connections) + self._connecting < self._max:
-            self._connecting += 1
-            task = self._loop.create_task(self._connect())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        self._dial_for_waiting()
 
     def withdraw(self, client: Answered) -> None:
         """The client no longer waits."""
@@ -130,16 +126,18 @@ class Pool:
     async def _connect(self) -> None:
         try:
             connection = await self._dial(lambda: UpstreamConnection(self))
-        except (OSError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever dialling raises, nobody may wait for it in vain
             self._connecting -= 1
             self.failures.value += 1
             if self._waiting:
                 late = isinstance(error, TimeoutError)
-                text = os.strerror(error.errno) if error.errno else str(error)
+                number = error.errno if isinstance(error, OSError) else None
+                text = os.strerror(number) if number else str(error)
                 what = "connection_timeout" if late else f"remote_connection_failure|delayed_connect_error:_{text}"
                 reason = "connection timeout" if late else "remote connection failure"
                 details = "upstream_reset_before_response_started{" + what.replace(" ", "_") + "}"
                 self._waiting.popleft().on_failure("UF", details, reason, error)
+            self._dial_for_waiting()
             return
         except asyncio.CancelledError:
             self._connecting -= 1
@@ -171,7 +169,12 @@ class Pool:
         self.counters["upstream_cx_destroy"].value += 1
         if connection in self._idle:
             self._idle.remove(connection)
-        if self._waiting and len(self.connections) + self._connecting < min(self._max, len(self._waiting)):
+        self._dial_for_waiting()
+
+    def _dial_for_waiting(self) -> None:
+        """One dial for each request in line, as far as there is room; busy connections are no help to anybody."""
+        room = self._max - len(self.connections)
+        while not self.closing and self._connecting < min(len(self._waiting), room):
             self._connecting += 1
             task = self._loop.create_task(self._connect())
             self._tasks.add(task)

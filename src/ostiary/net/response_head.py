@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ostiary.core.http1 import SERVER, ResponseHead
+from ostiary.core.http1 import CONTENT_LENGTH, SERVER, ResponseHead
 from ostiary.net.status import status_line
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ def response_lines(exchange: Exchange, head: ResponseHead) -> list[bytes]:
         if exchange.response_drop:
             lines = [line for line in lines if line.name not in exchange.response_drop]
         wire = [line.wire for line in lines if keep[line.kind]]
+        if head.status == 204 and head.content_length is not None:
+            wire = [line.wire for line in lines if keep[line.kind] and line.kind != CONTENT_LENGTH]
     else:
         wire = exchange.rewrite_response(exchange, head)
     wire.insert(0, status_line(head.status, head.reason))

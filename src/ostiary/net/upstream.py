@@ -76,6 +76,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_chunks",
         "_early",
         "_left",
+        "_reading_paused",
         "_reused",
         "_seen",
         "client",
@@ -108,6 +109,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._early = 0
         self._seen = False
         self._reused = False
+        self._reading_paused = False
 
     # --- the loop's side
 
@@ -191,11 +193,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Stop reading while the client is slow."""
+        self._reading_paused = True
         if not self.transport.is_closing():
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read on."""
+        self._reading_paused = False
         if not self.transport.is_closing():
             self.transport.resume_reading()
 
@@ -297,6 +301,8 @@ class UpstreamConnection(asyncio.Protocol):
         if close or rest or (client is not None and not client.request_complete):
             self.abort()
         elif not self.closed:
+            if self._reading_paused:
+                self.resume_reading()
             self.pool.release(self)
 
     def _fail(self, flag: str, details: str, reason: str, cause: Exception) -> None:

@@ -103,13 +103,12 @@ def find(key: str, cookies: Sequence[tuple[str, str]], policy: CookiePolicy, rin
 
 def surplus(cookies: Sequence[tuple[str, str]], policy: CookiePolicy, ring: KeyRing) -> list[str]:
     """The names of flow cookies to delete so that one more attempt fits; unreadable ones first, then the oldest."""
-    keys = policy.flow_keys(cookies)
+    keys = policy.flow_keys(cookies)  # browsers send the oldest first (RFC 6265 section 5.4), which settles ties
     room = limits.MAX_PENDING_FLOWS - 1
     if len(keys) <= room:
         return []
-    aged = [(_created(key, cookies, policy, ring), key) for key in keys[: limits.MAX_FLOW_COOKIES_READ]]
-    unread = keys[limits.MAX_FLOW_COOKIES_READ :]
-    oldest_first = [*unread, *(key for _, key in sorted(aged))]
+    read, unread = keys[: limits.MAX_FLOW_COOKIES_READ], keys[limits.MAX_FLOW_COOKIES_READ :]
+    oldest_first = [*unread, *sorted(read, key=lambda key: _created(key, cookies, policy, ring))]
     return [policy.flow(key) for key in oldest_first[: len(keys) - room]]
 
 

@@ -31,6 +31,8 @@ _PAGE_HEADERS: Final = (
 )
 _JSON_HEADERS: Final = (("content-type", "application/json"), _NO_STORE, ("x-content-type-options", "nosniff"))
 _RETRY_AFTER: Final = "10"
+_CHALLENGE: Final = ("www-authenticate", 'Bearer realm="ostiary"')
+"""Of every 401 (RFC 9110 section 15.5.2)."""
 
 
 def is_navigation(request: Request) -> bool:
@@ -41,7 +43,7 @@ def is_navigation(request: Request) -> bool:
 
 
 def wants_html(request: Request) -> bool:
-    """Whether an answer is for a person to read, whatever the method."""
+    """Whether an answer is for a person to read. `*/*` says nothing: with GET it may be a person, a form names HTML."""
     headers = request.headers
     mode = headers.get("sec-fetch-mode")
     if mode is not None:
@@ -50,7 +52,7 @@ def wants_html(request: Request) -> bool:
         return False
     accept = headers.joined("accept")
     kinds = [part.partition(";")[0].strip().lower() for part in accept.split(",")] if accept else ["*/*"]
-    return "text/html" in kinds or kinds == ["*/*"]
+    return "text/html" in kinds or (kinds == ["*/*"] and request.method in ("GET", "HEAD"))
 
 
 @final
@@ -105,6 +107,8 @@ class Replies:
         entry = failure(code)
         details = f"{code}: {reason}" if reason else code
         extra = (("retry-after", _RETRY_AFTER),) if entry.status in (503, 504) else ()
+        if entry.status == 401:
+            extra = (_CHALLENGE,)
         if not html:
             document = {"error": code, "message": f"{entry.happened} {entry.to_do}", "flight": flight}
             return self.json(entry.status, document, details, headers=extra, cookies=cookies, flight=flight)
@@ -130,8 +134,7 @@ class Replies:
     def unauthenticated(self, return_to: str, why: str, cookies: Iterable[str] = ()) -> Respond:
         """401 for programs: where to sign in, in the body and as RFC 9110 section 11.6.1 wants it."""
         document = {"error": "unauthenticated", "message": why, "login_url": self.start_url(return_to)}
-        challenge = (("www-authenticate", 'Bearer realm="ostiary"'),)
-        return self.json(401, document, f"unauthenticated: {why}", headers=challenge, cookies=cookies)
+        return self.json(401, document, f"unauthenticated: {why}", headers=(_CHALLENGE,), cookies=cookies)
 
     def start_url(self, return_to: str, **params: str) -> str:
         """Our own endpoint that begins a sign-in."""

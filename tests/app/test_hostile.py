@@ -1,0 +1,188 @@
+"""Clients and upstreams that mean harm, or fail at the worst moment: nobody else feels it."""
+
+import asyncio
+import os
+import resource
+from pathlib import Path
+
+import pytest
+
+from app.harness import address, proxy, running
+from ostiary.model.access_log import AccessLog
+from ostiary.model.config import Address
+from ostiary.model.routes import DirectResponseAction, Route, RouteMatch
+from wire import Client, Heard, Upstream, read_body, scenario
+
+
+@scenario
+async def test_a_client_that_does_not_read_takes_no_connection_from_others() -> None:
+    big = b"HTTP/1.1 200 OK\r\ncontent-length: 4050000\r\n\r\n" + b"x" * 4_050_000
+
+    async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(big if b"/big" in heard.line else b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        await writer.drain()
+
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port, timeout=3.0)) as door:
+        greedy = await Client.connect(address(door))
+        greedy.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        greedy.send(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
+        await asyncio.sleep(0.5)
+        other = await Client.connect(address(door))
+        for _ in range(3):
+            assert (await other.get("/small")).status == 200
+
+
+@scenario
+async def test_pipelining_without_reading_fills_no_memory() -> None:
+    route = Route(match=RouteMatch(prefix="/"), action=DirectResponseAction(status=200, body=b"x" * 4096))
+    async with running(proxy(1, routes=(route,))) as door:
+        client = await Client.connect(address(door))
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for _ in range(50):
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+            await asyncio.sleep(0.01)
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000  # KiB; all answers are 200 MB
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        for _ in range(2000):
+            assert (await client.answer()).status == 200
+
+
+@scenario
+async def test_heads_that_all_differ_and_are_large_fill_no_memory() -> None:
+    async with Upstream().running() as app, running(proxy(app.port)) as door:
+        client = await Client.connect(address(door))
+        await client.get("/", "X-Pad: " + "a" * 50_000)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for number in range(1500):
+            await client.get("/", f"X-Pad: {number}{'a' * 50_000}")
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000  # KiB
+
+
+@scenario
+async def test_a_slow_reader_gets_all_of_an_answer_that_closes() -> None:
+    body = b"x" * 3_000_000
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    options = {"delayed_close_timeout": 0.2, "listener": {"per_connection_buffer_limit_bytes": 1024 * 1024}}
+    async with Upstream(answer).running() as app, running(proxy(app.port, **options)) as door:
+        client = await Client.connect(address(door))
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        got = 0
+        while piece := await client.reader.read(100_000):
+            got += len(piece)
+            await asyncio.sleep(0.05)
+        assert got > len(body)
+
+
+@scenario
+async def test_no_request_id_breaks_the_log_or_anybody_else(tmp_path: Path) -> None:
+    log = AccessLog(sink="file", path=str(tmp_path / "a.log"))
+    async with Upstream().running() as app, running(proxy(app.port, access_log=(log,))) as door:
+        hostile, other = await Client.connect(address(door)), await Client.connect(address(door))
+        for _ in range(3):
+            assert (await hostile.get("/", "X-Request-Id: \xff")).status == 200
+            other.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+            assert (await other.answer()).status == 200
+    assert len((tmp_path / "a.log").read_text().splitlines()) == 6
+
+
+@scenario
+async def test_everyone_in_line_learns_that_the_upstream_is_down() -> None:
+    async with Upstream().running() as app:
+        port = app.port
+    breakers = proxy(port).clusters[0].circuit_breakers.__class__(max_connections=1)
+    async with running(proxy(port, cluster={"circuit_breakers": breakers})) as door:
+        clients = [await Client.connect(address(door)) for _ in range(4)]
+        async with asyncio.timeout(5):
+            answers = await asyncio.gather(*(client.get() for client in clients))
+        assert [answer.status for answer in answers] == [503] * 4
+
+
+@scenario
+async def test_a_waiting_request_gets_the_room_that_becomes_free() -> None:
+    async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"/long" in heard.line:
+            await asyncio.sleep(5)
+        await asyncio.sleep(0.1)
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
+        await writer.drain()
+        writer.close()
+
+    breakers = proxy(1).clusters[0].circuit_breakers.__class__(max_connections=2)
+    config_of = {"cluster": {"circuit_breakers": breakers}}
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port, **config_of)) as door:
+        long = await Client.connect(address(door))
+        long.send(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
+        await asyncio.sleep(0.1)
+        clients = [await Client.connect(address(door)) for _ in range(3)]
+        async with asyncio.timeout(4):
+            answers = await asyncio.gather(*(client.get("/short") for client in clients))
+        assert [answer.status for answer in answers] == [200] * 3
+
+
+@scenario
+async def test_empty_lines_between_requests_are_ignored() -> None:
+    async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_body(heard, reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port, idle_timeout=1.0)) as door:
+        client = await Client.connect(address(door))
+        client.send(b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await client.answer()).status == 200
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx\r\n")
+        assert (await client.answer()).status == 200
+        assert (await client.get()).status == 200
+        assert await client.closed()  # and an idle connection is still closed
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'GET http://a"<>{}:99999x/ HTTP/1.1\r\nHost: a\r\n\r\n',
+        b"CONNECT /x HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+@scenario
+async def test_what_no_upstream_should_see_is_refused(raw: bytes) -> None:
+    async with Upstream().running() as app, running(proxy(app.port, delayed_close_timeout=0.05)) as door:
+        client = await Client.connect(address(door))
+        client.send(raw)
+        assert (await client.answer()).status in (400, 404)
+        assert not app.heard
+
+
+@scenario
+async def test_a_missing_host_is_refused_whatever_was_remembered() -> None:
+    config = {"accept_http_10": True, "delayed_close_timeout": 0.05}
+    async with Upstream().running() as app, running(proxy(app.port, **config)) as door:
+        old = await Client.connect(address(door))
+        old.send(b"GET / HTTP/1.0\r\nX: 1\r\n\r\n")
+        assert (await old.answer()).status == 200
+        new = await Client.connect(address(door))
+        new.send(b"GET / HTTP/1.1\r\nX: 1\r\n\r\n")
+        assert (await new.answer()).status == 400
+
+
+@scenario
+async def test_no_identity_comes_in_a_trailer() -> None:
+    async with Upstream().running() as app, running(proxy(app.port)) as door:
+        client = await Client.connect(address(door))
+        client.send(
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+            b"X_Forwarded_User: root\r\nX-Ostiary-Assertion: x\r\nX-Real-IP: 1.1.1.1\r\nX-Sum: 1\r\n\r\n"
+        )
+        assert (await client.answer()).status == 200
+        assert app.heard[0].trailers == [b"x-sum: 1"]
+
+
+@scenario
+async def test_a_successors_socket_survives_its_predecessor(tmp_path: Path) -> None:
+    path = str(tmp_path / "door.sock")
+    async with Upstream().running() as app:
+        config = proxy(app.port, listener={"address": Address(pipe=path)})
+        async with running(config) as old, running(config):
+            await old.stop(0)
+            assert os.path.exists(path)
+            client = Client.over(*await asyncio.open_unix_connection(path))
+            assert (await client.get()).status == 200
