@@ -206,10 +206,18 @@ def test_an_unknown_key_asks_again_but_not_often() -> None:
     site.run(provider.fetch_keys(NOW))
     for offset in (0.0, 1.0, limits.JWKS_MIN_REFETCH - 0.1):
         site.run(provider.fetch_keys(NOW + offset, unknown=True))
-    assert site.asked == ["discovery", "jwks"]
+    assert site.asked == ["discovery", "jwks", "jwks"]
     site.now = NOW + limits.JWKS_MIN_REFETCH
     site.run(provider.fetch_keys(site.now, unknown=True))
-    assert site.asked == ["discovery", "jwks", "jwks"]
+    assert site.asked == ["discovery", "jwks", "jwks", "jwks"]
+
+
+def test_two_sign_ins_with_a_new_key_at_once_both_get_it() -> None:
+    site, provider = Site(), Provider(CONFIG)
+    site.run(provider.fetch_keys(NOW))
+    first, second = (provider.fetch_keys(NOW + 1, unknown=True) for _ in range(2))
+    next(first)
+    assert next(second).purpose == "jwks"
 
 
 def test_an_unknown_key_that_can_not_be_asked_for_is_no_verdict() -> None:

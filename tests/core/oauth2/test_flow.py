@@ -86,6 +86,11 @@ def test_room_is_made_for_one_more_by_dropping_the_oldest() -> None:
     assert flow.surplus(cookies, POLICY, RING) == [POLICY.flow(attempts[1][0])]
 
 
+def test_of_attempts_begun_at_the_same_moment_the_browser_s_first_goes() -> None:
+    cookies = [cookie for _, cookie in (attempt() for _ in range(limits.MAX_PENDING_FLOWS + 3))]
+    assert flow.surplus(cookies, POLICY, RING) == [name for name, _ in cookies[:4]]
+
+
 def test_what_can_not_be_read_goes_first() -> None:
     cookies = [cookie for _, cookie in (attempt(NOW + offset) for offset in range(5))]
     planted = [(POLICY.flow(f"junk{number}"), "AAAA") for number in range(3)]

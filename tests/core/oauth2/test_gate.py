@@ -67,6 +67,8 @@ def test_navigation_is_redirected(headers: dict[str, str], method: str) -> None:
         ("POST", PROGRAM),
         ("OPTIONS", {"sec_fetch_mode": "cors", "accept": "*/*"}),
         ("DELETE", {"sec_fetch_mode": "", "accept": "*/*"} | {"x_requested_with": "x"}),
+        *((method, {"sec_fetch_mode": "", "accept": "*/*"}) for method in ("POST", "PUT", "DELETE", "OPTIONS")),
+        ("POST", {"sec_fetch_mode": "", "accept": ""}),
     ],
 )
 def test_programs_are_told_and_nothing_is_begun(method: str, headers: dict[str, str]) -> None:
@@ -91,9 +93,11 @@ def test_a_websocket_is_told() -> None:
     assert respond(World().ask(request)).status == 401
 
 
-def test_a_form_sent_after_the_session_ended_gets_a_page() -> None:
-    answer = respond(Browser(World()).get("/form", "POST", referer="https://app.example/edit"))
+@pytest.mark.parametrize("headers", [{}, {"sec_fetch_mode": ""}])
+def test_a_form_sent_after_the_session_ended_gets_a_page(headers: dict[str, str]) -> None:
+    answer = respond(Browser(World()).get("/form", "POST", referer="https://app.example/edit", **headers))
     assert answer.status == 401 and b"session has ended" in answer.body and b"rd=%2Fedit" in answer.body
+    assert dict(answer.headers)["www-authenticate"] == 'Bearer realm="ostiary"'
     assert not any(name == "set-cookie" for name, _ in answer.headers)
 
 
