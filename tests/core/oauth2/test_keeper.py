@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 
 import msgspec
 import pytest
@@ -53,6 +54,7 @@ def test_one_that_never_fits_is_refused_with_the_way_out() -> None:
     with pytest.raises(SignInError) as caught:
         keeper().store(session, [], POLICY, 1000.0)
     assert caught.value.code == "cookie-too-large"
+    assert re.search(r"needs \d+ cookies.*pass\.claims.*server-side store", caught.value.reason)
 
 
 def test_the_cookie_lives_as_long_as_the_session_can() -> None:

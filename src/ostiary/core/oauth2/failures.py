@@ -199,15 +199,16 @@ FAILURES: Final[Mapping[str, Failure]] = {
         "Your session is too large",
         "The sign-in service sent more about you than a browser can keep.",
         _OPERATOR,
-        "the sealed session needs more than 8 cookies: ask for fewer claims or groups, switch keep_id_token off, "
-        "or keep sessions in a server-side store",
+        "too large for cookies; ask for less (provider.scopes), keep less (pass.claims, session.keep_access_token) or "
+        "have the provider send fewer groups - a server-side store comes with Redis sessions",
     ),
     "headers-too-large": Failure(
         500,
         "Your session is too large",
         "The sign-in service sent more about you than the application can take.",
         _OPERATOR,
-        "an identity header would pass 8 KiB: have the provider send fewer groups, or only those of this client",
+        "too large for a header (8 KiB), with a server-side store as well: hand on less (pass.claims), or have the "
+        "provider send fewer groups, or only those of this client",
     ),
     "path-invalid": Failure(
         400,

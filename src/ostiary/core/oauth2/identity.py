@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ostiary.core.access import claim_values
-from ostiary.core.oauth2.failures import SignInError
+from ostiary.core.oauth2.failures import SignInError, failure
 from ostiary.core.oauth2.session import Session
 from ostiary.model import limits
 from ostiary.model.signin import ProviderConfig, SignIn
@@ -124,9 +124,8 @@ def header_value(text: str) -> str:
         text = "".join(c for c in wire if c >= " " and c != "\x7f")
     value = text.strip(" ")
     if len(value) > limits.MAX_IDENTITY_HEADER_BYTES:
-        raise SignInError(
-            "headers-too-large", f"an identity header has {len(value)} bytes: ask for fewer groups or claims"
-        )
+        mend = failure("headers-too-large").mend
+        raise SignInError("headers-too-large", f"an identity header has {len(value)} bytes: {mend}")
     return value
 
 

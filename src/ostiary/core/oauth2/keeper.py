@@ -15,7 +15,7 @@ import msgspec
 from ostiary.core.decision import Entropy
 from ostiary.core.oauth2.cookies import CookiePolicy
 from ostiary.core.oauth2.exchange import RefreshOutcome
-from ostiary.core.oauth2.failures import SignInError
+from ostiary.core.oauth2.failures import SignInError, failure
 from ostiary.core.oauth2.session import KeyRing, Session, open_sealed, seal, session_key, shrink
 from ostiary.model import limits
 from ostiary.model.errors import LimitExceeded
@@ -74,7 +74,7 @@ class SessionKeeper:
                 return policy.split(sealed, max_age, present)
             except LimitExceeded as error:
                 refused = error
-        raise SignInError("cookie-too-large", str(refused))
+        raise SignInError("cookie-too-large", f"{refused}: {failure('cookie-too-large').mend}")
 
     def forget(self, cookies: Sequence[tuple[str, str]], policy: CookiePolicy) -> list[str]:
         """The Set-Cookie values that delete the session pieces a request carries."""
