@@ -143,6 +143,16 @@ def test_check_takes_several_files_standard_input_and_settings(good: str) -> Non
     assert "would listen on 127.0.0.1:81" in done.stderr
 
 
+def test_the_environment_alone_is_enough() -> None:
+    said = {"OSTIARY_UPSTREAM": "http://127.0.0.1:9", "OSTIARY_ISSUER": "http://127.0.0.1:9"}
+    said |= {"OSTIARY_CLIENT_ID": "app", "OSTIARY_SECRET": "s" * 32, "OSTIARY_LISTEN": "127.0.0.1:0"}
+    assert "native: good" in ostiary("check", **said).stderr
+    done = ostiary("run", **said | {"OSTIARY_LISTEN": "nowhere"})
+    assert (done.returncode, done.stderr.partition(":")[0]) == (2, "OSTIARY_LISTEN")
+    done = ostiary("run", OSTIARY_LOG_LEVEL="debug")
+    assert done.returncode == 2 and "nothing says what to run" in done.stderr
+
+
 def test_check_looks_at_the_files_a_configuration_names(good: str, tmp_path: Path) -> None:
     done = ostiary("check", "-c", good, "--client-secret-file", str(tmp_path / "none"))
     assert done.returncode == 2

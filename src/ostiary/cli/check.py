@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ostiary.cli.configuration import Loaded, config_options, given_flags, load
+from ostiary.cli.configuration import Loaded, config_options, given_flags, load, said_by_environment
 from ostiary.cli.exit_codes import EXIT_PROBLEM, EXIT_USAGE
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def command(
       ostiary check -c envoy.yaml --json
       ostiary check -c ostiary.yaml --probe
     """
-    if not files:
-        raise click.UsageError("name a file with -c")
     flags = given_flags(options)
+    if not files and not flags and not said_by_environment():
+        raise click.UsageError("name a file with -c")
     loaded = load(files, dialect=dialect, flags=flags, ignore_unsupported=ignore_unsupported)
     probed = _probe(loaded) if probes else []
     if as_json:

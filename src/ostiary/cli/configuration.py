@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from ostiary.dialects import native
-from ostiary.dialects.native_schema import FLAGS
+from ostiary.dialects.native_schema import ENVIRONMENT, FLAGS, PROCESS_FLAGS
 from ostiary.model import limits
 from ostiary.model.config import Config
 from ostiary.model.errors import ConfigError, Diagnostic
@@ -77,6 +77,12 @@ def given_flags(options: dict[str, Any]) -> dict[str, str]:
             raise click.UsageError(f"--set {key}: KEY=VALUE is needed")
         flags[f"set {key.strip()}"] = value
     return flags
+
+
+def said_by_environment() -> bool:
+    """Whether OSTIARY_* variables say what to run, and not only how many workers or how much to log."""
+    process = {FLAGS[flag] for flag in PROCESS_FLAGS}
+    return any(os.environ.get(name) for name, key in ENVIRONMENT.items() if key not in process)
 
 
 def load(files: Sequence[str], *, dialect: str | None, flags: dict[str, str], ignore_unsupported: bool) -> Loaded:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ostiary.cli.configuration import config_options, given_flags, load, show
+from ostiary.cli.configuration import config_options, given_flags, load, said_by_environment, show
 from ostiary.cli.exit_codes import EXIT_USAGE
 
 
@@ -23,8 +23,10 @@ def command(files: tuple[str, ...], dialect: str | None, ignore_unsupported: boo
           --issuer https://login.example.com --client-id my-app
     """
     flags = given_flags(options)
-    if not files and not flags:
-        raise click.UsageError("nothing says what to run: name a file with -c, or see the example in --help")
+    if not files and not flags and not said_by_environment():
+        raise click.UsageError(
+            "nothing says what to run: name a file with -c, set OSTIARY_* variables, or see the example in --help"
+        )
     loaded = load(files, dialect=dialect, flags=flags, ignore_unsupported=ignore_unsupported)
     show(loaded.diagnostics)
     if loaded.config is None or loaded.process is None:
