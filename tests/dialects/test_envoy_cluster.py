@@ -36,9 +36,20 @@ def test_a_dns_cluster_of_the_new_form() -> None:
         "dns_refresh_rate: 30s, respect_dns_ttl: true, all_addresses_in_single_endpoint: true}}\n"
     )
     found = idp((TYPE, custom), (FAMILY, ""), (RESOLVER, ""))
-    assert (found.type, found.dns_lookup_family, found.dns_refresh_rate, found.respect_dns_ttl) == (
-        "LOGICAL_DNS", "ALL", 30.0, True,
-    )  # fmt: skip
+    assert (found.type, found.dns_lookup_family) == ("LOGICAL_DNS", "ALL")
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("dns_refresh_rate: 30s, respect_dns_ttl: false", ["dns_refresh_rate", "respect_dns_ttl"]),
+        ("dns_refresh_rate: 5s, respect_dns_ttl: true", []),
+    ],
+)
+def test_how_often_a_name_is_asked_for_is_a_listed_difference(written: str, told: list[str]) -> None:
+    custom = f"    cluster_type: {{name: envoy.clusters.dns, typed_config: {{{DNS}, {written}}}}}\n"
+    lines = good((TYPE, custom), (FAMILY, ""), (RESOLVER, "")).differences
+    assert [word for word in ("dns_refresh_rate", "respect_dns_ttl") if any(word in line for line in lines)] == told
 
 
 def test_a_dns_cluster_without_a_family_gets_ours() -> None:

@@ -27,6 +27,13 @@ def test_envoys_defaults() -> None:
     assert (http.max_request_headers_kb, http.max_headers_count) == (60, 100)
 
 
+def test_a_time_to_drain_that_is_not_ours_is_a_listed_difference() -> None:
+    assert any(
+        "drain_timeout" in x for x in good((HTTP_FILTERS, f"          drain_timeout: 9s\n{HTTP_FILTERS}")).differences
+    )
+    assert not any("drain_timeout" in line for line in good().differences)
+
+
 def test_a_bound_of_ours_that_envoy_has_not_is_a_listed_difference_until_it_is_written() -> None:
     assert any("request_headers_timeout" in line for line in good().differences)
     written = (HTTP_FILTERS, f"          request_headers_timeout: 0s\n{HTTP_FILTERS}")

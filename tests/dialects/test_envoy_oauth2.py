@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from envoy_example import OAUTH2, error, manager, warnings
+from envoy_example import OAUTH2, error, manager, spoilt, warnings
+from ostiary.dialects.envoy import load
 from ostiary.model.matchers import HeaderMatcher, StringMatcher
 from ostiary.model.oauth2 import CookieConfig, CookieNames, EnvoyOAuth2, HttpUri, OAuth2Config, SdsSecret
 from ostiary.model.routes import RetryPolicy
@@ -51,6 +52,28 @@ def test_secrets_in_files_stay_files() -> None:
         ("hmac_secret: {name: hmac}", f"hmac_secret: {{name: hmac, sds_config: {source}}}")
     ).credentials
     assert credentials.hmac_secret == SdsSecret(name="hmac", path="/etc/hmac.yaml", watched_directory="/etc")
+
+
+def test_a_secret_s_file_is_looked_at_where_files_are_read() -> None:
+    source = "{path_config_source: {path: /hmac.yaml}, resource_api_version: V3}"
+    text = spoilt(("hmac_secret: {name: hmac}", f"hmac_secret: {{name: hmac, sds_config: {source}}}")).encode()
+    files = {"/hmac.yaml": b"name: hmac\ngeneric_secret: {secret: {inline_string: value}}\n"}
+
+    def read(path: str) -> bytes:
+        if path not in files:
+            raise FileNotFoundError(2, "No such file or directory")
+        return files[path]
+
+    assert load([("f", text)], read=read)[0] is not None
+    files["/hmac.yaml"] = b"name: other\ngeneric_secret: {secret: {inline_string: value}}\n"
+    config, found = load([("f", text)], read=read)
+    assert config is None and [(item.file, item.line) for item in found] == [("/hmac.yaml", 1)]
+    assert "no secret called 'hmac' (it has: other)" in found[0].message
+    del files["/hmac.yaml"]
+    config, found = load([("f", text)], read=read)
+    assert config is None and len(found) == 1
+    assert found[0].path.endswith("hmac_secret.sds_config.path_config_source.path") and found[0].line > 1
+    assert found[0].message == "can't read /hmac.yaml: No such file or directory" and found[0].mend
 
 
 def test_secrets_from_a_control_plane_are_refused() -> None:

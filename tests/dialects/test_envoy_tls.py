@@ -90,6 +90,11 @@ def test_a_combined_context_takes_the_trusted_ca_of_its_secret() -> None:
     assert found.match_typed_subject_alt_names == (SanMatcher(san_type="DNS", matcher=StringMatcher("exact", "a")),)
 
 
+def test_one_name_of_two_is_sent_and_that_is_listed() -> None:
+    assert any("auto_host_sni" in line for line in good((SNI, f"{SNI}        auto_host_sni: true\n")).differences)
+    assert not any("auto_host_sni" in line for line in good().differences)
+
+
 def test_certificates_from_an_sds_file(tmp_path: Path) -> None:
     file = tmp_path / "sds.yaml"
     file.write_text(
@@ -99,7 +104,11 @@ def test_certificates_from_an_sds_file(tmp_path: Path) -> None:
     source = f"{{path_config_source: {{path: {file}}}, resource_api_version: V3}}"
     common = f", common_tls_context: {{tls_certificate_sds_secret_configs: [{{name: server, sds_config: {source}}}]}}"
     text = spoilt(downstream(common)).encode()
-    config, found = load([("f", text)], read=lambda path: Path(path).read_bytes())
+
+    def read(path: str) -> bytes:
+        return b"PEM" if path.endswith(".pem") else Path(path).read_bytes()
+
+    config, found = load([("f", text)], read=read)
     assert config is not None, found
     assert config.listeners[0].tls == DownstreamTlsContext(
         tls_certificates=(
@@ -107,9 +116,25 @@ def test_certificates_from_an_sds_file(tmp_path: Path) -> None:
         )
     )
     file.write_text(file.read_text().replace("private_key: {filename: /k.pem}", "pkcs12: {filename: /k.p12}"))
-    config, found = load([("f", text)], read=lambda path: Path(path).read_bytes())
+    config, found = load([("f", text)], read=read)
     assert config is None
     assert {item.file for item in found} == {str(file)}
+
+
+def test_files_that_are_not_there_are_told_where_they_are_named() -> None:
+    def read(path: str) -> bytes:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    names = "certificate_chain: {filename: /c.pem}, private_key: {filename: /k.pem}, password: {filename: /p}"
+    common = f"tls_certificates: [{{{names}}}], validation_context: {{trusted_ca: {{filename: /ca.pem}}}}"
+    text = spoilt((SNI, f"{SNI}        common_tls_context: {{{common}}}\n")).encode()
+    config, found = load([("f", text)], read=read)
+    assert config is None
+    assert [item.message.partition(":")[0] for item in found] == [
+        f"can't read {path}" for path in ("/c.pem", "/k.pem", "/p", "/ca.pem")
+    ]
+    assert all(item.line > 1 and item.path.endswith(".filename") and item.mend for item in found)
+    assert load([("f", text)])[0] is not None
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ _LB_POLICIES: Final[Mapping[str, LbPolicy]] = {
 _CARES: Final = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
 _GETADDRINFO: Final = "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig"
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_DNS_REFRESH_RATE: Final = 5.0
+"""Envoy's default, in seconds."""
 _HARMLESS: Final = (
     "metadata", "cleanup_interval", "wait_for_warm_on_init", "ignore_health_on_host_removal",
     "close_connections_on_host_health_failure", "track_cluster_stats",
@@ -56,6 +58,10 @@ def cluster(message: Message, context: Context) -> Cluster:
         context.differs(
             f"cluster '{name}': no dns_lookup_family; Envoy would use AUTO, here ALL (both families, Happy Eyeballs)"
         )
+    if (rate := dns.optional_duration("dns_refresh_rate")) is not None and rate != _DNS_REFRESH_RATE:
+        context.differs(f"cluster '{name}': dns_refresh_rate is not used; a name is asked for anew after its TTL")
+    if dns.take("respect_dns_ttl") is False:
+        context.differs(f"cluster '{name}': respect_dns_ttl is always true here")
     if message.has("per_connection_buffer_limit_bytes"):
         message.take("per_connection_buffer_limit_bytes")
         context.differs(f"cluster '{name}': per_connection_buffer_limit_bytes is fixed here")
@@ -67,8 +73,6 @@ def cluster(message: Message, context: Context) -> Cluster:
         lb_policy=_lb_policy(message),
         endpoints=_endpoints(message, kind),
         transport_socket=upstream_tls(socket, name, context) if socket is not None else None,
-        dns_refresh_rate=dns.duration("dns_refresh_rate", 5.0),
-        respect_dns_ttl=dns.boolean("respect_dns_ttl"),
         dns_resolvers=resolver[0],
         use_tcp_for_dns_lookups=resolver[1],
         no_default_search_domain=resolver[2],

@@ -48,6 +48,10 @@ class Context:
         if sentence not in self.differences:
             self.differences.append(sentence)
 
+    def look_at(self, message: Message, name: str, path: str) -> bytes | None:
+        """The content of a file that stays a reference; reported if it can't be had, None where none is read here."""
+        return self.read_file(message, name, path) if self.read is not None and path else None
+
     def read_file(self, message: Message, name: str, path: str) -> bytes | None:
         """The content of a file that field `name` refers to; None, reported, if it can't be had."""
         if self.read is None:
@@ -55,8 +59,9 @@ class Context:
             return None
         try:
             return self.read(path)
-        except OSError as error:
-            message.problem(name, f"can't read {path}: {error.strerror or error}")
+        except (OSError, ValueError) as error:
+            mend = "relative paths start at the working directory"
+            message.problem(name, f"can't read {path}: {getattr(error, 'strerror', None) or error}", mend)
             return None
 
 
@@ -89,10 +94,13 @@ def listen_address(message: Message) -> Address:
     return Address(host=host, port=port)
 
 
-def data_source(message: Message) -> DataSource | None:
-    """core.v3.DataSource as it stands: files stay files, read by whoever uses them. None, reported, if it is empty."""
+def data_source(message: Message, context: Context | None = None) -> DataSource | None:
+    """core.v3.DataSource as it stands: files stay files, read by whoever uses them; with `context` it is looked whether
+    they are there. None, reported, if it is empty."""
     message.ignore("watched_directory")  # every file is watched anyway
     if message.has("filename"):
+        if context is not None:
+            context.look_at(message, "filename", message.text("filename"))
         return DataSource(filename=message.text("filename"))
     if message.has("environment_variable"):
         message.unsupported("environment_variable", "put the value into a file and name it with `filename`")

@@ -184,6 +184,11 @@ def _with_bounds(message: Message, http: HttpConnectionManager, context: Context
     options = message.optional("common_http_protocol_options")
     if not message.has("request_headers_timeout"):
         context.differs(f"request_headers_timeout: {limits.REQUEST_HEADERS_TIMEOUT:g} s where Envoy has none")
+    if message.take("drain_timeout") is not None:
+        context.differs(
+            f"drain_timeout is not used: at the end, running requests have {limits.DRAIN_TIMEOUT:g} s, and idle "
+            "connections are closed at once"
+        )
     return replace(
         http,
         max_request_headers_kb=message.integer("max_request_headers_kb", http.max_request_headers_kb),
@@ -195,7 +200,6 @@ def _with_bounds(message: Message, http: HttpConnectionManager, context: Context
         request_headers_timeout=message.duration("request_headers_timeout", http.request_headers_timeout),
         idle_timeout=options.duration("idle_timeout", http.idle_timeout),
         stream_idle_timeout=message.duration("stream_idle_timeout", http.stream_idle_timeout),
-        drain_timeout=message.duration("drain_timeout", http.drain_timeout),
         delayed_close_timeout=message.duration("delayed_close_timeout", http.delayed_close_timeout),
         underscores_in_headers=options.choice(
             "headers_with_underscores_action", ("ALLOW", "REJECT_REQUEST", "DROP_HEADER")

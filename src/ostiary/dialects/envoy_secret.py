@@ -39,6 +39,7 @@ def generic_secret(config: Message, context: Context, what: str) -> SdsSecret:
     if (source := config.message("sds_config")) is not None:
         found = sds_path(source)
         path, watched = found if found is not None else ("", None)
+        _look_at(source, path, name, context)
         return SdsSecret(name=name, path=path, watched_directory=watched)
     static = context.secrets.get(name)
     generic = static.message("generic_secret") if static is not None else None
@@ -48,7 +49,21 @@ def generic_secret(config: Message, context: Context, what: str) -> SdsSecret:
         config.problem("name", f"invalid {what} secret configuration: no generic secret is called '{name}'", mend)
         return SdsSecret(name=name)
     secret = generic.required("secret")
-    return SdsSecret(name=name, value=data_source(secret))
+    return SdsSecret(name=name, value=data_source(secret, context))
+
+
+def _look_at(source: Message, path: str, name: str, context: Context) -> None:
+    """Report a file that holds no such secret. It is read anew by whoever uses it: nothing is kept of it here."""
+    inner = source.message("path_config_source")
+    place, field = (inner, "path") if inner is not None else (source, "path")
+    text = context.look_at(place, field, path)
+    if text is None:
+        return
+    try:
+        parse_sds(text, path, name, context.read)
+    except ConfigError as error:
+        known = context.report.diagnostics
+        known += [diagnostic for diagnostic in error.diagnostics if diagnostic not in known]
 
 
 def parse_sds(text: bytes, file: str, name: str, read_file: Reader | None = None) -> Secret:

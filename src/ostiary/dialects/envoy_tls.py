@@ -47,6 +47,8 @@ def upstream_tls(socket: Message, cluster: str, context: Context) -> UpstreamTls
         )
     if validation is None or not validation.match_typed_subject_alt_names:
         context.differs(f"cluster '{cluster}': the certificate must be for the SNI or host name; Envoy checks no name")
+    if tls.text("sni") and tls.boolean("auto_host_sni"):
+        context.differs(f"cluster '{cluster}': sni is sent; Envoy would send the host's name for auto_host_sni")
     return UpstreamTlsContext(
         sni=tls.text("sni"),
         auto_host_sni=tls.boolean("auto_host_sni"),
@@ -132,28 +134,28 @@ def _certificates(common: Message, context: Context) -> tuple[TlsCertificate, ..
         secret = _secret(config, "tls_certificate", context)
         if secret is not None:
             messages.append(secret)
-    found = [_certificate(message) for message in messages]
+    found = [_certificate(message, context) for message in messages]
     return tuple(certificate for certificate in found if certificate is not None)
 
 
-def _certificate(message: Message) -> TlsCertificate | None:
+def _certificate(message: Message, context: Context) -> TlsCertificate | None:
     message.ignore("watched_directory")
-    chain, key = (data_source(message.required(name)) for name in ("certificate_chain", "private_key"))
+    chain, key = (data_source(message.required(name), context) for name in ("certificate_chain", "private_key"))
     password = message.message("password")
     if chain is None or key is None:
         return None
     return TlsCertificate(
         certificate_chain=chain,
         private_key=key,
-        password=data_source(password) if password is not None else None,
+        password=data_source(password, context) if password is not None else None,
     )
 
 
 def _validation(common: Message, context: Context) -> CertificateValidationContext | None:
     if (combined := common.message("combined_validation_context")) is not None:
-        base = _validation_context(combined.required("default_validation_context"))
+        base = _validation_context(combined.required("default_validation_context"), context)
         secret = _secret(combined.required("validation_context_sds_secret_config"), "validation_context", context)
-        added = _validation_context(secret) if secret is not None else CertificateValidationContext()
+        added = _validation_context(secret, context) if secret is not None else CertificateValidationContext()
         return CertificateValidationContext(
             trusted_ca=added.trusted_ca or base.trusted_ca,
             match_typed_subject_alt_names=base.match_typed_subject_alt_names + added.match_typed_subject_alt_names,
@@ -161,16 +163,16 @@ def _validation(common: Message, context: Context) -> CertificateValidationConte
         )
     if (config := common.message("validation_context_sds_secret_config")) is not None:
         secret = _secret(config, "validation_context", context)
-        return _validation_context(secret) if secret is not None else None
+        return _validation_context(secret, context) if secret is not None else None
     plain = common.message("validation_context")
-    return _validation_context(plain) if plain is not None else None
+    return _validation_context(plain, context) if plain is not None else None
 
 
-def _validation_context(message: Message) -> CertificateValidationContext:
+def _validation_context(message: Message, context: Context) -> CertificateValidationContext:
     message.ignore("watched_directory", "system_root_certs")
     trusted: DataSource | None = None
     if (written := message.message("trusted_ca")) is not None:
-        trusted = data_source(written)
+        trusted = data_source(written, context)
     names = [_san_matcher(item) for item in message.messages("match_typed_subject_alt_names")]
     names += [
         SanMatcher(san_type="ANY", matcher=string_matcher(item)) for item in message.messages("match_subject_alt_names")

@@ -54,8 +54,6 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: tuple[Endpoint, ...] = ()
     """load_assignment, flattened over its localities."""
     transport_socket: UpstreamTlsContext | None = None
-    dns_refresh_rate: float = 5.0
-    respect_dns_ttl: bool = False
     dns_resolvers: tuple[tuple[str, int], ...] = ()
     """Servers of typed_dns_resolver_config; empty means the system's."""
     use_tcp_for_dns_lookups: bool = False

@@ -97,7 +97,6 @@ class HttpConnectionManager(msgspec.Struct, frozen=True, kw_only=True):
     request_headers_timeout: float = limits.REQUEST_HEADERS_TIMEOUT
     idle_timeout: float = limits.IDLE_TIMEOUT
     stream_idle_timeout: float = limits.STREAM_IDLE_TIMEOUT
-    drain_timeout: float = 5.0
     delayed_close_timeout: float = 1.0
     upgrade_types: Mapping[str, bool] = msgspec.field(default_factory=dict)
     """upgrade_configs: lower-case protocol (`websocket`) -> enabled."""
@@ -126,7 +125,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     listeners: tuple[Listener, ...]
     clusters: tuple[Cluster, ...] = ()
     admin: Address | None = None
-    stats_prefix: str = ""
     differences: tuple[str, ...] = ()
     """Where this configuration runs otherwise than its original would; printed at start at `info`."""
 
