@@ -236,6 +236,63 @@ def test_run_serves_until_it_is_told_to_stop() -> None:
         process.communicate()
 
 
+def test_the_demo_ends_by_ctrl_c_with_130_and_by_a_taken_port_with_2() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ostiary", "demo", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        while b"Ctrl-C" not in (line := process.stdout.readline()):
+            assert line
+        process.send_signal(signal.SIGINT)
+        assert (process.communicate(timeout=20)[1], process.returncode) == (b"", 130)
+    finally:
+        process.kill()
+        process.communicate()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = ostiary("demo", "--port", str(port))
+    assert done.returncode == 2
+    said = f"can't listen on 127.0.0.1:{port}: Address already in use (--port 0 takes any free one)"
+    assert done.stderr == f"ostiary: error: {said}\n"
+
+
+def test_check_tells_what_differs_from_envoy(tmp_path: Path) -> None:
+    path = tmp_path / "envoy.yaml"
+    cluster = "{name: a, type: STRICT_DNS, load_assignment: {cluster_name: a, endpoints: [{lb_endpoints: [{endpoint: "
+    cluster += "{address: {socket_address: {address: a.test, port_value: 80}}}}]}]}}"
+    path.write_text(f"static_resources: {{clusters: [{cluster}]}}\n")
+    done = ostiary("check", "-c", str(path))
+    assert done.returncode == 0
+    assert f"{path}: info: cluster 'a': no dns_lookup_family" in done.stdout
+    found = json.loads(ostiary("check", "-c", str(path), "--json").stdout)["diagnostics"]
+    assert [one["message"][:11] for one in found if one["severity"] == "info"] == ["cluster 'a'"]
+
+
+def test_a_setting_may_be_a_format(good: str) -> None:
+    assert ostiary("check", "-c", good, "--set", "access_log.format=%REQ(:METHOD)%").returncode == 0
+    done = ostiary("check", "-c", good, "--set", "access_log.format=%RQ(:METHOD)%")
+    assert done.returncode == 2 and "REQ" in done.stdout and "YAML" not in done.stdout
+
+
+def test_a_wrong_word_is_told_the_right_ones_once(good: str) -> None:
+    done = ostiary("check", "-c", good, "--log-level", "zzz")
+    assert done.returncode == 2 and done.stdout.count("critical") == 1
+
+
+def test_connect_says_in_words_that_a_name_server_is_not_there() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        nameserver = f"127.0.0.1:{free.getsockname()[1]}"
+    done = ostiary("connect", "--no-tls", "--connect-timeout", "5", "--nameserver", nameserver, "app.test:80")
+    assert done.returncode == 1
+    assert "ECONNREFUSED Connection refused" in done.stdout and "Errno" not in done.stdout
+
+
+def test_lookup_families_are_spelt_as_in_envoy() -> None:
+    assert "[AUTO|V4_ONLY|V6_ONLY|V4_PREFERRED|ALL]" in ostiary("connect", "--help").stdout
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion(shell: str) -> None:
     done = ostiary("completion", shell)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ostiary.app import logs
-from ostiary.app.lifecycle import Doorkeeper
+from ostiary.app.lifecycle import EXIT_INTERRUPTED, Doorkeeper
 from ostiary.core.trace import ConnectTrace
 from ostiary.dialects import native
 from ostiary.model.config import Config
@@ -196,12 +196,19 @@ def _greeting(demo: Demo, broken_ipv6: bool) -> str:
     return "\n".join(lines)
 
 
-async def _run(port: int, broken_ipv6: bool, say: Callable[[str], None]) -> None:
+async def _run(port: int, broken_ipv6: bool, say: Callable[[str], None]) -> int:
     demo = Demo(port, broken_ipv6=broken_ipv6)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
+    code = 0
+
+    def stop(number: signal.Signals) -> None:
+        nonlocal code
+        code = EXIT_INTERRUPTED if number == signal.SIGINT else code
+        stopped.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, stop, number)
     try:
         await demo.start()
         say(_greeting(demo, broken_ipv6))
@@ -218,18 +225,16 @@ async def _run(port: int, broken_ipv6: bool, say: Callable[[str], None]) -> None
                 continue
     finally:
         await demo.stop()
+    return code
 
 
 def run(port: int, broken_ipv6: bool) -> int:
-    """Run the demo until Ctrl-C; the exit code. Raises OstiaryError if the port is taken."""
+    """Run the demo until SIGTERM (exit code 0) or Ctrl-C (130). Raises OstiaryError if the port is taken."""
     import uvloop
 
     logs.configure("warning", {}, "envoy")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(port, broken_ipv6, lambda text: print(text, flush=True)))
+            return runner.run(_run(port, broken_ipv6, lambda text: print(text, flush=True)))
     except OSError as error:
-        raise OstiaryError(
-            f"port {port} can't be used ({error.strerror or error}): --port 0 takes any free one"
-        ) from None
-    return 0
+        raise OstiaryError(f"{error.strerror or error} (--port 0 takes any free one)") from None

@@ -11,6 +11,7 @@ import click
 
 from ostiary.cli.configuration import Loaded, config_options, given_flags, load, said_by_environment
 from ostiary.cli.exit_codes import EXIT_PROBLEM, EXIT_USAGE
+from ostiary.model.errors import Diagnostic
 
 if TYPE_CHECKING:
     from ostiary.cli.probe import Probed
@@ -25,8 +26,8 @@ def command(
 ) -> int:
     """Validate a configuration of any dialect.
 
-    Prints `file:line:column: severity: path: message (mend)` for each finding. Exits with 2 if it can't be run, with 1
-    if a probe fails.
+    Prints `file:line:column: severity: path: message (mend)` for each finding; `info` is where it runs otherwise than
+    in Envoy. Exits with 2 if it can't be run, with 1 if a probe fails.
 
     \b
     Examples:
@@ -38,6 +39,7 @@ def command(
     if not files and not flags and not said_by_environment():
         raise click.UsageError("name a file with -c")
     loaded = load(files, dialect=dialect, flags=flags, ignore_unsupported=ignore_unsupported)
+    loaded = dataclasses.replace(loaded, diagnostics=(*loaded.diagnostics, *_differences(loaded, files)))
     probed = _probe(loaded) if probes else []
     if as_json:
         print(json.dumps(_document(loaded, probed), indent=2, ensure_ascii=False))
@@ -50,6 +52,13 @@ def command(
     if loaded.config is None:
         return EXIT_USAGE
     return 0 if all(one.ok for one in probed) else EXIT_PROBLEM
+
+
+def _differences(loaded: Loaded, files: tuple[str, ...]) -> list[Diagnostic]:
+    """Where it would run otherwise than its original, as findings."""
+    file = files[0] if files else "environment"
+    found = () if loaded.config is None else loaded.config.differences
+    return [Diagnostic(file=file, line=0, column=0, severity="info", path="", message=one) for one in found]
 
 
 def _probe(loaded: Loaded) -> list[Probed]:

@@ -39,6 +39,7 @@ def _reads(read: Callable[[str], Any]) -> Callable[[click.Context, click.Paramet
     "--dns-lookup-family",
     "family",
     type=click.Choice(_FAMILIES, case_sensitive=False),
+    metavar=f"[{'|'.join(_FAMILIES)}]",
     default="ALL",
     show_default=True,
     help="Which addresses are asked for, and raced.",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import click
 
+from ostiary.cli.exit_codes import EXIT_USAGE
+from ostiary.model.errors import OstiaryError
+
 
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=4180, show_default=True, help="The doorkeeper's port.")
@@ -17,5 +20,9 @@ def command(port: int, broken_ipv6: bool) -> int:
       ostiary demo --broken-ipv6
     """
     from ostiary.app.demo import run
+    from ostiary.cli.commands import fail
 
-    return run(port, broken_ipv6)
+    try:
+        return run(port, broken_ipv6)
+    except OstiaryError as error:
+        return fail(str(error), EXIT_USAGE)

@@ -140,6 +140,8 @@ def _with_flag(tree: Value, flag: str, text: str, report: Report) -> Value:
         variable = next(variable for variable, path in ENVIRONMENT.items() if path == key)
         report.error(Value(None, name), key, message, f"use {key}_file or the environment variable {variable}")
         return tree
+    if text.startswith("%"):  # a format; in YAML it would be a directive, which means nothing in a value
+        return _placed(tree, key, Value(text, name), name, report)
     try:
         nodes = yaml_nodes.parse_all(text.encode(errors="surrogateescape"), name)
     except ConfigError as error:
@@ -148,6 +150,10 @@ def _with_flag(tree: Value, flag: str, text: str, report: Report) -> Value:
         ]
         return tree
     value = without_place(from_node(nodes[0]), name) if len(nodes) == 1 else Value(None, name)
+    return _placed(tree, key, value, name, report)
+
+
+def _placed(tree: Value, key: str, value: Value, name: str, report: Report) -> Value:
     placed = at_path(tree, key, value)
     if placed is None:
         report.error(Value(None, name), key, "there is no such place", "keys are joined by dots: session.lifetime")

@@ -145,7 +145,9 @@ class Section:
             if text.lower() == choice.lower():
                 return choice
         if not self._reported(key):
-            self.error(key, f"{text!r} is not one of {', '.join(choices)}", nearest(text, choices))
+            close = nearest(text, choices)
+            mend = close if close.startswith("did you mean") else ""  # the message lists them all
+            self.error(key, f"{text!r} is not one of {', '.join(choices)}", mend)
         return default
 
     def flag(self, key: str, default: bool) -> bool:

@@ -7,6 +7,8 @@ asked leaves a record with its timing, whatever becomes of it.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,7 +108,7 @@ class Exchange:
         except (OSError, dns.exception.DNSException, ValueError) as error:
             answer = Answer("failed")
             self._failed.add(server)
-            close(record, answer, message=f"{type(error).__name__}: {error}")
+            close(record, answer, message=_words(error))
             return answer, "", 0
         record.rcode = rcode
         record.ttl = ttl if answer.outcome == "answered" else None
@@ -145,6 +147,13 @@ def _read_message(message: dns.message.Message) -> tuple[Answer, int]:
         return Answer("answered", addresses), ttl
     negative: QueryOutcome = "nxdomain" if rcode == dns.rcode.NXDOMAIN else "empty"
     return Answer(negative), min(ttl, limits.DNS_NEGATIVE_TTL_MAX)
+
+
+def _words(error: Exception) -> str:
+    """What failed, as attempts to connect say it."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{errno.errorcode.get(error.errno, error.errno)} {os.strerror(error.errno)}"
+    return f"{type(error).__name__}: {error}"
 
 
 def close(record: DnsQuery, answer: Answer, message: str = "") -> Answer:
