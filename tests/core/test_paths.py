@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ostiary.core.paths import EscapedSlashes, PathRejected, normalise, split_absolute, split_target, strict
+from ostiary.core.access import under
+from ostiary.core.paths import EscapedSlashes, PathRejected, is_plain, normalise, split_absolute, split_target, strict
 from ostiary.model import limits
 
 ACTIONS: tuple[EscapedSlashes, ...] = ("KEEP_UNCHANGED", "UNESCAPE_AND_FORWARD", "UNESCAPE_AND_REDIRECT")
@@ -15,12 +19,32 @@ TRAVERSALS = [
     "/public/%2e%2e/admin",
     "/public/%2E%2e/admin",
     "/public/.%2e/admin",
+    "/public/x/../../admin",
+    "/public/./../admin",
+    "/../admin",
+    "/../../../admin",
+    "//admin",
+    "/%2fadmin",
+    "/%61dmin",
+    "/\\admin",
+]
+AMBIGUOUS = [
+    "/public//../admin",
+    "/public/.//../admin",
+    "/public/%2f../admin",
+    "/public/x//../../admin",
+    "/public/;/../admin",
+    "/public/%3b/../admin",
+    "/public/%5c../admin",
+    "/x//..//admin",
+    "/.//admin",
+    "/public/..//admin",
+    "/public/../admin//x",
     "/public/..;/admin",
     "/public/..;a=b/admin",
     "/public/%2e%2e;x/admin",
-    "/public/x/../../admin",
-    "/public/./../admin",
-    "/public/..//admin",
+    "/public/..%3bx/admin",
+    "/public/.;/admin",
     "/public\\..\\admin",
     "/public/..\\admin",
     "/public/..%2fadmin",
@@ -28,14 +52,14 @@ TRAVERSALS = [
     "/public/%2e%2e%2fadmin",
     "/public/..%5cadmin",
     "/public%5C..%5Cadmin",
-    "/../admin",
-    "/../../../admin",
-    "//admin",
-    "/%2fadmin",
-    "/.//admin",
-    "/%61dmin",
     "/public/..%2Fadmin",
     "/public/%2e%2e%5c%61dmin",
+    "/public/..%252fadmin",
+    "/public/%252f../admin",
+    "/public/%252e%252e/../admin",
+    "/a/b/%2e%2e/../admin",
+    "/public/..%3f/admin",
+    "/public/..%23",
 ]
 
 
@@ -46,11 +70,131 @@ def test_a_rule_for_admin_sees_admin(path: str) -> None:
     assert path in seen.readings, "what an application may take literally must be allowed as well"
 
 
+@pytest.mark.parametrize("path", AMBIGUOUS)
+def test_dot_segments_whose_outcome_depends_on_an_order_are_refused(path: str) -> None:
+    with pytest.raises(PathRejected, match="path_ambiguous"):
+        strict(path)
+
+
 @pytest.mark.parametrize(
-    "path", ["/", "/a", "/a/b.c", "/a/.b", "/a;v=1/b", "/~user/@x:y", "/a%20b", "/%C3%A9", "/a/b/"]
+    "path",
+    [
+        *(
+            "/admin;x=1",
+            "/admin;",
+            "/;a/admin",
+            "/admin;/x",
+            "/%61dmin%3bx",
+            "/admin%253bx",
+            "/%2561dmin",
+            "/admin%3fx",
+        ),
+        *("/admin%23", "/admin//", "//admin;v", "/%2fadmin;x"),
+        *("/%252fadmin", "/admin\\x", "/admin%5cx", "/admin%255cx", "/admin;%2fx", "/%61dmin;%2f..a"),
+        *("/public/%252e%252e/admin", "/x/../%61dmin"),
+    ],
 )
+def test_some_server_reads_admin(path: str) -> None:
+    assert any(under("/admin", reading) for reading in strict(path).readings)
+
+
+@pytest.mark.parametrize("path", ["/", "/a", "/a/b.c", "/a/.b", "/~user/@x:y", "/a%20b", "/%C3%A9", "/a/b/", "/100%25"])
 def test_an_ordinary_path_has_one_reading(path: str) -> None:
     assert strict(path).readings == (path,)
+
+
+def test_only_a_path_that_everyone_reads_alike_is_plain() -> None:
+    assert all(is_plain(path) for path in ("/", "/a/b.c", "/a-b_c~d/e,f=g:@!$&'()*+"))
+    assert not any(is_plain(path) for path in ("/a%20b", "/a//b", "/.a", "/a/.", "/a\\b", "/a;b", "/{a}", "a", "/\xe9"))
+
+
+@pytest.mark.parametrize("path", ["/a%2500b", "/a%250d", "/a%257f"])
+def test_a_control_character_encoded_twice_is_refused(path: str) -> None:
+    with pytest.raises(PathRejected, match="control"):
+        strict(path)
+
+
+def test_a_path_with_too_many_readings_is_refused() -> None:
+    with pytest.raises(PathRejected, match="path_ambiguous"):
+        strict("/a;x//b%2fc\\d%252fe;y%3fz")
+
+
+def _unescaped(path: str) -> str:
+    return re.sub("%([0-9a-fA-F]{2})", lambda found: chr(int(found[1], 16)), path)
+
+
+def _dots_removed(path: str) -> str:
+    kept: list[str] = []
+    for part in path.split("/")[1:]:
+        if part == "..":
+            del kept[-1:]
+        elif part != ".":
+            kept.append(part)
+    return "/" + "/".join(kept)
+
+
+STEPS: dict[str, Callable[[str], str]] = {
+    "decode": _unescaped,
+    "decode all but slashes": lambda path: _unescaped(re.sub("%(?=2[fF]|5[cC])", "%25", path)),
+    "merge": lambda path: re.sub("/+", "/", path),
+    "parameters": lambda path: re.sub(";[^/]*", "", path),
+    "backslashes": lambda path: path.replace("\\", "/"),
+    "query": lambda path: re.split("[?#]", path, maxsplit=1)[0],
+    "dots": _dots_removed,
+}
+"""What servers do with a path, in orders of their own."""
+NASTY = st.lists(
+    st.sampled_from(
+        [
+            "public",
+            "admin",
+            ".",
+            "..",
+            "%2e",
+            "%2e%2e",
+            ".%2e",
+            "%2f",
+            "%5c",
+            ";x",
+            "..;",
+            "..;x",
+            "\\",
+            "%252e",
+            "%252e%252e",
+            "%252f",
+            "%61dmin",
+            "%2561dmin",
+            "public;x",
+            "%3b",
+            "%3f",
+            "%2f..",
+            "..%2f",
+            "%5c..",
+            "\\..",
+            "a",
+            "",
+        ]
+    ),
+    max_size=7,
+)
+
+
+@example(["public", "", "..", "admin"], ["merge", "dots"])
+@given(
+    NASTY,
+    st.lists(st.sampled_from(sorted(STEPS)), max_size=6).filter(
+        lambda steps: sum(step.startswith("decode") for step in steps) <= 2
+    ),
+)
+def test_no_order_of_reading_leads_out_of_what_is_public(segments: list[str], steps: list[str]) -> None:
+    path = "/public/" + "/".join(segments)
+    try:
+        readings = strict(path).readings
+    except PathRejected:
+        return
+    for step in steps:
+        path = STEPS[step](path)
+    assert under("/public", path) or not all(under("/public", reading) for reading in readings)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Request targets, read once: the path that rules see, the bytes that go upstream.
 
-The native profile judges every reading an application could have of the path and sends the raw form on; the `envoy`
-profile normalises as its connection manager says and sends the result on, as Envoy does.
+The native profile judges every reading an application could have of the path and sends the raw form on, but for
+escaped slashes where it was told to decode or redirect; the `envoy` profile normalises as its connection manager says
+and sends the result on, as Envoy does.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, final
 
-from ostiary.core.paths import PathRejected, normalise, split_absolute, split_target, strict
+from ostiary.core.paths import PathRejected, has_escaped_slash, normalise, split_absolute, split_target, strict
 from ostiary.model.config import HttpConnectionManager
 
 _ENTRIES: Final = 4096
@@ -71,10 +72,7 @@ class TargetReader:
         path, query = split_target(text)
         http = self._http
         if http.profile == "ostiary":
-            seen = strict(path)
-            others = seen.readings[1:]
-            ordinary = absolute is None and not others and self._is_ordinary(seen.path)
-            return Target(text.encode("latin-1"), text, seen.path, query, others, absolute, ordinary=ordinary)
+            return self._read_native(text, path, query, absolute)
         normal = normalise(
             path,
             normalize=http.normalize_path,
@@ -88,3 +86,16 @@ class TargetReader:
             return Target(wire, text, normal.path, query, redirect=text)
         ordinary = absolute is None and self._is_ordinary(normal.path)
         return Target(wire, text, normal.path, query, (), absolute, ordinary=ordinary)
+
+    def _read_native(self, text: str, path: str, query: str, absolute: bytes | None) -> Target:
+        action = self._http.path_with_escaped_slashes_action
+        if action != "KEEP_UNCHANGED" and has_escaped_slash(path):
+            normal = normalise(path, merge_slashes=self._http.merge_slashes, escaped_slashes=action)
+            path = "/" + normal.path.lstrip("/")  # `/%2Fevil.example` must not become another host's address
+            text = f"{path}?{query}" if "?" in text else path
+            if normal.redirect:
+                return Target(text.encode("latin-1"), text, path, query, redirect=text)
+        seen = strict(path)
+        others = seen.readings[1:]
+        ordinary = absolute is None and not others and self._is_ordinary(seen.path)
+        return Target(text.encode("latin-1"), text, seen.path, query, others, absolute, ordinary=ordinary)

@@ -9,12 +9,18 @@ Two readers of one path must not disagree about it, or a rule guards one path wh
   (escaped slashes, dot segments, slashes), each of them optional, and normalise(normalise(x)) == normalise(x). For
   that, one thing differs from Envoy: `%2e%2e;x` is a dot segment like `..;x` (Envoy decodes it and leaves it);
 - `strict` is for the native rules, which must hold for every reading an application may have of the raw path that
-  goes upstream. `readings` lists them, the normal form first; an ordinary path has one.
+  goes upstream. `readings` lists them, the normal form first; a plain path has one. Servers agree neither on the order
+  of decoding, merging slashes and removing dot segments (nginx merges first: `/public//../admin` is `/admin` there) nor
+  on parameters (`/admin;x` is `/admin` in a servlet container). Where dot segments meet any of this, what comes out
+  depends on the order, so such a path is refused; what is left is read in every way.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 from ostiary.model import limits
@@ -26,6 +32,14 @@ _PLAIN: Final = b"/-._~!$&'()*+,;=:@ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqr
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _ESCAPED: Final = frozenset('"<>^`{|}')
 """Visible characters that a canonical path carries percent-encoded."""
+_ESCAPE: Final = re.compile("%([0-9a-fA-F]{2})")
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
+_WRITTEN: Final = frozenset(_PLAIN.decode() + "\\")
+_KEPT: Final = {"/": "\u2215", "\\": "\u29f5"}
+"""Stand for a slash and a backslash that one server leaves escaped and the next may decode."""
+_ESCAPED_AGAIN: Final = {"\u2215": "%2F", "\u29f5": "%5C"}
+_MAX_READINGS: Final = 32
+AMBIGUOUS: Final = "path_ambiguous"
 
 
 class PathRejected(Exception):
@@ -109,16 +123,130 @@ def normalise(
     return Normalised(path, redirect)
 
 
+@lru_cache(maxsize=8)  # one request asks for the same path several times
 def strict(path: str) -> Strict:
-    """A raw path for native rules. Raises PathRejected for NUL, control characters and broken percent-encoding."""
-    if _is_plain(path):
+    """A raw path for native rules.
+
+    Raises PathRejected for control characters (also those encoded, once or twice), broken percent-encoding, and a path
+    that servers resolve to different places.
+    """
+    if is_plain(path):
         return Strict(path, (path,))
+    if not path.startswith("/"):
+        raise PathRejected("path does not start with a slash")
     _check_escapes(path)
-    kept = normalise(path).path
-    unescaped = normalise(path, escaped_slashes="UNESCAPE_AND_FORWARD").path
-    if unescaped == "//":
-        unescaped = "/"
-    return Strict(unescaped, tuple(dict.fromkeys((unescaped, kept, path))))
+    normal = normalise(path, escaped_slashes="UNESCAPE_AND_FORWARD").path
+    if normal == "//":
+        normal = "/"
+    twice = _decode(_decode(path))
+    if _CONTROL.search(twice):
+        raise PathRejected("path holds an encoded control character")
+    if _dot_segments(twice):
+        found = _readings_with_dots(path, twice)
+    else:
+        found = _readings_without_dots(path)
+    readings = dict.fromkeys((normal, path))
+    for reading in found:
+        readings[reading] = None
+        if len(readings) > _MAX_READINGS:
+            raise PathRejected(AMBIGUOUS)
+    return Strict(normal, tuple(readings))
+
+
+def is_plain(path: str) -> bool:
+    """True if every server reads this path as it is written: no escape, parameter, backslash, `//` or `/.`."""
+    return ";" not in path and _is_plain(path)
+
+
+def has_escaped_slash(path: str) -> bool:
+    """Whether it holds `%2F` or `%5C`."""
+    return "%" in path and _unescape_slashes(path) != path
+
+
+def _readings_with_dots(path: str, twice: str) -> Iterator[str]:
+    """Only dot segments whose outcome doesn't depend on when a server removes them. Raises PathRejected for others."""
+    once = _decode(path)
+    if "//" in twice or any(character in twice for character in "\\;?#") or twice.count("/") != path.count("/"):
+        raise PathRejected(AMBIGUOUS)
+    counts = {_dot_segments(text) for text in (path, once, twice)} - {0}
+    if len(counts) != 1:  # some are literal, others encoded: decoding between two removals changes what is removed
+        raise PathRejected(AMBIGUOUS)
+    for text, written in ((path, _as_it_is), (once, _encode), (twice, _encode)):
+        resolved = _resolve(text)
+        yield written(text)
+        yield written(resolved)
+        yield written(resolved.rstrip("/") or "/")
+
+
+def _readings_without_dots(path: str) -> Iterator[str]:
+    for raw in dict.fromkeys((path, _without_parameters(path))):  # servlet containers remove them before decoding
+        yield from _ways(raw, _as_it_is)
+        if "%" in raw:
+            full, kept = _decode(raw), _decode_kept(raw)
+            for text in dict.fromkeys((full, kept, _decode(full), _decode_kept(full), _decode_kept(kept))):
+                yield from _ways(text, _encode)
+
+
+def _ways(text: str, written: Callable[[str], str]) -> Iterator[str]:
+    """A text with backslashes, what follows a decoded `?`, parameters and empty segments taken as servers may."""
+    for slashed in dict.fromkeys((text, text.replace("\\", "/"))):
+        for cut in dict.fromkeys((slashed, re.split("[?#]", slashed, maxsplit=1)[0])):
+            for bare in dict.fromkeys((cut, _without_parameters(cut))):
+                yield written(bare)
+                if "//" in bare:
+                    yield written(_merge_slashes(bare).replace("//", "/"))
+                    yield written("/" + bare.lstrip("/"))
+
+
+def _as_it_is(text: str) -> str:
+    return text
+
+
+def _decode(text: str) -> str:
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text) if "%" in text else text
+
+
+def _decode_kept(text: str) -> str:
+    """Decoded but for slashes and backslashes."""
+    if "%" not in text:
+        return text
+
+    def decoded(found: re.Match[str]) -> str:
+        character = chr(int(found[1], 16))
+        return _KEPT.get(character, character)
+
+    return _ESCAPE.sub(decoded, text)
+
+
+def _encode(text: str) -> str:
+    """A decoded text as rules see it."""
+    if text.isascii() and not text.encode("ascii").translate(None, _PLAIN):
+        return text
+    return "".join(c if c in _WRITTEN else _ESCAPED_AGAIN.get(c) or f"%{ord(c):02X}" for c in text)
+
+
+def _without_parameters(path: str) -> str:
+    if ";" not in path:
+        return path
+    return "/".join(segment.partition(";")[0] for segment in path.split("/"))
+
+
+def _dot_segments(text: str) -> int:
+    """How many segments any server could take for a dot segment."""
+    if "/." not in (text := text.replace("\\", "/")):
+        return 0
+    return sum(re.split("[;?#]", segment, maxsplit=1)[0] in (".", "..") for segment in text.split("/"))
+
+
+def _resolve(text: str) -> str:
+    segments: list[str] = []
+    parts = text.split("/")[1:]
+    for part in parts:
+        if part == "..":
+            del segments[-1:]
+        elif part != ".":
+            segments.append(part)
+    return "/" + "/".join(segments) + ("/" if segments and parts[-1] in (".", "..") else "")
 
 
 def _is_plain(path: str) -> bool:

@@ -487,7 +487,10 @@ def test_forward_auth_judges_the_original_place() -> None:
 
     assert status(browser, x_forwarded_uri="/x?y") == 202
     assert status(browser, x_original_uri="/admin/x") == 403
-    assert status(browser, x_forwarded_uri="/open/..%2fadmin") == 403
+    assert status(browser, x_forwarded_uri="/open/%2e%2e/admin") == 403
+    assert status(browser, x_forwarded_uri="/open%2fx/admin") == 202
+    assert status(browser, x_forwarded_uri="/admin;x") == 403
+    assert status(browser, x_forwarded_uri="/open//../admin") == 400
     assert status(anonymous, x_forwarded_uri="/open/x") == 202
     assert status(anonymous, x_forwarded_uri="/x") == 401
     assert status(browser) == 400

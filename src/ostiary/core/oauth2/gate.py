@@ -29,6 +29,7 @@ from ostiary.core.oauth2.session import KeyRing, Session, session_key
 from ostiary.core.oauth2.token import authorization_url
 from ostiary.core.oauth2.visit import Visit, origin_of, place_of
 from ostiary.core.oidc import Provider, ProviderMetadata
+from ostiary.core.paths import is_plain
 from ostiary.model import limits
 from ostiary.model.secret import Secret
 from ostiary.model.signin import SignIn
@@ -154,13 +155,13 @@ class Gate:
         return Respond(status=403, headers=page.headers, body=page.body, details=details, flight=code, local_reply=True)
 
     def is_ordinary(self, path: str) -> bool:
-        """Whether no rule singles out this path, or looks at host or method."""
-        if under(self.config.prefix, path) or any(rule.hosts or rule.methods for rule in self.config.rules):
+        """Whether no rule singles out this path in any reading, or looks at host or method."""
+        if not is_plain(path) or under(self.config.prefix, path):
             return False
-        prefixes = [prefix for rule in self.config.rules for prefix in rule.paths]
-        if not prefixes:
-            return True
-        return not ("%" in path or "//" in path or "/." in path or any(under(prefix, path) for prefix in prefixes))
+        return not any(
+            rule.hosts or rule.methods or any(under(prefix, path) for prefix in rule.paths)
+            for rule in self.config.rules
+        )
 
     def _admit(
         self,

@@ -110,10 +110,12 @@ def forwarded_place(request: Request, config: SignIn) -> Place:
 
 def _readings(path: str, target: str) -> tuple[str, ...]:
     raw = target.partition("?")[0]
-    if raw == path and "%" not in path and "//" not in path and "/." not in path and "\\" not in path:
+    if raw == path and paths.is_plain(path):
         return (path,)
     try:
-        found = [reading for text in (path, raw) if text.startswith("/") for reading in paths.strict(text).readings]
+        found = paths.strict(raw).readings if raw.startswith("/") else ()
+        if path not in found:  # else it is one of them
+            found = (*paths.strict(path).readings, *found)
     except paths.PathRejected as error:
         raise SignInError("path-invalid", str(error)) from error
-    return tuple(dict.fromkeys(found or [path]))
+    return tuple(dict.fromkeys(found))
