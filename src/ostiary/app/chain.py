@@ -44,12 +44,14 @@ class Pending:
 class Chain:
     """The filters of one route."""
 
-    __slots__ = ("filters", "strip")
+    __slots__ = ("filters", "reads", "strip")
 
     def __init__(self, filters: tuple[Filter, ...]) -> None:
         self.filters = filters
         self.strip: frozenset[str] = frozenset().union(*(f.request_headers_to_strip() for f in filters))
         """Identity headers that no client may send."""
+        self.reads: frozenset[str] = frozenset().union(*(f.reads() for f in filters))
+        """Headers that an answer for an ordinary path may depend on."""
 
     def is_ordinary(self, path: str) -> bool:
         """True if an answer for this path may be used again for the same headers."""

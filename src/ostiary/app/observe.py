@@ -10,6 +10,7 @@ from typing import Final, final
 
 from ostiary.core.access_log import access_log_line
 from ostiary.core.decision import Counter, Request
+from ostiary.core.http1 import FORWARDED
 from ostiary.core.record import Record
 from ostiary.model.access_log import AccessLog
 from ostiary.model.headers import Headers
@@ -116,6 +117,9 @@ class Observer:
         request = exchange.request_headers
         if isinstance(request, Request):
             record.request_headers = request.headers
+            if exchange.prepared_items is not None:
+                own = [line.pair for line in exchange.head.lines if line.role == FORWARDED]
+                record.request_headers = Headers.of(exchange.prepared_items + own)
             record.authority = request.authority
             record.scheme = request.scheme
             client, peer = request.client, exchange.downstream

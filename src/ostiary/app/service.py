@@ -1,8 +1,8 @@
 """What happens to the requests of one listener.
 
-The hot path is `dispatch`: the head was seen before, its session is known, the path is an ordinary one. Then everything
-but the request line and the request id is ready-made bytes (`Prepared`). Whatever else a request may be goes through
-`_judge`: forwarding rules, routing, filters; and what they make of it becomes the next `Prepared`.
+The hot path is `dispatch`: the session is known, the path is an ordinary one. Then what was decided is ready-made
+bytes (app/prepared.py). Whatever else a request may be goes through `_judge`: forwarding rules, routing, filters; and
+what they make of it becomes the next `Prepared`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ostiary.app.faults import effective_authority, head_fault
 from ostiary.app.flows import Flows
 from ostiary.app.logs import logger
 from ostiary.app.observe import Observer
-from ostiary.app.prepared import Prepared, dropped, replace_request, without
+from ostiary.app.prepared import Prepared, PreparedHeads, dropped, replace_request, without
 from ostiary.app.replies import local_reply, pairs, response_lines
 from ostiary.app.routes import CompiledRoute, RouteTable
 from ostiary.app.targets import Target, TargetReader
@@ -37,8 +37,6 @@ from ostiary.net.status import PLAIN_TEXT, reason_phrase
 from ostiary.net.ticker import Ticker
 
 _log = logger("http")
-_MAX_PREPARED: Final = 16
-"""Ready-made variants kept of one head: clients that share its bytes differ by address and method."""
 _WITHOUT_LENGTH: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"))
 _MAX_PEERS: Final = 65_536
 
@@ -63,7 +61,6 @@ class HttpService:
         self.http = http
         self.settings = settings
         self.ticker = ticker
-        self.heads = HeadCache(max_lines=http.max_headers_count)
         self.draining = False
         self.connections: set[Downstream] = set()
         self._table = table
@@ -75,6 +72,9 @@ class HttpService:
         chains = [route.chain for route in table.routes]
         stripped = frozenset[str]().union(*(chain.strip for chain in chains))
         self._forwarder = Forwarder(http, stripped)
+        reads = frozenset[str]().union(*(chain.reads for chain in chains))
+        self._prepared = PreparedHeads(http, self._forwarder, reads)
+        self.heads = HeadCache(max_lines=http.max_headers_count, classify=self._prepared.classify)
         self._reader = TargetReader(http, lambda path: all(chain.is_ordinary(path) for chain in chains))
         self._peers: dict[str, Peer] = {}
         self._single = table.single
@@ -98,8 +98,8 @@ class HttpService:
         if target.ordinary:
             route = self._single or self._found.get((head.host, exchange.target))
             if route is not None:
-                prepared = head.prepared.get((exchange.downstream.forward_key, exchange.method, route))
-                if type(prepared) is Prepared and prepared.valid_until > self.ticker.wall:
+                prepared = self._prepared.find(exchange, route)
+                if prepared is not None and prepared.valid_until > self.ticker.wall:
                     for counter in prepared.counters:
                         counter.value += 1
                     self._send(exchange, prepared, target)
@@ -107,27 +107,31 @@ class HttpService:
         self._judge(exchange, target)
 
     def _send(self, exchange: Exchange, prepared: Prepared, target: Target) -> None:
+        """Prepared lines, then those of this request that go on as they are."""
         route = prepared.route
         cluster = route.cluster
         assert cluster is not None
         exchange.response_extra = prepared.extra
         exchange.response_drop = prepared.drop
         exchange.user = prepared.user
+        exchange.prepared_items = prepared.items
         exchange.request_headers = prepared.request
         exchange.route = route.matched.name
         exchange.cluster = cluster.cluster.name
         exchange.idle_timeout = route.idle_timeout
-        if prepared.new_id:
-            request_id = exchange.request_id = uuid4(self._entropy).encode()
+        method = exchange.method
+        parts = [method, b" ", target.wire, b" HTTP/1.1\r\n", prepared.lines, exchange.head.forwarded]
+        request_id = b"" if self._renews_id else exchange.head.request_id
+        if not request_id and self.http.generate_request_id:
+            request_id = uuid4(self._entropy).encode()
+        if request_id:
+            exchange.request_id = request_id
             self._tell_id(exchange)
-            wire = b"%b %b HTTP/1.1\r\n%bx-request-id: %b\r\n\r\n" % (
-                exchange.method, target.wire, prepared.head, request_id,
-            )  # fmt: skip
-        else:
-            exchange.request_id = prepared.request_id
-            self._tell_id(exchange)
-            wire = b"%b %b HTTP/1.1\r\n%b\r\n" % (exchange.method, target.wire, prepared.head)
-        self._forward(exchange, cluster, wire, route.timeout)
+            parts += (b"x-request-id: ", request_id, b"\r\n")
+        if method not in _WITHOUT_LENGTH and exchange.head.content_length is None and not exchange.head.chunked:
+            parts.append(b"content-length: 0\r\n")
+        parts.append(b"\r\n")
+        self._forward(exchange, cluster, b"".join(parts), route.timeout)
 
     def _tell_id(self, exchange: Exchange) -> None:
         if self.http.always_set_request_id_in_response and exchange.request_id:
@@ -269,8 +273,13 @@ class HttpService:
                 exchange.respond(403, (), b"", "upgrade_failed")
                 return
             request = replace(request, upgrade=False, headers=without(request.headers, ("connection", "upgrade")))
-        if route.simple:
-            self._send_simple(exchange, route, target, replace_request(passed, request))
+        plain = route.simple and target.authority is None
+        prepared = self._prepared.make(exchange, route, replace_request(passed, request)) if plain else None
+        if prepared is not None:
+            if target.ordinary and passed.valid_until > self.ticker.wall:
+                self._prepared.keep(exchange, prepared)
+                self._remember_route(exchange, route)
+            self._send(exchange, prepared, target)
             return
         rewriter = route.matched.rewriter
         assert rewriter is not None
@@ -286,31 +295,10 @@ class HttpService:
         wire = f"{request.method} {head.target} HTTP/1.1\r\n".encode("latin-1") + lines + b"\r\n"
         self._forward(exchange, cluster, wire, route.timeout)
 
-    def _send_simple(self, exchange: Exchange, route: CompiledRoute, target: Target, passed: Passed) -> None:
-        """Send, and keep what was made ready for the next request with this head."""
-        request = passed.request
-        headers = request.headers
-        new_id = self._renews_id or (
-            self.http.generate_request_id and not exchange.head.as_headers().get("x-request-id")
-        )
-        if new_id:
-            headers = without(headers, ("x-request-id",))
-        lines = self._lines(exchange, route, headers, request.authority)
-        prepared = Prepared(route, passed, lines, new_id, exchange.request_id)
-        if target.ordinary and passed.valid_until > self.ticker.wall and not request.upgrade:
-            self._remember(exchange, route, prepared)
-        self._send(exchange, prepared, target)
-
-    def _remember(self, exchange: Exchange, route: CompiledRoute, prepared: Prepared) -> None:
-        if exchange.head.host is None:
-            return  # allowed to HTTP/1.0 only, and this is remembered for every version
-        kept = exchange.head.prepared
-        if len(kept) >= _MAX_PREPARED:
-            kept.clear()
-        kept[(exchange.downstream.forward_key, exchange.method, route)] = prepared
-        if self._single is None and self._table.by_target:
-            if len(exchange.target) > limits.MAX_REMEMBERED_TARGET_BYTES:
-                return
+    def _remember_route(self, exchange: Exchange, route: CompiledRoute) -> None:
+        if self._single is not None or not self._table.by_target:
+            return
+        if len(exchange.target) <= limits.MAX_REMEMBERED_TARGET_BYTES:
             if len(self._found) >= limits.SESSION_CACHE_ENTRIES:
                 self._found.clear()
             self._found[(exchange.head.host, exchange.target)] = route
@@ -375,7 +363,7 @@ class HttpService:
 
     def forget(self) -> None:
         """A secret changed: nothing that was made ready holds any more."""
-        self.heads.forget()
+        self._prepared.clear()
 
     def reopen_logs(self) -> None:
         """Open access-log files anew."""

@@ -84,6 +84,10 @@ class CorsFilter:
         """True: no path is special."""
         return True
 
+    def reads(self) -> frozenset[str]:
+        """What makes a request cross-origin, or a preflight."""
+        return frozenset(("origin", "access-control-request-method", "access-control-request-private-network"))
+
     def request_headers_to_strip(self) -> frozenset[str]:
         """None."""
         return frozenset()

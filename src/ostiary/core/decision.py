@@ -198,5 +198,12 @@ class Filter(Protocol):
         `path` is the normalised path without query. False for the callback, sign-out and any path a rule names.
         """
 
+    def reads(self) -> frozenset[str]:
+        """The request headers (lower case) that an `Allow` for an ordinary path depends on, or that it edits.
+
+        Requests that differ in other headers only may share it. Host, and what `request_headers_to_strip` names, need
+        not be listed.
+        """
+
     def request_headers_to_strip(self) -> frozenset[str]:
         """Identity headers (lower case, `-`) removed from every request, also when spelt with `_`, before `decide`."""

@@ -82,9 +82,9 @@ _KEPT_THOUGH_LISTED: Final = frozenset(
 _UUID_BYTES: Final = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Peer:
-    """The connection a request came over; the same for all its requests."""
+    """The connection a request came over; the same object for all of a client's requests."""
 
     address: str
     """The peer's IP address; empty over a Unix socket."""
@@ -127,6 +127,10 @@ class Forwarder:
         self._special = dropped | _READ
         self._protected = _KEPT_THOUGH_LISTED | identity_headers
         self._disguised = identity_headers | (_READ | _CLAIMS_OF_HOPS | _ALWAYS_DROPPED if native else frozenset())
+
+    def is_special(self, name: str) -> bool:
+        """True for a header (lower case) that is not simply passed on, in any spelling."""
+        return name in self._special or ("_" in name and name.replace("_", "-") in self._disguised)
 
     def forward(self, headers: Headers, peer: Peer, entropy: Entropy) -> Forwarded:
         """The head as it goes upstream. `headers` is left alone; framing is the caller's."""

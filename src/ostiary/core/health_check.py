@@ -24,6 +24,7 @@ class HealthCheckFilter:
         headers = (("x-envoy-upstream-healthchecked-cluster", local_cluster),)
         self._healthy = Respond(status=200, headers=headers, details=DETAILS)
         self._matches = all_of(config.headers)
+        self._reads = frozenset(matcher.name.lower() for matcher in config.headers)
         self._paths = frozenset(
             matcher.string_match.value
             for matcher in config.headers
@@ -43,6 +44,10 @@ class HealthCheckFilter:
     def is_ordinary(self, path: str) -> bool:
         """False where the path is one that is checked; without an exact path to go by, always False."""
         return bool(self._paths) and not any(target.partition("?")[0] == path for target in self._paths)
+
+    def reads(self) -> frozenset[str]:
+        """Whatever its matchers look at."""
+        return self._reads
 
     def request_headers_to_strip(self) -> frozenset[str]:
         """None."""

@@ -5,14 +5,17 @@ refused: bare CR or LF, folded lines, white space before the colon, two lengths,
 coding other than `chunked`, two Host fields. What is forwarded is written anew from the parts, never copied.
 
 Browsers repeat themselves: on one connection nearly every header line of a request was in the one before. So each line
-is judged once and remembered by its bytes (`_LineCache`), and so is each whole block of lines (`HeadCache`). Both hold
-two generations, bounded, the older dropped when the younger is full.
+is judged once and remembered by its bytes, and so is each whole block of lines (`HeadCache`). A line also has a role:
+most go on as they are (FORWARDED); the few that decide something (RELEVANT: cookies, Host, forwarding fields) make up
+the key under which the shell remembers what it decided.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, final
 
+from ostiary.core.generations import Generations
 from ostiary.model import limits
 from ostiary.model.headers import Headers
 
@@ -34,7 +37,14 @@ HOP_BY_HOP: Final = 7
 SERVER: Final = 8
 DATE: Final = 9
 SERVICE_TIME: Final = 10
-KIND_COUNT: Final = 11
+REQUEST_ID: Final = 11
+KIND_COUNT: Final = 12
+
+RELEVANT: Final = 0
+FORWARDED: Final = 1
+SET_PER_REQUEST: Final = 2
+Classify = Callable[[bytes], int]
+"""Lower-case name -> role of a request's header line: RELEVANT, FORWARDED (as it is), or SET_PER_REQUEST."""
 
 _KINDS: Final = {
     b"host": HOST,
@@ -47,10 +57,14 @@ _KINDS: Final = {
     b"proxy-connection": HOP_BY_HOP,
     b"te": HOP_BY_HOP,
     b"http2-settings": HOP_BY_HOP,
+    b"x-request-id": REQUEST_ID,
     b"server": SERVER,
     b"date": DATE,
     b"x-envoy-upstream-service-time": SERVICE_TIME,
 }
+
+
+_USUAL_OPTIONS: Final = frozenset((b"close", b"keep-alive", b"upgrade", b""))
 
 
 class BadMessage(Exception):
@@ -62,13 +76,19 @@ class BadMessage(Exception):
         self.status = status
 
 
+def is_framing(name: str) -> bool:
+    """True for a field that frames the message or belongs to this hop."""
+    return name.encode("latin-1", "replace") in _KINDS
+
+
 @final
 class HeaderLine:
     """One judged header line."""
 
-    __slots__ = ("kind", "name", "pair", "value", "wire")
+    __slots__ = ("kind", "name", "pair", "role", "value", "wire")
 
-    def __init__(self, name: bytes, value: bytes) -> None:
+    def __init__(self, name: bytes, value: bytes, role: int = RELEVANT) -> None:
+        self.role = role
         self.name = name
         self.value = value
         self.wire = name + b": " + value + b"\r\n"
@@ -89,23 +109,20 @@ def parse_line(line: bytes) -> HeaderLine:
 
 @final
 class _LineCache:
-    __slots__ = ("_limit", "_old", "_size", "_young")
+    __slots__ = ("_classify", "_memory")
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._size = 0
-        self._young: dict[bytes, HeaderLine] = {}
-        self._old: dict[bytes, HeaderLine] = {}
+    def __init__(self, entries: int, classify: Classify) -> None:
+        self._classify = classify
+        self._memory: Generations[bytes, HeaderLine] = Generations(entries, limits.LINE_CACHE_BYTES)
 
     def miss(self, line: bytes) -> HeaderLine:
         """Not among the young: from the old generation, or judged now."""
-        found = self._old.get(line) or parse_line(line)
-        size = len(line)
-        if size <= limits.MAX_REMEMBERED_LINE_BYTES:
-            self._size += size
-            if len(self._young) >= self._limit or self._size > limits.LINE_CACHE_BYTES:
-                self._old, self._young, self._size = self._young, {}, size
-            self._young[line] = found
+        found = self._memory.older(line)
+        if found is None:
+            found = parse_line(line)
+            found.role = self._classify(found.name)
+        if len(line) <= limits.MAX_REMEMBERED_LINE_BYTES:
+            self._memory.put(line, found, len(line))
         return found
 
     def lines(self, block: bytes) -> list[HeaderLine]:
@@ -114,7 +131,7 @@ class _LineCache:
             return []
         raw = block.split(b"\r\n")
         raw.pop()  # after the last CRLF
-        young = self._young.get
+        young = self._memory.young.get
         return [young(line) or self.miss(line) for line in raw]
 
 
@@ -123,9 +140,21 @@ class RequestHead:
     """The header block of a request: read once, used for every request that repeats it."""
 
     __slots__ = (
-        "chunked", "close", "content_length", "expect_continue", "has_body", "headers", "host", "keep_alive",
-        "lines", "prepared", "te_trailers", "upgrade",
-    )  # fmt: skip
+        "chunked",
+        "close",
+        "content_length",
+        "expect_continue",
+        "forwarded",
+        "has_body",
+        "headers",
+        "host",
+        "keep_alive",
+        "lines",
+        "names_fields",
+        "relevant",
+        "request_id",
+        "upgrade",
+    )
 
     def __init__(self, lines: list[HeaderLine]) -> None:
         self.lines = lines
@@ -136,10 +165,12 @@ class RequestHead:
         self.close = False
         self.keep_alive = False
         self.expect_continue = False
-        self.te_trailers = False
         self.upgrade: bytes = b""
-        self.prepared: dict[object, object] = {}
-        """What the shell makes of it once: see app/service.py."""
+        self.request_id = b""
+        """The client's own."""
+        self.relevant = tuple([line for line in lines if line.role == RELEVANT])
+        self.forwarded = b"".join([line.wire for line in lines if line.role == FORWARDED])
+        """Every line that goes on as it is."""
         connection: list[bytes] = []
         for line in lines:
             if line.kind:
@@ -169,14 +200,16 @@ class RequestHead:
             self.expect_continue = True
         elif kind == UPGRADE:
             self.upgrade = value.lower() if not self.upgrade else self.upgrade + b"," + value.lower()
-        elif line.name == b"te":
-            self.te_trailers = b"trailers" in value.lower()
+        elif kind == REQUEST_ID and not self.request_id:
+            self.request_id = value
 
     def _connection(self, options: list[bytes]) -> None:
         self.close = b"close" in options
         self.keep_alive = b"keep-alive" in options
         if b"upgrade" not in options:
             self.upgrade = b""
+        self.names_fields = any(option not in _USUAL_OPTIONS for option in options)
+        """Connection names header fields, which end here."""
 
     def as_headers(self) -> Headers:
         """The same as the core's multimap, made once. Read-only by convention."""
@@ -199,36 +232,34 @@ def parse_content_length(value: bytes, before: int | None) -> int:
 class HeadCache:
     """Header blocks seen lately -> RequestHead."""
 
-    __slots__ = ("_lines", "_old", "_size", "_young", "entries", "max_lines")
+    __slots__ = ("_lines", "_memory", "max_lines")
 
-    def __init__(self, entries: int = limits.HEAD_CACHE_ENTRIES, max_lines: int = limits.MAX_HEADERS_COUNT) -> None:
-        self.entries = entries
+    def __init__(
+        self,
+        entries: int = limits.HEAD_CACHE_ENTRIES,
+        max_lines: int = limits.MAX_HEADERS_COUNT,
+        classify: Classify = lambda _name: RELEVANT,
+    ) -> None:
         self.max_lines = max_lines
-        self._lines = _LineCache(entries * 4)
-        self._size = 0
-        self._young: dict[bytes, RequestHead] = {}
-        self._old: dict[bytes, RequestHead] = {}
+        self._lines = _LineCache(entries * 4, classify)
+        self._memory: Generations[bytes, RequestHead] = Generations(entries, limits.HEAD_CACHE_BYTES)
 
     def get(self, block: bytes) -> RequestHead:
         """The head of these lines (each ended by CRLF, without the empty one). Raises BadMessage."""
-        head = self._young.get(block)
+        head = self._memory.young.get(block)
         if head is not None:
             return head
-        head = self._old.get(block)
+        head = self._memory.older(block)
         if head is None:
             lines = self._lines.lines(block)
             if len(lines) > self.max_lines:
                 raise BadMessage("too_many_headers", 431)
             head = RequestHead(lines)
-        self._size += len(block)
-        if len(self._young) >= self.entries or self._size > limits.HEAD_CACHE_BYTES:
-            self._old, self._young, self._size = self._young, {}, len(block)
-        self._young[block] = head
+        self._memory.put(block, head, len(block))
         return head
 
-    def forget(self) -> None:
-        """Drop all that was prepared: a secret, a certificate or a configuration changed."""
-        self._young, self._old, self._size = {}, {}, 0
+    def __len__(self) -> int:
+        return len(self._memory)
 
 
 def parse_request_line(line: bytes) -> tuple[bytes, bytes, bool]:
@@ -318,7 +349,7 @@ class ResponseReader:
     __slots__ = ("_lines", "_status", "max_lines")
 
     def __init__(self, max_lines: int = limits.MAX_RESPONSE_HEADERS_COUNT) -> None:
-        self._lines = _LineCache(limits.HEAD_CACHE_ENTRIES * 2)
+        self._lines = _LineCache(limits.HEAD_CACHE_ENTRIES * 2, lambda _name: FORWARDED)
         self._status: dict[bytes, tuple[int, bytes, bool]] = {}
         self.max_lines = max_lines
 

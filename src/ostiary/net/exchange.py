@@ -61,11 +61,11 @@ class Exchange:
     user = ""
     route = ""
     cluster = ""
-    upstream_address = ""
-    upstream_local = ""
+    upstream_address = upstream_local = ""
     attempts = 0
     request_id = b""
     request_headers: object = None
+    prepared_items: list[tuple[str, str]] | None = None  # with the head's FORWARDED lines, what was sent
     response_headers: list[HeaderLine] | None = None
     _pending: list[bytes] | None = None
     _pending_size = 0

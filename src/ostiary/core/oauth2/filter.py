@@ -81,6 +81,10 @@ class SignInFilter:
         """Whether an `Allow` may be used again for this path: it is none of ours, and no rule singles it out."""
         return self._gate.is_ordinary(path)
 
+    def reads(self) -> frozenset[str]:
+        """Who is signed in follows from the cookies; Authorization may be replaced."""
+        return frozenset(("cookie", "authorization"))
+
     def request_headers_to_strip(self) -> frozenset[str]:
         """The identity headers: only this filter may set them."""
         return self._strip

@@ -42,6 +42,10 @@ class NoConfigFilter:
         """Every path is."""
         return True
 
+    def reads(self) -> frozenset[str]:
+        """Nothing."""
+        return frozenset()
+
     def request_headers_to_strip(self) -> frozenset[str]:
         """What only the filter may say."""
         return STATUS_HEADERS
@@ -83,6 +87,12 @@ class EnvoyOAuth2Filter:
             via="pass_through",
         )
         self._special_path = _special_path(config.pass_through_matcher)
+        matchers = (*config.pass_through_matcher, *config.allow_failed_matcher, *config.deny_redirect_matcher)
+        self._reads = self._context.stripped.union(("cookie", "authorization"), (m.name.lower() for m in matchers))
+
+    def reads(self) -> frozenset[str]:
+        """The session's cookies, what is set from them, and whatever a matcher looks at."""
+        return self._reads
 
     def request_headers_to_strip(self) -> frozenset[str]:
         """The status headers, and the ID token's own."""
