@@ -74,7 +74,9 @@ def test_a_good_head_is_read_once_and_found_again() -> None:
     assert first.content_length == 12 and first.has_body and not first.chunked
     assert [line.wire for line in first.lines][1] == b"x-one: spaced\r\n"
     assert first.as_headers().get("cookie") == "a=b"
-    assert heads.get(block) is first
+    again = heads.get(block)
+    assert [line.wire for line in again.lines] == [line.wire for line in first.lines]
+    assert heads.get(block) is again  # what came twice is remembered
 
 
 def test_the_cache_is_bounded() -> None:

@@ -53,6 +53,7 @@ class PreparedHeads:
         self._forwarder = forwarder
         self._underscores = http.underscores_in_headers != "ALLOW"
         self._roles: dict[str, int] = {}
+        self._raw_roles: dict[bytes, int] = {}
         self._memory: Generations[Key, Prepared] = Generations(limits.HEAD_CACHE_ENTRIES, limits.HEAD_CACHE_BYTES)
 
     def find(self, exchange: Exchange, route: CompiledRoute) -> Prepared | None:
@@ -97,7 +98,13 @@ class PreparedHeads:
 
     def classify(self, name: bytes) -> int:
         """The role of a request's header line (core/http1.py)."""
-        return self._role(name.decode("latin-1"))
+        role = self._raw_roles.get(name)
+        if role is None:
+            role = self._role(name.decode("latin-1"))
+            if len(self._raw_roles) > limits.HEAD_CACHE_ENTRIES:
+                self._raw_roles.clear()
+            self._raw_roles[name] = role
+        return role
 
     def _role(self, name: str) -> int:
         role = self._roles.get(name)

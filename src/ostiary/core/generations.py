@@ -16,7 +16,7 @@ V = TypeVar("V")
 class Generations(Generic[K, V]):
     """Remembers up to `entries` things of together `size` bytes in each of two generations."""
 
-    __slots__ = ("_entries", "_limit", "_old", "_size", "young")
+    __slots__ = ("_entries", "_limit", "_old", "_once", "_size", "young")
 
     def __init__(self, entries: int, size: int) -> None:
         self._entries = entries
@@ -25,6 +25,17 @@ class Generations(Generic[K, V]):
         self.young: dict[K, V] = {}
         """Look here first; what isn't here is `older`."""
         self._old: dict[K, V] = {}
+        self._once: set[int] = set()
+
+    def is_new(self, key: K) -> bool:
+        """True at the first sight of a key: what comes only once is not worth remembering."""
+        mark = hash(key)
+        if mark in self._once:
+            return False
+        if len(self._once) >= self._entries:
+            self._once.clear()
+        self._once.add(mark)
+        return True
 
     def older(self, key: K) -> V | None:
         """From the old generation; the caller decides whether to `put` it into the young one."""

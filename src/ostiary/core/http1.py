@@ -178,7 +178,12 @@ class RequestHead:
         if self.chunked and self.content_length is not None:
             raise BadMessage("content_length_and_chunked_not_allowed")
         self.has_body = self.chunked or bool(self.content_length)
-        self._connection(connection)
+        self.names_fields = False
+        """Connection names header fields, which end here."""
+        if connection:
+            self._connection(connection)
+        elif self.upgrade:
+            self.upgrade = b""
 
     def _special(self, line: HeaderLine, connection: list[bytes]) -> None:
         kind, value = line.kind, line.value
@@ -208,8 +213,7 @@ class RequestHead:
         self.keep_alive = b"keep-alive" in options
         if b"upgrade" not in options:
             self.upgrade = b""
-        self.names_fields = any(option not in _USUAL_OPTIONS for option in options)
-        """Connection names header fields, which end here."""
+        self.names_fields = not _USUAL_OPTIONS.issuperset(options)
 
     def as_headers(self) -> Headers:
         """The same as the core's multimap, made once. Read-only by convention."""
@@ -255,6 +259,8 @@ class HeadCache:
             if len(lines) > self.max_lines:
                 raise BadMessage("too_many_headers", 431)
             head = RequestHead(lines)
+            if self._memory.is_new(block):
+                return head
         self._memory.put(block, head, len(block))
         return head
 
@@ -344,17 +350,27 @@ class ResponseHead:
 
 @final
 class ResponseReader:
-    """Reads response heads, remembering lines."""
+    """Reads response heads, remembering lines, and heads that come more than once."""
 
-    __slots__ = ("_lines", "_status", "max_lines")
+    __slots__ = ("_lines", "_memory", "_status", "max_lines")
 
     def __init__(self, max_lines: int = limits.MAX_RESPONSE_HEADERS_COUNT) -> None:
+        self._memory: Generations[bytes, ResponseHead] = Generations(limits.HEAD_CACHE_ENTRIES, limits.LINE_CACHE_BYTES)
         self._lines = _LineCache(limits.HEAD_CACHE_ENTRIES * 2, lambda _name: FORWARDED)
         self._status: dict[bytes, tuple[int, bytes, bool]] = {}
         self.max_lines = max_lines
 
     def read(self, head: bytes) -> ResponseHead:
         """Status line and header lines, each ended by CRLF. Raises BadMessage."""
+        found = self._memory.young.get(head) or self._memory.older(head)
+        if found is None:
+            found = self._read(head)
+            if self._memory.is_new(head):
+                return found
+            self._memory.put(head, found, len(head))
+        return found
+
+    def _read(self, head: bytes) -> ResponseHead:
         end = head.find(b"\r\n")
         line = head[:end]
         status = self._status.get(line)

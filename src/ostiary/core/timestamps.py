@@ -31,28 +31,33 @@ def time_formatter(pattern: str) -> Callable[[float], str]:
     pieces = _parse(pattern or DEFAULT_FORMAT)
     digits = max((piece for piece in pieces if isinstance(piece, int)), default=0)
     resolution = 10 ** max(_MICROSECOND_DIGITS - digits, 0)
-    cached_tick = -1
+    cached_tick = cached_second = -1
     text = ""
+    template: list[_Piece] = []
 
     def render(moment: float) -> str:
-        nonlocal cached_tick, text
+        nonlocal cached_tick, cached_second, template, text
         microseconds = round(moment * _MICROSECONDS)
         tick = microseconds // resolution
         if tick != cached_tick:
-            second, fraction = divmod(microseconds, _MICROSECONDS)
-            text = _render(pieces, second, f"{fraction:06d}000")
+            second, microsecond = divmod(microseconds, _MICROSECONDS)
+            if second != cached_second:
+                template = _of_second(pieces, second)
+                cached_second = second
+            fraction = f"{microsecond:06d}000"
+            text = "".join([piece if isinstance(piece, str) else fraction[:piece] for piece in template])
             cached_tick = tick
         return text
 
     return render
 
 
-def _render(pieces: list[_Piece], second: int, fraction: str) -> str:
+def _of_second(pieces: list[_Piece], second: int) -> list[_Piece]:
+    """The pieces with everything filled in that is the same for a whole second."""
     when = datetime.fromtimestamp(second, UTC)
-    return "".join(
-        when.strftime(piece).replace(_SECONDS, str(second)) if isinstance(piece, str) else fraction[:piece]
-        for piece in pieces
-    )
+    return [
+        when.strftime(piece).replace(_SECONDS, str(second)) if isinstance(piece, str) else piece for piece in pieces
+    ]
 
 
 def _parse(pattern: str) -> list[_Piece]:
