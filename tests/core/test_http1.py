@@ -7,11 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostiary.core.http1 import (
+    FORWARDED,
+    RELEVANT,
+    SET_PER_REQUEST,
     BadMessage,
-    HeadCache,
-    ResponseReader,
+    HeadReader,
+    LineCache,
     parse_request_line,
 )
+from ostiary.core.response import ResponseReader
 
 
 def head(*lines: bytes) -> bytes:
@@ -59,45 +63,65 @@ REFUSED = {
 
 @pytest.mark.parametrize(("block", "status"), REFUSED.values(), ids=REFUSED.keys())
 def test_an_ambiguous_head_is_refused_each_time(block: bytes, status: int) -> None:
-    heads = HeadCache()
+    heads = HeadReader()
     for _ in range(2):  # the cache must not make the second one pass
         with pytest.raises(BadMessage) as error:
-            heads.get(block)
+            heads.read(block)
         assert error.value.status == status
 
 
 def test_a_good_head_is_read_once_and_found_again() -> None:
-    heads = HeadCache()
+    heads = HeadReader()
     block = head(b"HOST: Example.com", b"X-One:  spaced \t", b"cookie: a=b", b"Content-Length: 12")
-    first = heads.get(block)
+    first = heads.read(block)
     assert first.host == b"Example.com"
     assert first.content_length == 12 and first.has_body and not first.chunked
     assert [line.wire for line in first.lines][1] == b"x-one: spaced\r\n"
     assert first.as_headers().get("cookie") == "a=b"
-    again = heads.get(block)
-    assert [line.wire for line in again.lines] == [line.wire for line in first.lines]
-    assert heads.get(block) is again  # what came twice is remembered
+    assert heads.read(block, first) is first
 
 
-def test_the_cache_is_bounded() -> None:
-    heads = HeadCache(entries=10)
+LINES = (b"A: 1", b"A: 2", b"B: 1", b"C: 3", b"Cookie: x=y", b"Host: a", b"Long: " + b"l" * 99, b"X-Request-Id: 7")
+
+
+@given(st.lists(st.sampled_from(LINES)), st.booleans())
+def test_what_came_before_changes_nothing(lines: list[bytes], forwarded: bool) -> None:
+    def classify(name: bytes) -> int:
+        return SET_PER_REQUEST if name == b"x-request-id" else FORWARDED if forwarded and name < b"c" else RELEVANT
+
+    heads = HeadReader(classify=classify)
+    before = heads.read(head(b"Host: a", b"A: 1", b"B: 1", b"C: 3", b"Cookie: x=y", b"X-Request-Id: 1"))
+    try:
+        fresh = HeadReader(classify=classify).read(head(*lines))
+    except BadMessage:
+        with pytest.raises(BadMessage):
+            heads.read(head(*lines), before)
+        return
+    after = heads.read(head(*lines), before)
+    assert [line.pair for line in after.lines] == [line.pair for line in fresh.lines]
+    assert (after.forwarded, after.request_id, after.host) == (fresh.forwarded, fresh.request_id, fresh.host)
+    assert [line.pair for line in after.relevant] == [line.pair for line in fresh.relevant]
+
+
+def test_the_memory_of_lines_is_bounded() -> None:
+    lines = LineCache(10, lambda _name: 0)
     for number in range(1000):
-        heads.get(head(b"Host: a", b"X-N: %d" % number))
-    assert len(heads) <= 20
+        lines.lines(head(b"X-N: %d" % number))
+    assert len(lines) <= 20
 
 
 def test_too_many_lines_are_431() -> None:
     with pytest.raises(BadMessage) as error:
-        HeadCache(max_lines=5).get(head(b"Host: a", *[b"X: %d" % n for n in range(5)]))
+        HeadReader(max_lines=5).read(head(b"Host: a", *[b"X: %d" % n for n in range(5)]))
     assert error.value.status == 431
 
 
 def test_upgrade_counts_only_with_its_connection_option() -> None:
-    heads = HeadCache()
+    heads = HeadReader()
     assert (
-        heads.get(head(b"Host: a", b"Upgrade: WebSocket", b"Connection: keep-alive, Upgrade")).upgrade == b"websocket"
+        heads.read(head(b"Host: a", b"Upgrade: WebSocket", b"Connection: keep-alive, Upgrade")).upgrade == b"websocket"
     )
-    assert heads.get(head(b"Host: a", b"Upgrade: websocket")).upgrade == b""
+    assert heads.read(head(b"Host: a", b"Upgrade: websocket")).upgrade == b""
 
 
 @pytest.mark.parametrize(
@@ -135,7 +159,7 @@ def test_good_request_lines() -> None:
 @given(st.binary(max_size=200))
 def test_no_block_raises_anything_else(block: bytes) -> None:
     with contextlib.suppress(BadMessage):
-        HeadCache().get(block + b"\r\n")
+        HeadReader().read(block + b"\r\n")
 
 
 @given(st.binary(max_size=80))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, final
 from urllib.parse import parse_qs, urlsplit
 
-from ostiary.core.http1 import BadMessage, HeadCache, parse_request_line
+from ostiary.core.http1 import BadMessage, HeadReader, parse_request_line
 from ostiary.model.config import Address
 from ostiary.net.listener import bind
 from ostiary.net.status import status_line
@@ -57,7 +57,7 @@ class AdminServer:
                 head = await reader.readuntil(b"\r\n\r\n")
                 line, _, block = head[:-2].partition(b"\r\n")
                 method, target, _ = parse_request_line(line)
-                HeadCache(1).get(block)
+                HeadReader().read(block)
                 status, kind, body = self.answer(method.decode(), target.decode())
         except BadMessage as error:
             status, kind, body = error.status, _TEXT, error.details + "\n"

@@ -24,7 +24,8 @@ from ostiary.app.routes import CompiledRoute, RouteTable
 from ostiary.app.targets import Target, TargetReader
 from ostiary.core.decision import Allow, Counter, Entropy, Request, Respond
 from ostiary.core.forwarding import Forwarder, Peer, uuid4
-from ostiary.core.http1 import HeadCache, ResponseHead
+from ostiary.core.http1 import HeadReader
+from ostiary.core.response import ResponseHead
 from ostiary.core.rewriting import Rewritten, with_host
 from ostiary.model import limits
 from ostiary.model.config import HttpConnectionManager
@@ -74,7 +75,7 @@ class HttpService:
         self._forwarder = Forwarder(http, stripped)
         reads = frozenset[str]().union(*(chain.reads for chain in chains))
         self._prepared = PreparedHeads(http, self._forwarder, reads)
-        self.heads = HeadCache(max_lines=http.max_headers_count, classify=self._prepared.classify)
+        self.heads = HeadReader(max_lines=http.max_headers_count, classify=self._prepared.classify)
         self._reader = TargetReader(http, lambda path: all(chain.is_ordinary(path) for chain in chains))
         self._peers: dict[str, Peer] = {}
         self._single = table.single

@@ -4,10 +4,10 @@ A head is judged as a whole, after the shell has found its end. Whatever two rea
 refused: bare CR or LF, folded lines, white space before the colon, two lengths, a length beside a transfer coding, a
 coding other than `chunked`, two Host fields. What is forwarded is written anew from the parts, never copied.
 
-Browsers repeat themselves: on one connection nearly every header line of a request was in the one before. So each line
-is judged once and remembered by its bytes, and so is each whole block of lines (`HeadCache`). A line also has a role:
-most go on as they are (FORWARDED); the few that decide something (RELEVANT: cookies, Host, forwarding fields) make up
-the key under which the shell remembers what it decided.
+Browsers repeat themselves: on one connection nearly every header line of a request was in the one before. So a block is
+compared with the last one of its connection, line by line; only a line that differs is looked up, or judged. A line
+also has a role: most go on as they are (FORWARDED); the few that decide something (RELEVANT: cookies, Host, forwarding
+fields) make up the key under which the shell remembers what it decided.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from ostiary.model.headers import Headers
 
 TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 """RFC 9110 section 5.6.2."""
-_FIELD_VALUE: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+FIELD_VALUE: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 _TARGET: Final = bytes(range(0x21, 0x7F)).replace(b"#", b"")
 """Visible ASCII; a fragment never belongs into a request (RFC 9112 section 3.2)."""
-_DIGITS: Final = b"0123456789"
+DIGITS: Final = b"0123456789"
 
 PLAIN: Final = 0
 HOST: Final = 1
@@ -85,10 +85,12 @@ def is_framing(name: str) -> bool:
 class HeaderLine:
     """One judged header line."""
 
-    __slots__ = ("kind", "name", "pair", "role", "value", "wire")
+    __slots__ = ("kind", "name", "pair", "raw", "role", "value", "wire")
 
-    def __init__(self, name: bytes, value: bytes, role: int = RELEVANT) -> None:
-        self.role = role
+    def __init__(self, name: bytes, value: bytes, raw: bytes = b"") -> None:
+        self.raw = raw
+        """As it came, with its CRLF."""
+        self.role = RELEVANT
         self.name = name
         self.value = value
         self.wire = name + b": " + value + b"\r\n"
@@ -102,18 +104,23 @@ def parse_line(line: bytes) -> HeaderLine:
     if not colon or not name or name.translate(None, TOKEN):
         raise BadMessage("invalid_header_name")
     value = value.strip(b" \t")
-    if value.translate(None, _FIELD_VALUE):
+    if value.translate(None, FIELD_VALUE):
         raise BadMessage("invalid_header_value")
-    return HeaderLine(name.lower(), value)
+    return HeaderLine(name.lower(), value, line + b"\r\n")
 
 
 @final
-class _LineCache:
+class LineCache:
+    """Header lines seen lately -> HeaderLine."""
+
     __slots__ = ("_classify", "_memory")
 
     def __init__(self, entries: int, classify: Classify) -> None:
         self._classify = classify
         self._memory: Generations[bytes, HeaderLine] = Generations(entries, limits.LINE_CACHE_BYTES)
+
+    def __len__(self) -> int:
+        return len(self._memory)
 
     def miss(self, line: bytes) -> HeaderLine:
         """Not among the young: from the old generation, or judged now."""
@@ -134,12 +141,31 @@ class _LineCache:
         young = self._memory.young.get
         return [young(line) or self.miss(line) for line in raw]
 
+    def following(self, last: list[HeaderLine], block: bytes) -> list[HeaderLine]:
+        """The lines of a block that is probably like the one of `last`. Raises BadMessage."""
+        found: list[HeaderLine] = []
+        at = 0
+        for line in last:
+            raw = line.raw
+            if block.startswith(raw, at):
+                found.append(line)
+                at += len(raw)
+            else:
+                end = block.find(b"\r\n", at)
+                if end < 0:
+                    break
+                one = block[at:end]
+                found.append(self._memory.young.get(one) or self.miss(one))
+                at = end + 2
+        return found + self.lines(block[at:]) if at < len(block) else found
+
 
 @final
 class RequestHead:
     """The header block of a request: read once, used for every request that repeats it."""
 
     __slots__ = (
+        "block",
         "chunked",
         "close",
         "content_length",
@@ -156,7 +182,8 @@ class RequestHead:
         "upgrade",
     )
 
-    def __init__(self, lines: list[HeaderLine]) -> None:
+    def __init__(self, lines: list[HeaderLine], block: bytes = b"") -> None:
+        self.block = block
         self.lines = lines
         self.headers: Headers | None = None
         self.host: bytes | None = None
@@ -184,6 +211,27 @@ class RequestHead:
             self._connection(connection)
         elif self.upgrade:
             self.upgrade = b""
+
+    def with_lines(self, lines: list[HeaderLine], block: bytes) -> RequestHead | None:
+        """The head of these lines, if they differ from this head's only in some that go on as they are; else None."""
+        if len(lines) != len(self.lines):
+            return None
+        request_id = self.request_id
+        for line, before in zip(lines, self.lines, strict=True):
+            if line is not before:
+                if line.role != before.role or line.role == RELEVANT or line.name != before.name:
+                    return None
+                if line.kind == REQUEST_ID:
+                    request_id = line.value
+                elif line.kind:
+                    return None
+        new = RequestHead.__new__(RequestHead)
+        new.block, new.lines, new.headers, new.request_id = block, lines, None, request_id
+        new.forwarded = b"".join([line.wire for line in lines if line.role == FORWARDED])
+        new.relevant, new.host, new.close, new.keep_alive = self.relevant, self.host, self.close, self.keep_alive
+        new.content_length, new.chunked, new.has_body = self.content_length, self.chunked, self.has_body
+        new.expect_continue, new.upgrade, new.names_fields = self.expect_continue, self.upgrade, self.names_fields
+        return new
 
     def _special(self, line: HeaderLine, connection: list[bytes]) -> None:
         kind, value = line.kind, line.value
@@ -227,45 +275,36 @@ def parse_content_length(value: bytes, before: int | None) -> int:
     """One Content-Length (RFC 9110 section 8.6): digits only, once only. Raises BadMessage."""
     if before is not None:
         raise BadMessage("duplicate_content_length")
-    if not value or len(value) > 18 or value.translate(None, _DIGITS):
+    if not value or len(value) > 18 or value.translate(None, DIGITS):
         raise BadMessage("invalid_content_length")
     return int(value)
 
 
 @final
-class HeadCache:
-    """Header blocks seen lately -> RequestHead."""
+class HeadReader:
+    """Reads the header blocks of requests for one listener, remembering lines."""
 
-    __slots__ = ("_lines", "_memory", "max_lines")
+    __slots__ = ("_lines", "max_lines")
 
-    def __init__(
-        self,
-        entries: int = limits.HEAD_CACHE_ENTRIES,
-        max_lines: int = limits.MAX_HEADERS_COUNT,
-        classify: Classify = lambda _name: RELEVANT,
-    ) -> None:
+    def __init__(self, max_lines: int = limits.MAX_HEADERS_COUNT, classify: Classify = lambda _name: RELEVANT) -> None:
         self.max_lines = max_lines
-        self._lines = _LineCache(entries * 4, classify)
-        self._memory: Generations[bytes, RequestHead] = Generations(entries, limits.HEAD_CACHE_BYTES)
+        self._lines = LineCache(limits.HEAD_CACHE_ENTRIES * 4, classify)
 
-    def get(self, block: bytes) -> RequestHead:
-        """The head of these lines (each ended by CRLF, without the empty one). Raises BadMessage."""
-        head = self._memory.young.get(block)
-        if head is not None:
-            return head
-        head = self._memory.older(block)
-        if head is None:
+    def read(self, block: bytes, last: RequestHead | None = None) -> RequestHead:
+        """The head of these lines (each ended by CRLF, without the empty one). `last` is the one before it on the same
+        connection, which is given back for the same block. Raises BadMessage."""
+        if last is None:
             lines = self._lines.lines(block)
-            if len(lines) > self.max_lines:
-                raise BadMessage("too_many_headers", 431)
-            head = RequestHead(lines)
-            if self._memory.is_new(block):
-                return head
-        self._memory.put(block, head, len(block))
-        return head
-
-    def __len__(self) -> int:
-        return len(self._memory)
+        elif last.block == block:
+            return last
+        else:
+            lines = self._lines.following(last.lines, block)
+            alike = last.with_lines(lines, block)
+            if alike is not None:
+                return alike
+        if len(lines) > self.max_lines:
+            raise BadMessage("too_many_headers", 431)
+        return RequestHead(lines, block)
 
 
 def parse_request_line(line: bytes) -> tuple[bytes, bytes, bool]:
@@ -283,114 +322,3 @@ def parse_request_line(line: bytes) -> tuple[bytes, bytes, bool]:
     if len(target) > limits.MAX_URL_BYTES:
         raise BadMessage("target_too_long", 414)
     return method, target, version == b"HTTP/1.0"
-
-
-_KEPT_THOUGH_NAMED: Final = frozenset(
-    (
-        b"close",
-        b"keep-alive",
-        b"upgrade",
-        b"connection",
-        b"content-length",
-        b"content-type",
-        b"transfer-encoding",
-        b"set-cookie",
-        b"location",
-    )
-)
-"""What a response's Connection can't make us drop; anything else it names ends here (RFC 9110 section 7.6.1)."""
-
-
-@final
-class ResponseHead:
-    """The head of an upstream's answer."""
-
-    __slots__ = ("chunked", "close", "content_length", "dated", "http10", "lines", "reason", "status", "upgrade")
-
-    def __init__(self, status: int, reason: bytes, http10: bool, lines: list[HeaderLine]) -> None:
-        self.status = status
-        self.reason = reason
-        self.http10 = http10
-        self.lines = lines
-        self.content_length: int | None = None
-        self.chunked = False
-        self.close = http10
-        self.upgrade = b""
-        self.dated = False
-        for line in lines:
-            if line.kind:
-                self._special(line)
-        if self.chunked and self.content_length is not None:
-            raise BadMessage("content_length_and_chunked_not_allowed", 502)
-
-    def _special(self, line: HeaderLine) -> None:
-        kind, value = line.kind, line.value
-        if kind == CONTENT_LENGTH:
-            # Some applications repeat an equal length; it is harmless since we write our own.
-            if self.content_length is None or value != b"%d" % self.content_length:
-                self.content_length = parse_content_length(value, self.content_length)
-        elif kind == TRANSFER_ENCODING:
-            if self.chunked or value.lower() != b"chunked":
-                raise BadMessage("invalid_transfer_encoding", 502)
-            self.chunked = True
-        elif kind == CONNECTION:
-            options = [option.strip(b" \t").lower() for option in value.split(b",")]
-            if b"close" in options:
-                self.close = True
-            elif b"keep-alive" in options:
-                self.close = False
-            drop = {option for option in options if option not in _KEPT_THOUGH_NAMED}
-            if drop:
-                self.lines = [each for each in self.lines if each.name not in drop]
-        elif kind == DATE:
-            self.dated = True
-        elif kind == UPGRADE:
-            self.upgrade = value.lower()
-
-
-@final
-class ResponseReader:
-    """Reads response heads, remembering lines, and heads that come more than once."""
-
-    __slots__ = ("_lines", "_memory", "_status", "max_lines")
-
-    def __init__(self, max_lines: int = limits.MAX_RESPONSE_HEADERS_COUNT) -> None:
-        self._memory: Generations[bytes, ResponseHead] = Generations(limits.HEAD_CACHE_ENTRIES, limits.LINE_CACHE_BYTES)
-        self._lines = _LineCache(limits.HEAD_CACHE_ENTRIES * 2, lambda _name: FORWARDED)
-        self._status: dict[bytes, tuple[int, bytes, bool]] = {}
-        self.max_lines = max_lines
-
-    def read(self, head: bytes) -> ResponseHead:
-        """Status line and header lines, each ended by CRLF. Raises BadMessage."""
-        found = self._memory.young.get(head) or self._memory.older(head)
-        if found is None:
-            found = self._read(head)
-            if self._memory.is_new(head):
-                return found
-            self._memory.put(head, found, len(head))
-        return found
-
-    def _read(self, head: bytes) -> ResponseHead:
-        end = head.find(b"\r\n")
-        line = head[:end]
-        status = self._status.get(line)
-        if status is None:
-            status = parse_status_line(line)
-            if len(self._status) < 64:
-                self._status[line] = status
-        lines = self._lines.lines(head[end + 2 :])
-        if len(lines) > self.max_lines:
-            raise BadMessage("too_many_headers", 502)
-        return ResponseHead(*status, lines)
-
-
-def parse_status_line(line: bytes) -> tuple[int, bytes, bool]:
-    """-> (status, reason phrase, is HTTP/1.0). Raises BadMessage."""
-    version, _, rest = line.partition(b" ")
-    code, _, reason = rest.partition(b" ")
-    if version not in (b"HTTP/1.1", b"HTTP/1.0") or len(code) != 3 or code.translate(None, _DIGITS):
-        raise BadMessage("invalid_status_line", 502)
-    status = int(code)
-    if not 100 <= status <= 599 or reason.translate(None, _FIELD_VALUE):
-        raise BadMessage("invalid_status_line", 502)
-    return status, reason, version == b"HTTP/1.0"

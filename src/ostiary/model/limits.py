@@ -16,6 +16,8 @@ MAX_URL_BYTES: Final = 16 * 1024
 """Request target: longer ones are an attack or a bug; nginx takes 8 KiB, Envoy only the head's limit."""
 HEAD_CACHE_ENTRIES: Final = 1024
 """Header blocks remembered per generation and listener (two generations)."""
+HEAD_MEMORY: Final = 5.0
+"""How long an idle connection remembers its last head."""
 HEAD_CACHE_BYTES: Final = 4 * 1024 * 1024
 LINE_CACHE_BYTES: Final = 2 * 1024 * 1024
 """What is remembered of heads, per generation: a client that makes every head different and large fills no memory."""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, final
 
 from ostiary.core import chunked
-from ostiary.core.http1 import BadMessage, HeaderLine, RequestHead, ResponseHead
+from ostiary.core.http1 import BadMessage, HeaderLine, RequestHead
+from ostiary.core.response import ResponseHead
 from ostiary.model import limits
 from ostiary.net.request_body import RequestBody
 from ostiary.net.response_head import informational_head, response_lines, upgrade_head
@@ -58,9 +59,7 @@ class Exchange:
     failure_reason = ""
     bytes_received = 0
     bytes_sent = 0
-    user = ""
-    route = ""
-    cluster = ""
+    user = route = cluster = ""
     upstream_address = upstream_local = ""
     attempts = 0
     request_id = b""

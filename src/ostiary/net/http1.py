@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, final
 
-from ostiary.core.http1 import KIND_COUNT, BadMessage, HeadCache, RequestHead, parse_request_line
+from ostiary.core.http1 import KIND_COUNT, BadMessage, HeadReader, RequestHead, parse_request_line
 from ostiary.model import limits
 from ostiary.net.exchange import Exchange
 from ostiary.net.status import PLAIN_TEXT, reason_phrase
@@ -56,7 +56,7 @@ class Service(Protocol):
 
     settings: ServerSettings
     ticker: Ticker
-    heads: HeadCache
+    heads: HeadReader
     draining: bool
 
     def dispatch(self, exchange: Exchange) -> None:
@@ -91,6 +91,7 @@ class Downstream(asyncio.Protocol):
         "closing",
         "exchange",
         "forward_key",
+        "head",
         "id",
         "local_address",
         "local_port",
@@ -110,6 +111,8 @@ class Downstream(asyncio.Protocol):
         self.id = number
         self.transport: asyncio.Transport = None  # type: ignore[assignment] # set by connection_made
         self.exchange: Exchange | None = None
+        self.head: RequestHead | None = None
+        """The last one: the next is probably like it."""
         self.buffer = b""
         self.closing = False
         self.requests = 0
@@ -233,7 +236,7 @@ class Downstream(asyncio.Protocol):
                 raise BadMessage("headers_too_large", 431)
             line_end = data.find(b"\r\n")
             method, target, http10 = parse_request_line(data[:line_end])
-            head = service.heads.get(data[line_end + 2 : end + 2])
+            head = self.head = service.heads.read(data[line_end + 2 : end + 2], self.head)
             if http10 and head.chunked:
                 raise BadMessage("transfer_encoding_in_http10")
             if http10 and not service.settings.accept_http_10:
@@ -340,6 +343,8 @@ class Downstream(asyncio.Protocol):
             if self._head_deadline and now > self._head_deadline:
                 self.refuse(BadMessage("request_headers_timeout", 408))
         else:
+            if now - self._since > limits.HEAD_MEMORY:
+                self.head = None
             idle = settings.idle_timeout and now - self._since > settings.idle_timeout
             old = settings.max_connection_duration and now - self.opened_at > settings.max_connection_duration
             if idle or old:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import final
 
 from ostiary.core.decision import Counter
-from ostiary.core.http1 import ResponseReader
+from ostiary.core.response import ResponseReader
 from ostiary.model import limits
 from ostiary.net.ticker import Ticker
 from ostiary.net.upstream import Answered, UpstreamConnection

@@ -10,7 +10,8 @@ import asyncio
 from typing import Final, Protocol, final
 
 from ostiary.core.chunked import ChunkedReader
-from ostiary.core.http1 import BadMessage, HeaderLine, ResponseHead, ResponseReader
+from ostiary.core.http1 import BadMessage, HeaderLine
+from ostiary.core.response import ResponseHead, ResponseReader
 from ostiary.model import limits
 
 NO_BODY: Final = 0
