@@ -42,10 +42,11 @@ class Peers:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for writer in self._writers:
-            writer.transport.abort()
         await self._stack.aclose()
-        await asyncio.sleep(0.01)
+        for _ in range(5):  # who was accepted in the last moment is greeted first
+            await asyncio.sleep(0.01)
+            for writer in self._writers:
+                writer.transport.abort()
 
     def _bind(self) -> dict[str, socket.socket]:
         """One free port of both families."""

@@ -22,7 +22,7 @@ def ask(name: str, record: str) -> tuple[str, list[str]]:
             server.stop()
 
     response = asyncio.run(run())
-    return dns.rcode.to_text(response.rcode()), [str(item) for found in response.answer for item in found]
+    return dns.rcode.to_text(response.rcode()), sorted(str(item) for found in response.answer for item in found)
 
 
 def test_each_family_gets_its_own_addresses() -> None:

@@ -186,5 +186,6 @@ def _run_one(doorkeeper: Doorkeeper) -> int:
 
 
 def _refused(error: Exception) -> int:
-    print(f"ostiary: error: {error}", file=sys.stderr)
+    text = error.strerror if isinstance(error, OSError) and error.strerror else error
+    print(f"ostiary: error: {text}", file=sys.stderr)
     return 2

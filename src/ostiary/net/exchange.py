@@ -16,7 +16,7 @@ from ostiary.core.response import ResponseHead
 from ostiary.model import limits
 from ostiary.net.request_body import RequestBody
 from ostiary.net.response_head import informational_head, response_lines, upgrade_head
-from ostiary.net.status import PLAIN_TEXT, status_line
+from ostiary.net.status import PLAIN_TEXT, reason_phrase, status_line
 
 if TYPE_CHECKING:
     from ostiary.net.http1 import Downstream
@@ -61,8 +61,7 @@ class Exchange:
     bytes_sent = 0
     user = route = cluster = ""
     upstream_address = upstream_local = ""
-    attempts = 0
-    request_id = b""
+    attempts, request_id = 0, b""
     request_headers: object = None
     prepared_items: list[tuple[str, str]] | None = None  # with the head's FORWARDED lines, what was sent
     response_headers: list[HeaderLine] | None = None
@@ -130,7 +129,7 @@ class Exchange:
             wire = body.feed(data)
             self.bytes_received = body.received
         except BadMessage as error:
-            self.fail(error.status, b"", f"http1.{error.details}", "DPE")
+            self.fail(error.status, reason_phrase(error.status), f"http1.{error.details}", "DPE")
             return
         if wire:
             self._send(wire)
@@ -238,7 +237,8 @@ class Exchange:
         self.response_headers = head.lines
         self.first_byte = self.last = time.monotonic()
         self.route_deadline = 0.0
-        self.downstream.transport.write(upgrade_head(head, self.response_extra))
+        via = self.downstream.service.settings.via_line
+        self.downstream.transport.write(upgrade_head(head, via + self.response_extra))
         if self.downstream.buffer:
             early, self.downstream.buffer = self.downstream.buffer, b""
             self.client_data(early)
