@@ -27,7 +27,6 @@ from ostiary.model.clusters import DnsLookupFamily
 Family = Literal["v4", "v6"]
 RecordType = Literal["A", "AAAA"]
 
-FAMILY_OF_TYPE: Final[dict[RecordType, Family]] = {"A": "v4", "AAAA": "v6"}
 TYPE_OF_FAMILY: Final[dict[Family, RecordType]] = {"v4": "A", "v6": "AAAA"}
 
 _LOOKUPS: Final[dict[DnsLookupFamily, tuple[tuple[RecordType, ...], RecordType | None]]] = {

@@ -14,7 +14,6 @@ from ostiary.core.decision import FOREVER, Allow, Counter, Decision, Request, Re
 from ostiary.core.matching import string_matcher
 from ostiary.model.routes import CorsPolicy
 
-FILTER_NAME: Final = "envoy.filters.http.cors"
 DETAILS: Final = "cors_response"
 """Response code details of an answered preflight."""
 

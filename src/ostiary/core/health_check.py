@@ -8,7 +8,6 @@ from ostiary.core.decision import FOREVER, Allow, Decision, Request, Respond
 from ostiary.core.matching import all_of
 from ostiary.model.config import HealthCheck
 
-FILTER_NAME: Final = "envoy.filters.http.health_check"
 DETAILS: Final = "health_check_ok"
 """Response code details of an answered check; the access log's `not_health_check_filter` goes by them."""
 

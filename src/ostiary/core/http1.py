@@ -221,8 +221,8 @@ class RequestHead:
             if line is not before:
                 if line.role != before.role or line.role == RELEVANT or line.name != before.name:
                     return None
-                if line.kind == REQUEST_ID:
-                    request_id = line.value
+                if line.kind == REQUEST_ID and before.value is self.request_id:
+                    request_id = line.value  # the first of that name counts
                 elif line.kind:
                     return None
         new = RequestHead.__new__(RequestHead)

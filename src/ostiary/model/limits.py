@@ -135,7 +135,6 @@ PROVIDER_RETRY_DELAY: Final = 2.0
 # --- the connection (RFC 8305 section 8)
 RESOLUTION_DELAY: Final = 0.050
 CONNECTION_ATTEMPT_DELAY: Final = 0.250
-CONNECTION_ATTEMPT_DELAY_MIN: Final = 0.100
 CONNECTION_ATTEMPT_DELAY_MAX: Final = 2.0
 ATTEMPT_DELAY_FLOOR: Final = 0.010
 """RFC 8305 section 5: attempts never start closer together than this, unless one failed."""
@@ -172,8 +171,6 @@ MAX_FORMAT_LENGTH: Final = 16 * 1024
 # --- the process
 DRAIN_TIMEOUT: Final = 600.0
 """Envoy's --drain-time-s default: how long SIGTERM lets running requests finish."""
-ACCESS_LOG_FLUSH: Final = 1.0
-"""Batched lines are written at least this often."""
 ACCESS_LOG_BUFFER: Final = 64 * 1024
 
 # --- configuration files
