@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ports import free_port
+
 START_TIMEOUT = 20.0
 UPSTREAM_RESPONSE_HEADERS = (("server", "application"), ("x-app", "one"), ("x-app", "two"), ("x-once", "first"))
 
@@ -58,12 +60,6 @@ class _Echo(socketserver.StreamRequestHandler):
 class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _bootstrap(managers: Mapping[str, dict[str, Any]], ports: Mapping[str, int], upstream: int) -> dict[str, Any]:
@@ -131,7 +127,7 @@ def running_envoy(managers: Mapping[str, dict[str, Any]]) -> Iterator[Oracle]:
 
     with _Server(("127.0.0.1", 0), _Echo) as upstream, tempfile.TemporaryDirectory() as directory:
         threading.Thread(target=upstream.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        ports = {name: _free_port() for name in managers}
+        ports = {name: free_port() for name in managers}
         config = Path(directory, "envoy.json")
         config.write_text(json.dumps(_bootstrap(managers, ports, upstream.server_address[1])))
         output = Path(directory, "output")

@@ -18,8 +18,9 @@ from ostiary.model.matchers import HeaderMatcher, StringMatcher
 from ostiary.model.oauth2 import CookieConfig, CookieConfigs, CookieNames, HttpUri
 from peers.proxies import Proxy, envoy_arguments
 from peers.rawhttp import exchange, request
-from peers.recorders import Answer, Application, Provider, Received, free_port, tokens
+from peers.recorders import Answer, Application, Provider, Received, tokens
 from peers.same_yaml import HMAC_SECRET, HOST, TOKEN_SECRET, bootstrap, fill, header, oauth2_config
+from ports import free_port
 
 SECRET = HMAC_SECRET.encode()
 FLOW = "0123456789abcdef"

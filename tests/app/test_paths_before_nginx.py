@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.dialects import native
 from ostiary.model.config import Config
+from ports import free_port
 from wire import Answer, Client, Upstream, scenario
 
 NGINX = """\
@@ -128,12 +129,6 @@ def config(port: int, more: str = "public: [/public]\nescaped_slashes: keep\n") 
     loaded = native.load_all([("o.yaml", text.encode())], flags={}, env={})
     assert loaded.config is not None, loaded.diagnostics
     return loaded.config
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Doors:

@@ -17,8 +17,9 @@ import yaml
 from peers.client import Client, Side
 from peers.differences import judge
 from peers.proxies import Proxy, envoy_arguments, ostiary_arguments
-from peers.recorders import Answer, Application, Provider, free_port
+from peers.recorders import Answer, Application, Provider
 from peers.same_yaml import Tree, fill
+from ports import free_port
 
 FLOW_IN_TEXT = re.compile(r"\b[0-9a-f]{16}\b")
 UNSTABLE_DETAILS = re.compile(r"response_body:.* (?=\S+ \S+ \S*$)")

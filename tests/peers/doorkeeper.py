@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 
 from peers.proxies import Proxy, ostiary_arguments
-from peers.recorders import Application, free_port
+from peers.recorders import Application
+from ports import free_port
 
 
 @contextmanager

@@ -236,11 +236,3 @@ class Provider(Recorder):
 def tokens(**values: object) -> Answer:
     """A token response with these members."""
     return Answer(headers=(("content-type", "application/json"),), body=json.dumps(values).encode())
-
-
-def free_port() -> int:
-    """A loopback port that nobody had a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -18,8 +18,9 @@ from peers.demo_provider import demo_provider, settings_for
 from peers.doorkeeper import ask, doorkeeper
 from peers.person import Page, Person
 from peers.proxies import Proxy, ostiary_arguments
-from peers.recorders import Answer, Application, free_port
+from peers.recorders import Answer, Application
 from peers.same_yaml import HMAC_SECRET, HOST, bootstrap, fill, oauth2_config
+from ports import free_port
 
 pytestmark = pytest.mark.peer
 

@@ -24,8 +24,9 @@ from peers import rawhttp, sealed
 from peers.demo_provider import settings_for
 from peers.doorkeeper import doorkeeper
 from peers.proxies import Proxy, ostiary_arguments
-from peers.recorders import Answer, Application, Received, free_port
+from peers.recorders import Answer, Application, Received
 from peers.same_yaml import HMAC_SECRET, HOST, bootstrap, fill, oauth2_config
+from ports import free_port
 
 pytestmark = pytest.mark.peer
 

@@ -20,7 +20,8 @@ import pytest
 
 from peers.doorkeeper import ask, doorkeeper, identity, json_of, program
 from peers.person import Page, Person
-from peers.recorders import Application, free_port
+from peers.recorders import Application
+from ports import free_port
 
 pytestmark = pytest.mark.peer
 

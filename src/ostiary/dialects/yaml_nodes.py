@@ -212,6 +212,9 @@ def _syntax_problem(error: yaml.MarkedYAMLError, file: str) -> Diagnostic:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     message = ", ".join(part for part in (error.context, error.problem) if part)
+    if "nesting depth" in message:  # newer libyaml has a bound of its own, beyond ours
+        message = f"nested more than {limits.MAX_CONFIG_DEPTH} deep"
+        return Diagnostic(file=file, line=line, column=column, path="", message=message)
     return Diagnostic(file=file, line=line, column=column, path="", message=f"not YAML: {message}")
 
 
