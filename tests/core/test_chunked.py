@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostiary.core.chunked import ChunkedReader, encode, encode_end
-from ostiary.core.http1 import BadMessage, HeaderLine
+from ostiary.core.header_lines import BadMessage, HeaderLine
 
 
 def feed_all(reader: ChunkedReader, *parts: bytes) -> None:

@@ -208,7 +208,7 @@ def test_text_formats(envoy: Oracle, logs: Path) -> None:
     record = logged_record("/p?q=a%20b&q=2", "/a/p?q=a%20b&q=2", *headers)
     seconds, fraction = line.rstrip("\n").split("|")[-2:]
     record.start_time = int(seconds) + int(fraction.split(" ")[1]) / 1e9
-    assert compile_format(TEXT).render_line(record) == line
+    assert compile_format(TEXT).render_line(record) == line.encode()
     assert access_log_line(AccessLog(sink="stdout", text_format=TEXT))(record) == line.encode()
 
 

@@ -20,6 +20,17 @@ def record(*headers: tuple[str, str], target: str = "/p?q=1") -> Record:
     return made
 
 
+ONE_VALUE_EACH = (
+    "%REQ(x)%",
+    "%PROTOCOL%",
+    "%RESPONSE_CODE%",
+    "%DURATION%",
+    "%REQ(:METHOD)%",
+    "%BYTES_SENT%",
+    "%REQ(y)%",
+)
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
@@ -89,11 +100,20 @@ def test_rendered_text_has_no_control_characters(value: str) -> None:
 @given(st.text(alphabet=st.characters(max_codepoint=255)))
 def test_a_value_can_not_end_its_quotes(value: str) -> None:
     line = compile_format('"%REQ(x)%"').render_line(record(("x", value)))
-    inner = line[1:-1]
-    assert line[0] == line[-1] == '"'
-    assert inner.isascii()
+    inner = line[1:-1].decode("ascii")
+    assert line[:1] == line[-1:] == b'"'
     assert '"' not in inner
     assert inner.isprintable() or not inner
+
+
+@given(st.lists(st.sampled_from([*ONE_VALUE_EACH, '"', "\\", "\n", "%%", " "]), max_size=8), st.text(max_size=3))
+def test_a_line_is_made_of_its_parts(parts: list[str], value: str) -> None:
+    made = record(("x", value.encode().decode("latin-1")))
+    expected = b"".join(
+        compile_format(part).render_line(made) if part in ONE_VALUE_EACH else part.replace("%%", "%").encode()
+        for part in parts
+    )
+    assert compile_format("".join(parts)).render_line(made) == expected
 
 
 @given(st.text(max_size=30))

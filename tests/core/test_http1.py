@@ -6,15 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostiary.core.http1 import (
-    FORWARDED,
-    RELEVANT,
-    SET_PER_REQUEST,
-    BadMessage,
-    HeadReader,
-    LineCache,
-    parse_request_line,
-)
+from ostiary.core.header_lines import FORWARDED, RELEVANT, SET_PER_REQUEST, BadMessage, LineCache
+from ostiary.core.http1 import HeadReader, parse_request_line
 from ostiary.core.response import ResponseReader
 
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, final
 from urllib.parse import parse_qs, urlsplit
 
-from ostiary.core.http1 import BadMessage, HeadReader, parse_request_line
+from ostiary.core.header_lines import BadMessage
+from ostiary.core.http1 import HeadReader, parse_request_line
 from ostiary.model.config import Address
 from ostiary.net.listener import bind
 from ostiary.net.status import status_line

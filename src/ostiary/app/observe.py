@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable
 from typing import Final, final
 
+from ostiary.app.prepared import Prepared, SentFields
 from ostiary.core.access_log import access_log_line
 from ostiary.core.decision import Counter, Request
-from ostiary.core.http1 import FORWARDED
 from ostiary.core.record import Record
+from ostiary.core.response import ResponseFields
 from ostiary.model.access_log import AccessLog
 from ostiary.model.headers import Headers
 from ostiary.net.access_log import LogWriter
 from ostiary.net.exchange import Exchange
+from ostiary.net.http1 import Downstream
 from ostiary.net.ticker import Ticker
 from ostiary.net.upstream import address_text
 
@@ -85,52 +87,21 @@ class Observer:
             record.request_duration = int((exchange.request_done_at - started) * 1000)
         elif exchange.request_complete:
             record.request_duration = 0
-        if exchange.first_byte:
-            record.response_duration = int((exchange.first_byte - started) * 1000)
+        record.upstream_request_attempt_count = exchange.attempts
         if exchange.upstream_address:
             record.upstream_protocol = "HTTP/1.1"
-        record.upstream_host = exchange.upstream_address
-        record.upstream_local_address = exchange.upstream_local
-        record.upstream_cluster = exchange.cluster
-        record.upstream_request_attempt_count = exchange.attempts
+            record.upstream_host = exchange.upstream_address
+            record.upstream_local_address = exchange.upstream_local
         record.upstream_transport_failure_reason = exchange.failure_reason
         record.downstream_direct_remote_address = downstream.peer_address
         record.downstream_local_address = downstream.local_address
         record.connection_id = downstream.id
-        record.route_name = exchange.route
         record.hostname = _HOSTNAME
-        record.user = exchange.user
-        tls = downstream.transport.get_extra_info("ssl_object") if downstream.service.settings.tls else None
-        if tls is not None:
-            record.downstream_tls_version = tls.version() or ""
-            record.downstream_tls_cipher = (tls.cipher() or ("",))[0]
-        self._request(record, exchange)
-        if exchange.response_headers is not None:
-            record.response_headers = Headers.of([line.pair for line in exchange.response_headers])
-            if downstream.service.settings.service_time:
-                record.response_set = {
-                    "x-envoy-upstream-service-time": str(int((exchange.first_byte - started) * 1000))
-                }
+        if downstream.service.settings.tls:
+            _describe_tls(record, downstream)
+        _describe_request(record, exchange)
+        _describe_response(record, exchange)
         return record
-
-    def _request(self, record: Record, exchange: Exchange) -> None:
-        request = exchange.request_headers
-        if isinstance(request, Request):
-            record.request_headers = request.headers
-            if exchange.prepared_items is not None:
-                own = [line.pair for line in exchange.head.lines if line.role == FORWARDED]
-                record.request_headers = Headers.of(exchange.prepared_items + own)
-            record.authority = request.authority
-            record.scheme = request.scheme
-            client, peer = request.client, exchange.downstream
-            record.downstream_remote_address = peer.peer_address if client == peer.peer else address_text((client, 0))
-        else:
-            record.request_headers = exchange.head.as_headers() if exchange.head.lines else _NO_HEADERS
-            record.authority = (exchange.head.host or b"").decode("latin-1")
-            record.downstream_remote_address = exchange.downstream.peer_address
-        if exchange.request_id:
-            record.stream_id = exchange.request_id.decode("latin-1")
-            record.request_set = {"x-request-id": record.stream_id}
 
     def reopen(self) -> None:
         """After log rotation."""
@@ -141,3 +112,44 @@ class Observer:
         """Flush everything."""
         for _, writer in self._logs:
             writer.close()
+
+
+def _describe_tls(record: Record, downstream: Downstream) -> None:
+    tls = downstream.transport.get_extra_info("ssl_object")
+    if tls is not None:
+        record.downstream_tls_version = tls.version() or ""
+        record.downstream_tls_cipher = (tls.cipher() or ("",))[0]
+
+
+def _describe_request(record: Record, exchange: Exchange) -> None:
+    request, sent = exchange.request_headers, exchange.sent
+    if isinstance(sent, Prepared):
+        request = sent.request
+        record.request_headers = SentFields(sent, exchange.head)
+        record.user, record.route_name, record.upstream_cluster = sent.user, sent.route_name, sent.cluster_name
+    else:
+        record.user, record.route_name, record.upstream_cluster = exchange.user, exchange.route, exchange.cluster
+    peer = exchange.downstream
+    if isinstance(request, Request):
+        if sent is None:
+            record.request_headers = request.headers
+        record.authority = request.authority
+        record.scheme = request.scheme
+        client = request.client
+        record.downstream_remote_address = peer.peer_address if client == peer.peer else address_text((client, 0))
+    else:
+        record.request_headers = exchange.head.as_headers() if exchange.head.lines else _NO_HEADERS
+        record.authority = (exchange.head.host or b"").decode("latin-1")
+        record.downstream_remote_address = peer.peer_address
+    if exchange.request_id:
+        record.stream_id = exchange.request_id.decode("latin-1")
+        record.request_set = {"x-request-id": record.stream_id}
+
+
+def _describe_response(record: Record, exchange: Exchange) -> None:
+    if exchange.first_byte:
+        took = record.response_duration = int((exchange.first_byte - exchange.started) * 1000)
+        if exchange.response_headers is not None:
+            record.response_headers = ResponseFields(exchange.response_headers)
+            if exchange.downstream.service.settings.service_time:
+                record.response_set = {"x-envoy-upstream-service-time": str(took)}

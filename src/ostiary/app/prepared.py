@@ -7,6 +7,7 @@ matter (`RequestHead.relevant`), the peer, the method and the route. The other l
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import final
 
@@ -16,7 +17,8 @@ from ostiary.app.routes import CompiledRoute
 from ostiary.core.decision import Request
 from ostiary.core.forwarding import Forwarder
 from ostiary.core.generations import Generations
-from ostiary.core.http1 import FORWARDED, RELEVANT, SET_PER_REQUEST, HeaderLine, is_framing
+from ostiary.core.header_lines import FORWARDED, RELEVANT, SET_PER_REQUEST, HeaderLine, is_framing
+from ostiary.core.http1 import RequestHead
 from ostiary.model import limits
 from ostiary.model.config import HttpConnectionManager
 from ostiary.model.headers import Headers
@@ -30,18 +32,58 @@ Key = tuple[object, bytes, CompiledRoute, tuple[HeaderLine, ...]]
 class Prepared:
     """A request head, but for the request line, the lines that go on as they are, and the request id."""
 
-    __slots__ = ("counters", "drop", "extra", "items", "lines", "request", "route", "user", "valid_until")
+    __slots__ = (
+        "cluster_name",
+        "counters",
+        "drop",
+        "extra",
+        "items",
+        "lines",
+        "request",
+        "route",
+        "route_name",
+        "user",
+        "valid_until",
+        "values",
+    )
 
     def __init__(self, route: CompiledRoute, passed: Passed, items: list[tuple[str, str]]) -> None:
         self.route = route
+        self.route_name = route.matched.name
+        self.cluster_name = route.cluster.cluster.name if route.cluster is not None else ""
         self.request = passed.request
         self.items = items
+        self.values = dict(reversed(items))
+        """The first value of each name."""
         self.lines = b"".join(pairs(items)) + route.tail
         self.extra = response_lines(passed.response_set)
         self.drop = dropped(passed)
         self.user = passed.user
         self.counters = passed.counters
         self.valid_until = passed.valid_until
+
+
+@final
+class SentFields:
+    """The header fields that the application got: `core.record.Fields`, collected only for who wants all of them."""
+
+    __slots__ = ("_head", "_prepared")
+
+    def __init__(self, prepared: Prepared, head: RequestHead) -> None:
+        self._prepared = prepared
+        self._head = head
+
+    def get(self, name: str) -> str | None:
+        """The first value of `name` (lower case), or None."""
+        value = self._prepared.values.get(name)
+        if value is None:
+            found = self._head.first_forwarded(name.encode("latin-1"))
+            value = None if found is None else found.decode("latin-1")
+        return value
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        yield from self._prepared.items
+        yield from (line.pair for line in self._head.lines if line.role == FORWARDED)
 
 
 @final

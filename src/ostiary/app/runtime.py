@@ -16,7 +16,7 @@ from ostiary.app.metrics import Stats
 from ostiary.app.observe import Observer
 from ostiary.app.routes import RouteTable
 from ostiary.app.service import HttpService
-from ostiary.core.http1 import (
+from ostiary.core.header_lines import (
     CONNECTION,
     HOP_BY_HOP,
     KIND_COUNT,

@@ -23,6 +23,7 @@ from ostiary.app.replies import local_reply, pairs, response_lines
 from ostiary.app.routes import CompiledRoute, RouteTable
 from ostiary.app.targets import Target, TargetReader
 from ostiary.core.decision import Allow, Counter, Entropy, Request, Respond
+from ostiary.core.entropy import BufferedEntropy
 from ostiary.core.forwarding import Forwarder, Peer, uuid4
 from ostiary.core.http1 import HeadReader
 from ostiary.core.response import ResponseHead
@@ -69,6 +70,7 @@ class HttpService:
         self._observer = observer
         self._clusters = clusters
         self._entropy = entropy
+        self._for_ids = BufferedEntropy(entropy)
         self._max_connections = max_connections
         chains = [route.chain for route in table.routes]
         stripped = frozenset[str]().union(*(chain.strip for chain in chains))
@@ -112,19 +114,15 @@ class HttpService:
         route = prepared.route
         cluster = route.cluster
         assert cluster is not None
+        exchange.sent = prepared
         exchange.response_extra = prepared.extra
         exchange.response_drop = prepared.drop
-        exchange.user = prepared.user
-        exchange.prepared_items = prepared.items
-        exchange.request_headers = prepared.request
-        exchange.route = route.matched.name
-        exchange.cluster = cluster.cluster.name
         exchange.idle_timeout = route.idle_timeout
         method = exchange.method
         parts = [method, b" ", target.wire, b" HTTP/1.1\r\n", prepared.lines, exchange.head.forwarded]
         request_id = b"" if self._renews_id else exchange.head.request_id
         if not request_id and self.http.generate_request_id:
-            request_id = uuid4(self._entropy).encode()
+            request_id = uuid4(self._for_ids).encode()
         if request_id:
             exchange.request_id = request_id
             self._tell_id(exchange)
@@ -183,7 +181,7 @@ class HttpService:
             headers.set("host", authority.decode("latin-1"))
         peer = downstream.forward_key
         assert isinstance(peer, Peer)
-        forwarded = self._forwarder.forward(headers, peer, self._entropy)
+        forwarded = self._forwarder.forward(headers, peer, self._for_ids)
         exchange.request_id = forwarded.request_id.encode("latin-1")
         self._tell_id(exchange)
         return Request(

@@ -17,6 +17,7 @@ from ostiary.core.formatter import Format, compile_format
 from ostiary.core.matching import header_matcher
 from ostiary.core.record import Record
 from ostiary.model.access_log import AccessLog, AccessLogFilter, JsonFormat
+from ostiary.model.headers import Headers
 
 Line = Callable[[Record], bytes]
 JsonValue = Callable[[Record], object]
@@ -57,11 +58,9 @@ def record_filter(wanted: AccessLogFilter) -> Callable[[Record], bool]:
 
 
 def _request_of(record: Record) -> Request:
-    headers = record.request_headers
-    if record.request_set:
-        headers = headers.copy()
-        for name, value in record.request_set.items():
-            headers.set(name, value)
+    headers = Headers.of(list(record.request_headers))
+    for name, value in record.request_set.items():
+        headers.set(name, value)
     path, _, query = record.path.partition("?")
     return Request(
         method=record.method,
@@ -75,8 +74,7 @@ def _request_of(record: Record) -> Request:
 
 
 def _text_line(template: Format) -> Line:
-    render = template.render_line
-    return lambda record: render(record).encode("latin-1", "backslashreplace")
+    return template.render_line
 
 
 def _json_line(fields: JsonFormat, omit_empty: bool) -> Line:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from ostiary.core.http1 import BadMessage, HeaderLine, parse_line
+from ostiary.core.header_lines import BadMessage, HeaderLine, parse_line
 from ostiary.model import limits
 
 _HEX: Final = b"0123456789abcdefABCDEF"

@@ -1,163 +1,61 @@
-"""HTTP/1.1 message heads (RFC 9112): strict reading, and remembering what was read.
+"""HTTP/1.1 request heads (RFC 9112): strict reading, and remembering what was read.
 
 A head is judged as a whole, after the shell has found its end. Whatever two readers could understand differently is
 refused: bare CR or LF, folded lines, white space before the colon, two lengths, a length beside a transfer coding, a
 coding other than `chunked`, two Host fields. What is forwarded is written anew from the parts, never copied.
 
 Browsers repeat themselves: on one connection nearly every header line of a request was in the one before. So a block is
-compared with the last one of its connection, line by line; only a line that differs is looked up, or judged. A line
-also has a role: most go on as they are (FORWARDED); the few that decide something (RELEVANT: cookies, Host, forwarding
-fields) make up the key under which the shell remembers what it decided.
+compared with the last one as bytes: the lines that both have at their starts and at their ends are taken over, and only
+what stands between is looked up, or judged. If all of that goes on as it is, the new head is the last one but for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import accumulate
 from typing import Final, final
 
-from ostiary.core.generations import Generations
+from ostiary.core.header_lines import (
+    CONNECTION,
+    CONTENT_LENGTH,
+    EXPECT,
+    FORWARDED,
+    HOST,
+    RELEVANT,
+    REQUEST_ID,
+    TOKEN,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    BadMessage,
+    Classify,
+    HeaderLine,
+    LineCache,
+    parse_content_length,
+)
 from ostiary.model import limits
 from ostiary.model.headers import Headers
 
-TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-"""RFC 9110 section 5.6.2."""
-FIELD_VALUE: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 _TARGET: Final = bytes(range(0x21, 0x7F)).replace(b"#", b"")
 """Visible ASCII; a fragment never belongs into a request (RFC 9112 section 3.2)."""
-DIGITS: Final = b"0123456789"
-
-PLAIN: Final = 0
-HOST: Final = 1
-CONTENT_LENGTH: Final = 2
-TRANSFER_ENCODING: Final = 3
-CONNECTION: Final = 4
-EXPECT: Final = 5
-UPGRADE: Final = 6
-HOP_BY_HOP: Final = 7
-SERVER: Final = 8
-DATE: Final = 9
-SERVICE_TIME: Final = 10
-REQUEST_ID: Final = 11
-KIND_COUNT: Final = 12
-
-RELEVANT: Final = 0
-FORWARDED: Final = 1
-SET_PER_REQUEST: Final = 2
-Classify = Callable[[bytes], int]
-"""Lower-case name -> role of a request's header line: RELEVANT, FORWARDED (as it is), or SET_PER_REQUEST."""
-
-_KINDS: Final = {
-    b"host": HOST,
-    b"content-length": CONTENT_LENGTH,
-    b"transfer-encoding": TRANSFER_ENCODING,
-    b"connection": CONNECTION,
-    b"expect": EXPECT,
-    b"upgrade": UPGRADE,
-    b"keep-alive": HOP_BY_HOP,
-    b"proxy-connection": HOP_BY_HOP,
-    b"te": HOP_BY_HOP,
-    b"http2-settings": HOP_BY_HOP,
-    b"x-request-id": REQUEST_ID,
-    b"server": SERVER,
-    b"date": DATE,
-    b"x-envoy-upstream-service-time": SERVICE_TIME,
-}
-
-
 _USUAL_OPTIONS: Final = frozenset((b"close", b"keep-alive", b"upgrade", b""))
 
 
-class BadMessage(Exception):
-    """A head that can't be understood one way only. `status` is what a client is told; `details` names the reason."""
-
-    def __init__(self, details: str, status: int = 400) -> None:
-        super().__init__(details)
-        self.details = details
-        self.status = status
-
-
-def is_framing(name: str) -> bool:
-    """True for a field that frames the message or belongs to this hop."""
-    return name.encode("latin-1", "replace") in _KINDS
-
-
 @final
-class HeaderLine:
-    """One judged header line."""
+class _Layout:
+    """Where the lines of a head are; heads whose lines have the same names and lengths share it."""
 
-    __slots__ = ("kind", "name", "pair", "raw", "role", "value", "wire")
+    __slots__ = ("ends", "first", "forwarded_ends")
 
-    def __init__(self, name: bytes, value: bytes, raw: bytes = b"") -> None:
-        self.raw = raw
-        """As it came, with its CRLF."""
-        self.role = RELEVANT
-        self.name = name
-        self.value = value
-        self.wire = name + b": " + value + b"\r\n"
-        self.pair = (name.decode("latin-1"), value.decode("latin-1"))
-        self.kind = _KINDS.get(name, PLAIN)
-
-
-def parse_line(line: bytes) -> HeaderLine:
-    """One header line without its CRLF. Raises BadMessage."""
-    name, colon, value = line.partition(b":")
-    if not colon or not name or name.translate(None, TOKEN):
-        raise BadMessage("invalid_header_name")
-    value = value.strip(b" \t")
-    if value.translate(None, FIELD_VALUE):
-        raise BadMessage("invalid_header_value")
-    return HeaderLine(name.lower(), value, line + b"\r\n")
-
-
-@final
-class LineCache:
-    """Header lines seen lately -> HeaderLine."""
-
-    __slots__ = ("_classify", "_memory")
-
-    def __init__(self, entries: int, classify: Classify) -> None:
-        self._classify = classify
-        self._memory: Generations[bytes, HeaderLine] = Generations(entries, limits.LINE_CACHE_BYTES)
-
-    def __len__(self) -> int:
-        return len(self._memory)
-
-    def miss(self, line: bytes) -> HeaderLine:
-        """Not among the young: from the old generation, or judged now."""
-        found = self._memory.older(line)
-        if found is None:
-            found = parse_line(line)
-            found.role = self._classify(found.name)
-        if len(line) <= limits.MAX_REMEMBERED_LINE_BYTES:
-            self._memory.put(line, found, len(line))
-        return found
-
-    def lines(self, block: bytes) -> list[HeaderLine]:
-        """Every line of a block whose lines each end in CRLF. Raises BadMessage."""
-        if not block:
-            return []
-        raw = block.split(b"\r\n")
-        raw.pop()  # after the last CRLF
-        young = self._memory.young.get
-        return [young(line) or self.miss(line) for line in raw]
-
-    def following(self, last: list[HeaderLine], block: bytes) -> list[HeaderLine]:
-        """The lines of a block that is probably like the one of `last`. Raises BadMessage."""
-        found: list[HeaderLine] = []
-        at = 0
-        for line in last:
-            raw = line.raw
-            if block.startswith(raw, at):
-                found.append(line)
-                at += len(raw)
-            else:
-                end = block.find(b"\r\n", at)
-                if end < 0:
-                    break
-                one = block[at:end]
-                found.append(self._memory.young.get(one) or self.miss(one))
-                at = end + 2
-        return found + self.lines(block[at:]) if at < len(block) else found
+    def __init__(self, lines: list[HeaderLine]) -> None:
+        self.ends = list(accumulate([len(line.raw) for line in lines]))
+        """Of each line in the block."""
+        sizes = [len(line.wire) if line.role == FORWARDED else 0 for line in lines]
+        self.forwarded_ends = list(accumulate(sizes))
+        """Of each line's part of `forwarded`."""
+        self.first: dict[bytes, int] = {}
+        """Name -> number of the first line of that name that goes on as it is."""
+        for number, line in enumerate(lines):
+            if line.role == FORWARDED:
+                self.first.setdefault(line.name, number)
 
 
 @final
@@ -165,6 +63,8 @@ class RequestHead:
     """The header block of a request: read once, used for every request that repeats it."""
 
     __slots__ = (
+        "_layout",
+        "_stable",
         "block",
         "chunked",
         "close",
@@ -185,6 +85,9 @@ class RequestHead:
     def __init__(self, lines: list[HeaderLine], block: bytes = b"") -> None:
         self.block = block
         self.lines = lines
+        self._layout: _Layout | None = None
+        self._stable = (0, 0)
+        """How many lines at its start and at its end it has in common with the head before."""
         self.headers: Headers | None = None
         self.host: bytes | None = None
         self.content_length: int | None = None
@@ -212,26 +115,47 @@ class RequestHead:
         elif self.upgrade:
             self.upgrade = b""
 
-    def with_lines(self, lines: list[HeaderLine], block: bytes) -> RequestHead | None:
-        """The head of these lines, if they differ from this head's only in some that go on as they are; else None."""
-        if len(lines) != len(self.lines):
-            return None
-        request_id = self.request_id
-        for line, before in zip(lines, self.lines, strict=True):
-            if line is not before:
-                if line.role != before.role or line.role == RELEVANT or line.name != before.name:
-                    return None
-                if line.kind == REQUEST_ID and before.value is self.request_id:
-                    request_id = line.value  # the first of that name counts
-                elif line.kind:
-                    return None
-        new = RequestHead.__new__(RequestHead)
-        new.block, new.lines, new.headers, new.request_id = block, lines, None, request_id
-        new.forwarded = b"".join([line.wire for line in lines if line.role == FORWARDED])
-        new.relevant, new.host, new.close, new.keep_alive = self.relevant, self.host, self.close, self.keep_alive
-        new.content_length, new.chunked, new.has_body = self.content_length, self.chunked, self.has_body
-        new.expect_continue, new.upgrade, new.names_fields = self.expect_continue, self.upgrade, self.names_fields
-        return new
+    def first_forwarded(self, name: bytes) -> bytes | None:
+        """The value of the first field of that name (lower case) that goes on as it is, or None."""
+        layout = self._layout
+        if layout is None:
+            layout = self._layout = _Layout(self.lines)
+        number = layout.first.get(name)
+        return None if number is None else self.lines[number].value
+
+    def followed_by(self, block: bytes, memory: LineCache) -> RequestHead:
+        """The head of a block that is probably like this one. Raises BadMessage."""
+        layout = self._layout
+        if layout is None:
+            layout = self._layout = _Layout(self.lines)
+        ends, lines = layout.ends, self.lines
+        first, last = stable = _in_common(self.block, block, ends, self._stable)
+        begin = ends[first - 1] if first else 0
+        stop = len(lines) - last
+        kept = len(self.block) - ends[stop - 1] if stop else len(self.block)
+        old = lines[first:stop]
+        new = memory.instead_of(old, block[begin : len(block) - kept])
+        together = lines[:first] + new + lines[stop:]
+        for line in old + new:
+            if not line.independent:
+                return RequestHead(together, block)
+        forwarded_ends = layout.forwarded_ends
+        begin = forwarded_ends[first - 1] if first else 0
+        end = forwarded_ends[stop - 1] if old else begin
+        middle = b"".join([line.wire for line in new if line.role == FORWARDED])
+        head = RequestHead.__new__(RequestHead)
+        head.block, head.lines, head.headers, head._stable = block, together, None, stable
+        head.forwarded = b"%b%b%b" % (self.forwarded[:begin], middle, self.forwarded[end:])
+        head._layout = layout if _same_places(old, new) else None
+        head.request_id = self.request_id
+        for line in old + new:
+            if line.kind:
+                head.request_id = next((line.value for line in together if line.kind == REQUEST_ID), b"")
+                break
+        head.relevant, head.host, head.close, head.keep_alive = self.relevant, self.host, self.close, self.keep_alive
+        head.content_length, head.chunked, head.has_body = self.content_length, self.chunked, self.has_body
+        head.expect_continue, head.upgrade, head.names_fields = self.expect_continue, self.upgrade, self.names_fields
+        return head
 
     def _special(self, line: HeaderLine, connection: list[bytes]) -> None:
         kind, value = line.kind, line.value
@@ -271,40 +195,81 @@ class RequestHead:
         return headers
 
 
-def parse_content_length(value: bytes, before: int | None) -> int:
-    """One Content-Length (RFC 9110 section 8.6): digits only, once only. Raises BadMessage."""
-    if before is not None:
-        raise BadMessage("duplicate_content_length")
-    if not value or len(value) > 18 or value.translate(None, DIGITS):
-        raise BadMessage("invalid_content_length")
-    return int(value)
+def _same_places(old: list[HeaderLine], new: list[HeaderLine]) -> bool:
+    if len(old) != len(new):
+        return False
+    for a, b in zip(old, new, strict=True):
+        if a.name != b.name or len(a.raw) != len(b.raw) or len(a.wire) != len(b.wire):
+            return False
+    return True
+
+
+def _in_common(old: bytes, new: bytes, ends: list[int], guess: tuple[int, int]) -> tuple[int, int]:
+    """How many lines two blocks have in common at their starts and, besides, at their ends; `guess` may do."""
+    if guess != (0, 0) and _starts_alike(old, new, ends, guess[0]) and _ends_alike(old, new, ends, *guess):
+        return guess
+    count = len(ends)
+    first, beyond = 0, count + 1
+    while beyond - first > 1:
+        middle = (first + beyond) // 2
+        if _starts_alike(old, new, ends, middle):
+            first = middle
+        else:
+            beyond = middle
+    last, beyond = 0, count - first + 1
+    while beyond - last > 1:
+        middle = (last + beyond) // 2
+        if _ends_alike(old, new, ends, first, middle):
+            last = middle
+        else:
+            beyond = middle
+    return first, last
+
+
+def _starts_alike(old: bytes, new: bytes, ends: list[int], first: int) -> bool:
+    return not first or new.startswith(old[: ends[first - 1]])
+
+
+def _ends_alike(old: bytes, new: bytes, ends: list[int], first: int, last: int) -> bool:
+    """Whether the last lines are the same, begin at a line's start, and none of them is among the first ones."""
+    if not last:
+        return True
+    kept = old[ends[-last - 1] :] if last < len(ends) else old
+    begin, at = ends[first - 1] if first else 0, len(new) - len(kept)
+    return at >= begin and new.endswith(kept) and (at == begin or new[at - 2 : at] == b"\r\n")
 
 
 @final
 class HeadReader:
-    """Reads the header blocks of requests for one listener, remembering lines."""
+    """Reads the heads of requests for one listener, remembering lines."""
 
-    __slots__ = ("_lines", "max_lines")
+    __slots__ = ("_lines", "_request_lines", "max_lines")
 
     def __init__(self, max_lines: int = limits.MAX_HEADERS_COUNT, classify: Classify = lambda _name: RELEVANT) -> None:
         self.max_lines = max_lines
         self._lines = LineCache(limits.HEAD_CACHE_ENTRIES * 4, classify)
+        self._request_lines: dict[bytes, tuple[bytes, bytes, bool]] = {}
+
+    def request_line(self, line: bytes) -> tuple[bytes, bytes, bool]:
+        """`parse_request_line`, remembered. Raises BadMessage."""
+        found = self._request_lines.get(line)
+        if found is None:
+            found = parse_request_line(line)
+            if len(line) <= limits.MAX_REMEMBERED_TARGET_BYTES:
+                if len(self._request_lines) >= limits.HEAD_CACHE_ENTRIES:
+                    self._request_lines.clear()
+                self._request_lines[line] = found
+        return found
 
     def read(self, block: bytes, last: RequestHead | None = None) -> RequestHead:
         """The head of these lines (each ended by CRLF, without the empty one). `last` is the one before it on the same
         connection, which is given back for the same block. Raises BadMessage."""
-        if last is None:
-            lines = self._lines.lines(block)
-        elif last.block == block:
+        if last is not None and last.block == block:
             return last
-        else:
-            lines = self._lines.following(last.lines, block)
-            alike = last.with_lines(lines, block)
-            if alike is not None:
-                return alike
-        if len(lines) > self.max_lines:
+        head = RequestHead(self._lines.lines(block), block) if last is None else last.followed_by(block, self._lines)
+        if len(head.lines) > self.max_lines:
             raise BadMessage("too_many_headers", 431)
-        return RequestHead(lines, block)
+        return head
 
 
 def parse_request_line(line: bytes) -> tuple[bytes, bytes, bool]:

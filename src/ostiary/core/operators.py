@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from typing import Final
+from typing import Final, final
 from urllib.parse import unquote_to_bytes
 
 from ostiary.core.matching import first_parameters
@@ -95,7 +95,7 @@ def _compile(name: str, argument: str | None) -> Getter:
             raise ValueError(f"%{name}% takes no argument")
         if name in _ADDRESS_OPERATORS:
             return _address(*_ADDRESS_OPERATORS[name])
-        return _field(_SIMPLE[name])
+        return Field(_SIMPLE[name])
     match name:
         case "START_TIME":
             return _start_time(argument or "")
@@ -116,12 +116,19 @@ def _unknown(name: str) -> ValueError:
     return ValueError(f"unsupported format operator %{name}%{hint}")
 
 
-def _field(attribute: str) -> Getter:
-    def get(record: Record) -> Value:
-        value: Value = getattr(record, attribute)
-        return None if value == "" else value
+@final
+class Field:
+    """The getter of one attribute of a record; a format fetches all that it has of these at once."""
 
-    return get
+    __slots__ = ("attribute",)
+
+    def __init__(self, attribute: str) -> None:
+        self.attribute = attribute
+
+    def __call__(self, record: Record) -> Value:
+        """Its value; empty text counts as missing."""
+        value: Value = getattr(record, self.attribute)
+        return None if value == "" else value
 
 
 def _truncated(getter: Getter, max_length: int) -> Getter:
@@ -134,7 +141,7 @@ def _truncated(getter: Getter, max_length: int) -> Getter:
 
 def _address(attribute: str, part: str) -> Getter:
     if part == "_ADDRESS":
-        return _field(attribute)
+        return Field(attribute)
 
     def get(record: Record) -> Value:
         host, _, port = getattr(record, attribute).rpartition(":")
@@ -173,7 +180,7 @@ _PSEUDO_HEADERS: Final = {
 
 def _request_header(name: str) -> Getter:
     if name in _PSEUDO_HEADERS:
-        return _field(_PSEUDO_HEADERS[name])
+        return Field(_PSEUDO_HEADERS[name])
     if name.startswith(":"):
         raise ValueError(f"%REQ({name})%: there are :method, :path, :authority and :scheme")
 
@@ -229,7 +236,7 @@ def _path(argument: str) -> Getter:
     if query not in ("", "WQ", "NQ") or source not in ("", "ORIG", "PATH", "ORIG_OR_PATH"):
         raise ValueError(f"%PATH({argument})%: expected WQ or NQ, then optionally :ORIG, :PATH or :ORIG_OR_PATH")
     original = _request_header("x-envoy-original-path")
-    current = _field("path")
+    current = Field("path")
 
     def get(record: Record) -> Value:
         value = None if source == "PATH" else original(record)

@@ -7,14 +7,24 @@ milliseconds, None where it never came to that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import final
+from collections.abc import Iterator, Mapping
+from typing import Protocol, final
 
 from ostiary.core.decision import Request
 from ostiary.model.headers import Headers
 
 _NO_HEADERS = Headers()
 _NONE: Mapping[str, str] = {}
+
+
+class Fields(Protocol):
+    """Header fields that can be asked for: `Headers`, or what answers without collecting them."""
+
+    def get(self, name: str) -> str | None:
+        """The first value of `name` (lower case), or None."""
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """Every name and value, in order."""
 
 
 @final
@@ -29,7 +39,7 @@ class Record:
     scheme: str = ""
     protocol: str = ""
     """`HTTP/1.1`."""
-    request_headers: Headers = _NO_HEADERS
+    request_headers: Fields = _NO_HEADERS
     request_set: Mapping[str, str] = _NONE
     """Request headers (lower case) that were set on the way and shadow those of `request_headers`."""
 
@@ -38,7 +48,7 @@ class Record:
     response_code_details: str = ""
     response_flags: str = ""
     """Envoy's short flags, comma separated (`UF,URX`)."""
-    response_headers: Headers = _NO_HEADERS
+    response_headers: Fields = _NO_HEADERS
     response_set: Mapping[str, str] = _NONE
     response_trailers: Headers = _NO_HEADERS
     connection_termination_details: str = ""

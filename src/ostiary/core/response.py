@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, final
 
 from ostiary.core.generations import Generations
-from ostiary.core.http1 import (
+from ostiary.core.header_lines import (
     CONNECTION,
     CONTENT_LENGTH,
     DATE,
@@ -82,6 +83,27 @@ class ResponseHead:
             self.dated = True
         elif kind == UPGRADE:
             self.upgrade = value.lower()
+
+
+@final
+class ResponseFields:
+    """The header fields of an answer: `core.record.Fields`."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, lines: list[HeaderLine]) -> None:
+        self._lines = lines
+
+    def get(self, name: str) -> str | None:
+        """The first value of `name` (lower case), or None."""
+        wanted = name.encode("latin-1")
+        for line in self._lines:
+            if line.name == wanted:
+                return line.value.decode("latin-1")
+        return None
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter([line.pair for line in self._lines])
 
 
 @final

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, final
 from urllib.parse import urlsplit
 
 from ostiary.core.decision import Fetch, Fetched, FetchFailed
-from ostiary.core.http1 import HeaderLine
+from ostiary.core.header_lines import HeaderLine
 from ostiary.core.response import ResponseHead
 from ostiary.model import limits
 from ostiary.model.clusters import Cluster, Endpoint

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, final
 
 from ostiary.core import chunked
-from ostiary.core.http1 import BadMessage, HeaderLine, RequestHead
+from ostiary.core.header_lines import BadMessage, HeaderLine
+from ostiary.core.http1 import RequestHead
 from ostiary.core.response import ResponseHead
 from ostiary.model import limits
 from ostiary.net.request_body import RequestBody
@@ -63,7 +64,7 @@ class Exchange:
     upstream_address = upstream_local = ""
     attempts, request_id = 0, b""
     request_headers: object = None
-    prepared_items: list[tuple[str, str]] | None = None  # with the head's FORWARDED lines, what was sent
+    sent: object = None  # what was made ready before (app/prepared.py): it names user, route and cluster
     response_headers: list[HeaderLine] | None = None
     _pending: list[bytes] | None = None
     _pending_size = 0

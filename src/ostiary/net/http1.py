@@ -10,7 +10,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, final
 
-from ostiary.core.http1 import KIND_COUNT, BadMessage, HeadReader, RequestHead, parse_request_line
+from ostiary.core.header_lines import KIND_COUNT, BadMessage
+from ostiary.core.http1 import HeadReader, RequestHead
 from ostiary.model import limits
 from ostiary.net.exchange import Exchange
 from ostiary.net.status import PLAIN_TEXT, reason_phrase
@@ -235,7 +236,7 @@ class Downstream(asyncio.Protocol):
             if end > service.settings.max_head_bytes:
                 raise BadMessage("headers_too_large", 431)
             line_end = data.find(b"\r\n")
-            method, target, http10 = parse_request_line(data[:line_end])
+            method, target, http10 = service.heads.request_line(data[:line_end])
             head = self.head = service.heads.read(data[line_end + 2 : end + 2], self.head)
             if http10 and head.chunked:
                 raise BadMessage("transfer_encoding_in_http10")

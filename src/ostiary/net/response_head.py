@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ostiary.core.http1 import CONTENT_LENGTH, SERVER
+from ostiary.core.header_lines import CONTENT_LENGTH, SERVER
 from ostiary.core.response import ResponseHead
 from ostiary.net.status import status_line
 

@@ -10,7 +10,7 @@ import asyncio
 from typing import Final, Protocol, final
 
 from ostiary.core.chunked import ChunkedReader
-from ostiary.core.http1 import BadMessage, HeaderLine
+from ostiary.core.header_lines import BadMessage, HeaderLine
 from ostiary.core.response import ResponseHead, ResponseReader
 from ostiary.model import limits
 
