@@ -86,10 +86,12 @@ def measure(workloads: list[Workload], peers: list[Peer], setting: Setting, roun
     """Each workload over all peers before the next round, so that a noisy minute falls on everyone."""
     samples: Samples = {w.name: {p.name: [] for p in peers} for w in workloads}
     for workload in workloads:
-        if workload.name == "latency":
-            setting = dataclasses.replace(setting, equal_rate=equal_rate(samples, peers))
+        able = peers
+        if workload.load:
+            rate, able = equal_rate(workload, samples, peers)
+            setting = dataclasses.replace(setting, equal_rate=rate)
         for turn in range(rounds):
-            for peer in peers:
+            for peer in able:
                 if workload.fresh:
                     peer.program.stop()
                     peer.program.start()
@@ -119,11 +121,12 @@ def last_words(peer: Peer) -> str:
     return f"\n{peer.name} had ended with {process.returncode}: {peer.program.log.read_text()[-1500:]}"
 
 
-def equal_rate(samples: Samples, peers: list[Peer]) -> float:
-    """70 % of what the slowest peer that signs users in can do."""
-    found = [report.median(samples.get("get-varying", {}).get(p.name, []), "rate") for p in peers if p.signs_in]
-    rates = [rate for rate in found if rate]
-    return LOAD_SHARE * min(rates) if rates else 1000.0
+def equal_rate(workload: Workload, samples: Samples, peers: list[Peer]) -> tuple[float, list[Peer]]:
+    """70 % of what the slowest of the workload's peers can do, and who can do as much."""
+    found = {p.name: report.median(samples.get("get-varying", {}).get(p.name, []), "rate") for p in peers}
+    slow = [found[p.name] for p in peers if p.name in workload.load or (workload.load == ("*",) and p.signs_in)]
+    rate = LOAD_SHARE * min([rate for rate in slow if rate], default=1000.0 / LOAD_SHARE)
+    return rate, [p for p in peers if (found[p.name] or rate) >= rate]
 
 
 def publish(workloads: list[Workload], peers: list[Peer], samples: Samples, *, write: bool) -> None:

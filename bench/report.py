@@ -70,7 +70,7 @@ def cell(row: Row, value: float | None, base: float | None) -> str:
 def rows(workload: Workload) -> tuple[Row, ...]:
     """The figures of a workload that the table shows, with their units."""
     title = workload.title
-    if workload.name == "latency":
+    if workload.load:
         return (Row(title, "p50_ms", "ms p50"), Row(title, "p99_ms", "ms p99"))
     if workload.name == "start":
         return (

@@ -37,7 +37,7 @@ class Setting:
     directory: Path
     seconds: int
     equal_rate: float = 0.0
-    """Requests a second of the constant-rate workload, the same for every peer."""
+    """Requests a second of a constant-rate workload, the same for every peer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,9 @@ class Workload:
     measure: Callable[[Peer, Setting], Sample]
     fresh: bool = False
     """Needs a newly started proxy."""
+    load: tuple[str, ...] = ()
+    """Runs at a share of what the slowest of these peers can do with differing heads (`*`: of all that sign users in);
+    a peer that can't do as much is left out."""
 
 
 def prove_session(peer: Peer) -> None:
@@ -261,7 +264,16 @@ ALL = (
     Workload("up-64k", "upload 64 KB", "mb_per_second", "MB/s", True, upload(65536, 16)),
     Workload("up-10m", "upload 10 MB", "mb_per_second", "MB/s", True, upload(10 * 2**20, 4)),
     Workload("websocket", "WebSocket messages there and back", "rate", "messages/s", True, websocket),
-    Workload("latency", "response time at equal load", "p99_ms", "ms p99", False, latency),
+    Workload(
+        "latency",
+        "response time at 70 % load",
+        "p99_ms",
+        "ms p99",
+        False,
+        latency,
+        load=("ostiary", "ostiary-envoy", "envoy"),
+    ),
+    Workload("latency-light", "response time at light load", "p99_ms", "ms p99", False, latency, load=("*",)),
     Workload("idle-1k", "memory with 1,000 idle connections", "rss_mb", "MB", False, idle(1000), True),
     Workload("idle-10k", "memory with 10,000 idle connections", "rss_mb", "MB", False, idle(10_000), True),
     Workload("start", "start to first answer", "answered_ms", "ms", False, start_up, True),

@@ -37,3 +37,23 @@ def test_what_is_active_is_asked_until_it_is_taken_out() -> None:
         ticker.stop()
 
     asyncio.run(asyncio.wait_for(run(), 10))
+
+
+def test_each_of_many_idle_things_is_asked_once_a_second_and_not_all_at_once() -> None:
+    async def run() -> None:
+        ticker = Ticker(asyncio.get_running_loop())
+        idle = [Late() for _ in range(1000)]
+        for each in idle:
+            ticker.idle.add(each)
+        while not all(len(each.asked) >= 2 for each in idle):
+            await asyncio.sleep(0.01)
+        ticker.idle.discard(idle[0])
+        seen = len(idle[0].asked)
+        rounds = [each.asked[0] for each in idle]
+        assert max(rounds.count(moment) for moment in set(rounds)) < 500
+        while len(idle[1].asked) < seen + 2:
+            await asyncio.sleep(0.01)
+        assert len(idle[0].asked) == seen
+        ticker.stop()
+
+    asyncio.run(asyncio.wait_for(run(), 20))

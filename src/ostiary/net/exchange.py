@@ -16,8 +16,8 @@ from ostiary.core.http1 import RequestHead
 from ostiary.core.response import ResponseHead
 from ostiary.model import limits
 from ostiary.net.request_body import RequestBody
-from ostiary.net.response_head import informational_head, response_lines, upgrade_head
-from ostiary.net.status import PLAIN_TEXT, reason_phrase, status_line
+from ostiary.net.response_head import informational_head, local_lines, response_lines, upgrade_head
+from ostiary.net.status import PLAIN_TEXT, reason_phrase
 
 if TYPE_CHECKING:
     from ostiary.net.http1 import Downstream
@@ -208,6 +208,8 @@ class Exchange:
             self.bytes_sent = len(body)
             wire.append(chunked.encode(body) if self._response == _CHUNKED else body)
         downstream.transport.write(b"".join(wire))
+        if not self.route_deadline:
+            downstream.ticker.active.discard(downstream)
         if downstream.writing_paused:
             self.client_slow()
 
@@ -238,6 +240,7 @@ class Exchange:
         self.response_headers = head.lines
         self.first_byte = self.last = time.monotonic()
         self.route_deadline = 0.0
+        self.downstream.ticker.active.discard(self.downstream)  # asked once a second is enough from now on
         via = self.downstream.service.settings.via_line
         self.downstream.transport.write(upgrade_head(head, via + self.response_extra))
         if self.downstream.buffer:
@@ -292,18 +295,11 @@ class Exchange:
         if self.status:
             return
         downstream = self.downstream
-        settings = downstream.service.settings
         self.status = status
         self.details = details
         self.flags = flag
         self.first_byte = time.monotonic()
-        wire = [status_line(status)]
-        wire += [b"%b: %b\r\n" % item for item in headers]
-        if status >= 200 and status != 204:
-            wire.append(b"content-length: %d\r\n" % len(body))
-        wire.append(b"date: %b\r\n" % downstream.ticker.date)
-        wire.append(settings.server_line)
-        wire.append(self.response_extra)
+        wire = local_lines(self, headers, len(body))
         self._connection_line(wire)
         wire.append(b"\r\n")
         if body and not self.is_head and status not in (204, 304):

@@ -1,7 +1,8 @@
-"""The head of a forwarded answer: the upstream's lines that pass, and what the listener adds."""
+"""The heads of answers: of a forwarded one the upstream's lines that pass, and what the listener adds."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ostiary.core.header_lines import CONTENT_LENGTH, SERVER
@@ -38,6 +39,19 @@ def response_lines(exchange: Exchange, head: ResponseHead) -> list[bytes]:
         wire.append(settings.server_line)
     if exchange.response_extra:
         wire.append(exchange.response_extra)
+    return wire
+
+
+def local_lines(exchange: Exchange, headers: Iterable[tuple[bytes, bytes]], length: int) -> list[bytes]:
+    """Status line and header lines of an answer of our own with a body of `length` bytes."""
+    downstream, status = exchange.downstream, exchange.status
+    wire = [status_line(status)]
+    wire += [b"%b: %b\r\n" % item for item in headers]
+    if status >= 200 and status != 204:
+        wire.append(b"content-length: %d\r\n" % length)
+    wire.append(b"date: %b\r\n" % downstream.ticker.date)
+    wire.append(downstream.service.settings.server_line)
+    wire.append(exchange.response_extra)
     return wire
 
 

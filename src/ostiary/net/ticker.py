@@ -1,8 +1,9 @@
 """One coarse clock per worker: no request has a timer of its own.
 
-Every `PERIOD` the ticker reads the clock once, asks everything that is in progress whether it is late, and every second
-everything that is idle. Deadlines are therefore met to within one period, which is what a proxy's timeouts need; a
-request costs two set operations instead of a timer's heap.
+Every `PERIOD` the ticker reads the clock once and asks everything that is in progress whether it is late, and a share
+of what is idle or streams, so that each of those is asked once a second and ten thousand of them never make a pause.
+Deadlines are therefore met to within one period, or a second, which is what a proxy's timeouts need; a request costs
+two set operations instead of a timer's heap.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import time
 from typing import Final, Protocol, final
 
 PERIOD: Final = 0.05
-IDLE_PERIOD: Final = 1.0
+SHARES: Final = 20
+"""Of what is idle, so that a second asks all of it."""
 
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -36,18 +38,36 @@ class Timed(Protocol):
 
 
 @final
+class Shares:
+    """A set in parts of about the same size."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self) -> None:
+        self.parts: tuple[set[Timed], ...] = tuple(set() for _ in range(SHARES))
+
+    def add(self, timed: Timed) -> None:
+        """Add it to its part."""
+        self.parts[hash(timed) % SHARES].add(timed)
+
+    def discard(self, timed: Timed) -> None:
+        """Take it out, if it is there."""
+        self.parts[hash(timed) % SHARES].discard(timed)
+
+
+@final
 class Ticker:
     """`now` (monotonic), `wall` (Unix time) and `date` (the Date header's value), each at most one period old."""
 
-    __slots__ = ("_handle", "_idle_at", "_loop", "_second", "active", "date", "idle", "now", "wall")
+    __slots__ = ("_handle", "_loop", "_second", "_share", "active", "date", "idle", "now", "wall")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.active: set[Timed] = set()
         """Checked every period."""
-        self.idle: set[Timed] = set()
+        self.idle = Shares()
         """Checked every second."""
-        self._idle_at = 0.0
+        self._share = 0
         self._second = 0
         self.date = b""
         self._read()
@@ -67,10 +87,9 @@ class Ticker:
         now = self.now
         for timed in tuple(self.active):
             timed.check_deadlines(now)
-        if now >= self._idle_at:
-            self._idle_at = now + IDLE_PERIOD
-            for timed in tuple(self.idle):
-                timed.check_deadlines(now)
+        self._share = (self._share + 1) % SHARES
+        for timed in tuple(self.idle.parts[self._share]):
+            timed.check_deadlines(now)
 
     def stop(self) -> None:
         """End the ticking."""
