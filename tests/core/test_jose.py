@@ -20,6 +20,7 @@ from ostiary.core.jose import (
     KeySetInvalid,
     TokenRefused,
     UnknownKey,
+    is_issuer,
     parse_key_set,
     verify_id_token,
 )
@@ -329,3 +330,9 @@ def test_no_value_of_a_claim_raises_anything_else(name: str, value: Any) -> None
         said = ""
         assert believed["iss"] == ISSUER and believed["nonce"] == "n-0S6" and believed["exp"] > NOW - 61
     assert token.split(".")[1] not in said
+
+
+def test_google_alone_may_leave_the_scheme_out_of_its_name() -> None:
+    assert is_issuer("accounts.google.com", "https://accounts.google.com", None)
+    assert not is_issuer("idp.example", "https://idp.example", None)
+    assert not is_issuer("accounts.google.com", "https://idp.example", None)

@@ -23,6 +23,9 @@ CONFIG = ProviderConfig(issuer=ISSUER, client_id="app")
 KEYS = json.dumps({"keys": [ECKey.generate_key("P-256", {"kid": "a"}).as_dict(private=False)]}).encode()
 NOW = 1_800_000_000.0
 
+DIRECTORY = "0f4d2a10-6c3b-4f0e-9a53-7d1c0e8b6a21"
+OTHER = "99999999-aaaa-bbbb-cccc-dddddddddddd"
+
 
 def document(**changes: Any) -> bytes:
     good = {
@@ -147,6 +150,22 @@ def test_entra_s_shared_tenants_have_a_template(tenant: str, host: str) -> None:
 @pytest.mark.parametrize(
     ("configured", "issuer"),
     [
+        ("login.microsoftonline.com/contoso.com/v2.0", f"login.microsoftonline.com/{DIRECTORY}/v2.0"),
+        (f"login.microsoftonline.com/{DIRECTORY.upper()}/v2.0", f"login.microsoftonline.com/{DIRECTORY}/v2.0"),
+        ("login.microsoftonline.com/consumers/v2.0", f"login.microsoftonline.com/{DIRECTORY}/v2.0"),
+        ("login.microsoftonline.com/contoso.com", f"sts.windows.net/{DIRECTORY}/"),
+        ("login.microsoftonline.us/organizations", "sts.windows.net/{tenantid}/"),
+        ("login.partner.microsoftonline.cn/contoso.cn", f"sts.chinacloudapi.cn/{DIRECTORY}/"),
+    ],
+)
+def test_entra_names_a_directory_by_its_id(configured: str, issuer: str) -> None:
+    config = ProviderConfig(issuer=f"https://{configured}", client_id="app")
+    assert parse_discovery(document(issuer=f"https://{issuer}"), config).issuer == f"https://{issuer}"
+
+
+@pytest.mark.parametrize(
+    ("configured", "issuer"),
+    [
         ("https://idp.example/common/v2.0", "https://idp.example/{tenantid}/v2.0"),
         ("https://login.microsoftonline.com/contoso/v2.0", "https://login.microsoftonline.com/{tenantid}/v2.0"),
         ("https://login.microsoftonline.com/common/v2.0", "https://login.microsoftonline.us/{tenantid}/v2.0"),
@@ -156,6 +175,14 @@ def test_entra_s_shared_tenants_have_a_template(tenant: str, host: str) -> None:
             "https://login.microsoftonline.com.evil.example/{tenantid}",
         ),
         ("https://login.microsoftonline.com/{tenantid}/v2.0", "https://login.microsoftonline.com/{tenantid}/v2.0"),
+        ("https://login.microsoftonline.com/common/v2.0", f"https://login.microsoftonline.com/{DIRECTORY}/v2.0"),
+        (f"https://login.microsoftonline.com/{OTHER}/v2.0", f"https://login.microsoftonline.com/{DIRECTORY}/v2.0"),
+        ("https://login.microsoftonline.com/contoso.com/v2.0", f"https://login.microsoftonline.com/{DIRECTORY}"),
+        ("https://login.microsoftonline.com/contoso.com/v2.0", "https://login.microsoftonline.com/other.com/v2.0"),
+        ("https://login.microsoftonline.com/contoso.com/v2.0", f"https://sts.windows.net/{DIRECTORY}/"),
+        ("https://login.microsoftonline.com/contoso.com", f"https://login.microsoftonline.com/{DIRECTORY}/v2.0"),
+        ("https://login.microsoftonline.com/contoso.com", f"https://sts.chinacloudapi.cn/{DIRECTORY}/"),
+        ("https://idp.example/contoso.com/v2.0", f"https://idp.example/{DIRECTORY}/v2.0"),
     ],
 )
 def test_nobody_else_has_one(configured: str, issuer: str) -> None:

@@ -39,6 +39,8 @@ _KEY_TYPES: Final = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 _HASHES: Final = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512}
 _BASE64URL: Final = re.compile(rb"[A-Za-z0-9_-]+")
 _TENANT: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
+_GOOGLE: Final = "https://accounts.google.com"
+"""Some of Google's tokens name it without the scheme (OpenID Connect Core section 15.6.2)."""
 MIN_RSA_BITS: Final = 2048
 """RFC 7518 section 3.3."""
 
@@ -139,7 +141,7 @@ def is_issuer(value: object, issuer: str, tenant: object) -> bool:
         if not (isinstance(tenant, str) and _TENANT.fullmatch(tenant)):
             return False
         issuer = issuer.replace("{tenantid}", tenant)
-    return isinstance(value, str) and value == issuer
+    return isinstance(value, str) and (value == issuer or issuer == _GOOGLE == f"https://{value}")
 
 
 def _import_key(jwk: dict[str, Any]) -> VerificationKey | None:

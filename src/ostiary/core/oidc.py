@@ -26,8 +26,14 @@ from ostiary.model import limits
 from ostiary.model.errors import OstiaryError
 from ostiary.model.signin import ProviderConfig
 
-_MICROSOFT: Final = re.compile(r"https://login\.(microsoftonline\.(com|us)|partner\.microsoftonline\.cn)/")
-_SHARED_TENANTS: Final = ("common", "organizations", "consumers")
+_MICROSOFT: Final = re.compile(
+    r"https://(login\.microsoftonline\.(?:com|us)|login\.partner\.microsoftonline\.cn)/([^/]+)(/v2\.0)?"
+)
+_STS: Final = {"login.partner.microsoftonline.cn": "sts.chinacloudapi.cn"}
+"""Who issues Entra's v1 tokens where it isn't sts.windows.net."""
+_OPEN: Final = ("common", "organizations")
+"""Tenants that stand for any directory: no single one may answer in their name."""
+_DIRECTORY: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LOOPBACK: Final = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 _JSON: Final = (("accept", "application/json"),)
 
@@ -219,14 +225,25 @@ def _checked(answer: Fetched, url: str, code: str, parse: Callable[[bytes], T]) 
 
 
 def _is_issuer_of(issuer: str, config: ProviderConfig) -> bool:
-    """Exactly the configured one (section 4.3); or Entra's template, where the configured tenant is a shared one."""
+    """Exactly the configured one (section 4.3), or one of Entra's.
+
+    Entra names a directory by its id however it was asked for, so that a tenant given by domain has an issuer of its
+    own, and answers for many directories with the template `{tenantid}`. Version 1 has another issuer's name.
+    """
     if issuer == config.issuer:
         return "{" not in issuer
-    if not _MICROSOFT.match(config.issuer):
+    entra = _MICROSOFT.fullmatch(config.issuer)
+    if entra is None:
         return False
-    origin, _, path = config.issuer.removeprefix("https://").partition("/")
-    tenant, slash, rest = path.partition("/")
-    return tenant in _SHARED_TENANTS and issuer == f"https://{origin}/{{tenantid}}{slash}{rest}"
+    host, tenant, version = entra[1], entra[2].lower(), entra[3]
+    before, after = (f"https://{host}/", "/v2.0") if version else (f"https://{_STS.get(host, 'sts.windows.net')}/", "/")
+    directory = issuer.removeprefix(before).removesuffix(after)
+    if issuer != f"{before}{directory}{after}":
+        return False
+    if directory == "{tenantid}":
+        return tenant in (*_OPEN, "consumers")
+    known = _DIRECTORY.fullmatch(tenant)
+    return _DIRECTORY.fullmatch(directory) is not None and (directory == tenant if known else tenant not in _OPEN)
 
 
 def _complete(
