@@ -6,6 +6,8 @@ import pytest
 
 from ostiary.core.oauth2.return_url import Origin
 from ostiary.core.oauth2.signout import end_session_url, is_deliberate
+from ostiary.core.oidc import ProviderMetadata
+from ostiary.model.signin import ProviderConfig
 from signin_world import Browser, World
 
 HERE = Origin("https", "app.example", 443)
@@ -40,10 +42,28 @@ def test_who_asks(headers: dict[str, str], deliberate: bool) -> None:
 
 
 def test_the_provider_s_address() -> None:
-    url = end_session_url(
-        "https://idp.example/out?x=1", client_id="a b", id_token="t", return_to="https://app.example/"
-    )
-    assert url == (
+    assert leaving("https://idp.example/out?x=1", client_id="a b") == (
         "https://idp.example/out?x=1&id_token_hint=t&client_id=a+b&post_logout_redirect_uri=https%3A%2F%2Fapp.example%2F"
     )
-    assert "id_token_hint" not in end_session_url("https://idp.example/out", client_id="a", id_token="", return_to="r")
+    assert "id_token_hint" not in leaving("https://idp.example/out", id_token="")
+    assert leaving("") == ""
+
+
+def test_cognito_and_older_tenants_of_auth0_have_words_of_their_own() -> None:
+    back = "https%3A%2F%2Fapp.example%2F"
+    assert leaving("", preset="cognito") == f"https://idp.example/logout?client_id=a&logout_uri={back}"
+    assert leaving("https://c.example/bye", preset="cognito") == f"https://c.example/bye?client_id=a&logout_uri={back}"
+    auth0 = {"preset": "auth0", "issuer": "https://t.auth0.com/"}
+    assert leaving("", **auth0) == f"https://t.auth0.com/v2/logout?client_id=a&returnTo={back}"
+    assert "id_token_hint=t&" in leaving("https://t.auth0.com/oidc/logout", **auth0)
+
+
+def leaving(endpoint: str, *, id_token: str = "t", client_id: str = "a", **provider: str) -> str:
+    metadata = ProviderMetadata(
+        issuer="https://idp.example",
+        authorization_endpoint="https://idp.example/oauth2/authorize",
+        token_endpoint="https://idp.example/token",
+        end_session_endpoint=endpoint,
+    )
+    config = ProviderConfig(client_id=client_id, **provider)  # type: ignore[arg-type]
+    return end_session_url(metadata, config, id_token=id_token, return_to="https://app.example/")

@@ -144,14 +144,13 @@ class Endpoints:
         wanted = (_parameters(visit.request.query) or {}).get("rd", "")
         chosen = self._allowed(visit, wanted) if wanted else None
         back = chosen or gate.config.sign_out_redirect
-        if metadata is not None and metadata.end_session_endpoint and session is not None:
+        if metadata is not None and session is not None:
+            return_to = f"{visit.origin}{back}" if back.startswith("/") else back
             location = signout.end_session_url(
-                metadata.end_session_endpoint,
-                client_id=gate.config.provider.client_id,
-                id_token=session.id_token,
-                return_to=f"{visit.origin}{back}" if back.startswith("/") else back,
+                metadata, gate.config.provider, id_token=session.id_token, return_to=return_to
             )
-            return self._leave(visit, location, cookies)
+            if location:
+                return self._leave(visit, location, cookies)
         if chosen is None and gate.config.sign_out_redirect == HOME and visit.wants_html:
             return gate.replies.page("signed_out", 200, {"again": gate.replies.start_url(HOME)}, cookies)
         return self._leave(visit, back, cookies)
