@@ -31,7 +31,7 @@ from ostiary.testing.provider_server import ProviderServer, Reply
 CODE_LIFETIME: Final = 60.0
 SSO_COOKIE: Final = "demo-provider"
 MAX_RECORDED: Final = 1000
-__all__ = ["ADA", "BOB", "DEMO_CLIENT", "DemoClient", "DemoProvider", "DemoUser"]
+__all__ = ["ADA", "BOB", "DEMO_CLIENT", "DemoClient", "DemoProvider", "DemoUser", "Refused"]
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class _Code:
     used: bool = False
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """An OAuth 2.0 error answer."""
 
     def __init__(self, error: str, description: str, status: int = 400) -> None:
@@ -131,12 +131,22 @@ class DemoProvider:
     def handle(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Reply:
         """Answer one request. `url` may be a target or absolute; header names are lower case."""
         parts = urlsplit(url)
-        path, query = parts.path, dict(parse_qsl(parts.query, keep_blank_values=True))
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
         form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)) if method == "POST" else {}
-        base = urlsplit(self.issuer).path.rstrip("/")
-        route = (method, path.removeprefix(base))
+        host = parts.netloc or headers.get("host", "")
+        return self.answer(method, self.endpoint_at(host, parts.path), query, form, headers)
+
+    def endpoint_at(self, host: str, path: str) -> str:  # noqa: ARG002 - for providers of several hosts
+        """Which endpoint an address is."""
+        return path.removeprefix(urlsplit(self.issuer).path.rstrip("/"))
+
+    def answer(
+        self, method: str, endpoint: str, query: Mapping[str, str], form: Mapping[str, str], headers: Mapping[str, str]
+    ) -> Reply:
+        """Answer at one endpoint, by its path under the issuer."""
+        route = (method, endpoint)
         if route == ("GET", "/.well-known/openid-configuration"):
-            return self._discovery()
+            return self.faults.discovery(self.discovery())
         if route == ("GET", "/jwks"):
             return self.faults.jwks() or Reply.json(self.keys.public())
         if route in (("GET", "/authorize"), ("POST", "/authorize")):
@@ -149,7 +159,7 @@ class DemoProvider:
             return self._revoke(form, headers)
         if route in (("GET", "/end_session"), ("POST", "/end_session")):
             return self._end_session({**query, **form}, headers)
-        return message_page(404, "Nothing here", f"{method} {path} is no endpoint of this provider.")
+        return message_page(404, "Nothing here", f"{method} {endpoint} is no endpoint of this provider.")
 
     async def _slowly(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
         if self.faults.delay:
@@ -158,8 +168,9 @@ class DemoProvider:
 
     # --- metadata
 
-    def _discovery(self) -> Reply:
-        document = {
+    def discovery(self) -> dict[str, Any]:
+        """The discovery document."""
+        return {
             "issuer": self.issuer,
             "authorization_endpoint": f"{self.issuer}/authorize",
             "token_endpoint": f"{self.issuer}/token",
@@ -175,7 +186,6 @@ class DemoProvider:
             "code_challenge_methods_supported": ["S256"],
             "authorization_response_iss_parameter_supported": True,
         }
-        return self.faults.discovery(document)
 
     # --- the browser
 
@@ -187,7 +197,7 @@ class DemoProvider:
         try:
             self._check_authorization(query)
             user, auth_time, cookie = self._who(query, form, headers)
-        except _Refused as refused:
+        except Refused as refused:
             return self._back(redirect_uri, query, error=refused.error, error_description=refused.description)
         if user is None:
             return login_page(self.users.values(), urlencode(query), client.client_id)
@@ -199,20 +209,20 @@ class DemoProvider:
 
     def _check_authorization(self, query: Mapping[str, str]) -> None:
         if self.faults.authorize_error:
-            raise _Refused(self.faults.authorize_error, "as asked")
+            raise Refused(self.faults.authorize_error, "as asked")
         if query.get("response_type") != "code":
-            raise _Refused("unsupported_response_type", "only code")
+            raise Refused("unsupported_response_type", "only code")
         if query.get("code_challenge_method") != "S256" or not query.get("code_challenge"):
-            raise _Refused("invalid_request", "PKCE with S256 is required")
+            raise Refused("invalid_request", "PKCE with S256 is required")
         if "openid" not in query.get("scope", "").split():
-            raise _Refused("invalid_scope", "scope openid is required")
+            raise Refused("invalid_scope", "scope openid is required")
 
     def _who(
         self, query: Mapping[str, str], form: Mapping[str, str], headers: Mapping[str, str]
     ) -> tuple[DemoUser | None, float, str]:
         """The user, when they signed in, and the cookie to set; no user: the page has to be shown."""
         if "decline" in form:
-            raise _Refused("access_denied", "the user declined")
+            raise Refused("access_denied", "the user declined")
         if "username" in form:
             user = self.users.get(form["username"])
             token, now = secrets.token_urlsafe(16), self.clock()
@@ -224,7 +234,7 @@ class DemoProvider:
         if known is not None and prompt not in ("login", "select_account"):
             return known[0], known[1], ""
         if prompt == "none":
-            raise _Refused("login_required", "nobody is signed in")
+            raise Refused("login_required", "nobody is signed in")
         return None, 0.0, ""
 
     def _back(self, redirect_uri: str, query: Mapping[str, str], **params: str) -> Reply:
@@ -242,57 +252,58 @@ class DemoProvider:
         del self.token_requests[:-MAX_RECORDED]
         try:
             reply = self.faults.token() or self._grant(form, headers)
-        except _Refused as refused:
+        except Refused as refused:
             document = {"error": refused.error, "error_description": refused.description}
             reply = Reply.json(document, status=refused.status)
         record["status"] = reply.status
         return reply
 
     def _grant(self, form: Mapping[str, str], headers: Mapping[str, str]) -> Reply:
-        client = self._authenticate(form, headers)
+        client = self.authenticate(form, headers)
         kind = form.get("grant_type")
         if kind == "authorization_code":
             return self._tokens(self._redeem_code(form, client), with_nonce=True)
         if kind == "refresh_token":
             return self._tokens(self._redeem_refresh_token(form, client), with_nonce=False)
-        raise _Refused("unsupported_grant_type", "authorization_code and refresh_token only")
+        raise Refused("unsupported_grant_type", "authorization_code and refresh_token only")
 
-    def _authenticate(self, form: Mapping[str, str], headers: Mapping[str, str]) -> DemoClient:
+    def authenticate(self, form: Mapping[str, str], headers: Mapping[str, str]) -> DemoClient:
+        """The client that asks for tokens, once it has proved who it is. Raises Refused."""
         client_id, how = _client_of(form, headers)
         client = self.clients.get(client_id)
         if client is None:
-            raise _Refused("invalid_client", "unknown client", 401)
+            raise Refused("invalid_client", "unknown client", 401)
         given = form.get("client_secret", "") if how == "post" else _basic(headers)[1]
         if client.client_secret and not hmac.compare_digest(given.encode(), client.client_secret.encode()):
-            raise _Refused("invalid_client", "wrong client secret", 401)
+            raise Refused("invalid_client", "wrong client secret", 401)
         return client
 
     def _redeem_code(self, form: Mapping[str, str], client: DemoClient) -> _Family:
         code = self._codes.get(form.get("code", ""))
         if code is None or code.family.client_id != client.client_id:
-            raise _Refused("invalid_grant", "unknown code")
+            raise Refused("invalid_grant", "unknown code")
         if code.used:
             code.family.alive = False
-            raise _Refused("invalid_grant", "code used twice")
+            raise Refused("invalid_grant", "code used twice")
         code.used = True
         if not self.clock() < code.expires:
-            raise _Refused("invalid_grant", "code expired")
+            raise Refused("invalid_grant", "code expired")
         if form.get("redirect_uri") != code.redirect_uri:
-            raise _Refused("invalid_grant", "redirect_uri differs")
+            raise Refused("invalid_grant", "redirect_uri differs")
         digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
         challenge = base64.urlsafe_b64encode(digest).rstrip(b"=")
         if not hmac.compare_digest(challenge, code.challenge.encode()):
-            raise _Refused("invalid_grant", "code_verifier doesn't fit")
+            raise Refused("invalid_grant", "code_verifier doesn't fit")
         return code.family
 
     def _redeem_refresh_token(self, form: Mapping[str, str], client: DemoClient) -> _Family:
         family, used = self._refresh_tokens.get(form.get("refresh_token", ""), (None, True))
         if family is None or family.client_id != client.client_id:
-            raise _Refused("invalid_grant", "unknown refresh token")
+            raise Refused("invalid_grant", "unknown refresh token")
         if used:
             family.alive = False
         if not family.alive:
-            raise _Refused("invalid_grant", "refresh token used twice, or revoked")
+            raise Refused("invalid_grant", "refresh token used twice, or revoked")
         self._refresh_tokens[form["refresh_token"]] = (family, True)
         return family
 
@@ -309,7 +320,7 @@ class DemoProvider:
             "iat": now,
             "auth_time": int(family.auth_time),
             "at_hash": self.keys.at_hash(access_token),
-            **self._profile(family),
+            **self.profile(family.user, family.scope.split()),
         }
         if with_nonce and family.nonce:
             claims["nonce"] = family.nonce
@@ -323,8 +334,8 @@ class DemoProvider:
         }
         return Reply.json(self.faults.tokens(document))
 
-    def _profile(self, family: _Family) -> dict[str, Any]:
-        user, scopes = family.user, family.scope.split()
+    def profile(self, user: DemoUser, scopes: Sequence[str]) -> dict[str, Any]:
+        """What a user's claims say about them, in ID tokens and at userinfo."""
         claims: dict[str, Any] = {"groups": list(user.groups)}
         if "profile" in scopes:
             claims |= {"name": user.name, "preferred_username": user.username}
@@ -337,12 +348,16 @@ class DemoProvider:
         family, expires = self._access_tokens.get(token, (None, 0.0))
         if scheme.lower() != "bearer" or family is None or not family.alive or not self.clock() < expires:
             return Reply.json({"error": "invalid_token"}, status=401)
-        return Reply.json({"sub": family.user.username, **self._profile(family)})
+        return self.userinfo(family.user, family.scope.split())
+
+    def userinfo(self, user: DemoUser, scopes: Sequence[str]) -> Reply:
+        """What userinfo says of the user of a valid access token."""
+        return Reply.json({"sub": user.username, **self.profile(user, scopes)})
 
     def _revoke(self, form: Mapping[str, str], headers: Mapping[str, str]) -> Reply:
         try:
-            self._authenticate(form, headers)
-        except _Refused as refused:
+            self.authenticate(form, headers)
+        except Refused as refused:
             return Reply.json({"error": refused.error}, status=refused.status)
         token = form.get("token", "")
         family = self._refresh_tokens.get(token, self._access_tokens.get(token, (None, 0.0)))[0]
