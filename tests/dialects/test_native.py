@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -171,10 +172,68 @@ def test_github_is_plain_oauth_with_its_own_endpoints() -> None:
     assert sign_in(good(text)).rules[0].emails == ("me@example.com",)
 
 
-def test_github_names_no_groups_so_a_rule_about_them_is_refused() -> None:
-    text = MINIMAL.replace("issuer: https://login.example.com", "github:")
+def test_google_names_no_groups_so_a_rule_about_them_is_refused() -> None:
+    text = MINIMAL.replace("issuer: https://login.example.com", "google:")
     (line,) = told(text + "access: [{groups: [staff]}]\n")
-    assert line.startswith("o.yaml:6:9: error: access: github names no groups")
+    assert line.startswith("o.yaml:6:9: error: access: google names no groups")
+
+
+@pytest.mark.parametrize(
+    ("provider", "scopes"),
+    [
+        ("github:", "read:user user:email read:org"),
+        ("entra: {tenant: contoso.com}", "openid profile email offline_access User.Read"),
+        ("entra: {tenant: contoso.com, version: 1}", "openid"),
+        ("okta: {domain: e.okta.com}", "openid profile email groups"),
+        ("okta: {domain: e.okta.com, authorization_server: default}", "openid profile email"),
+    ],
+)
+def test_a_rule_about_groups_asks_for_the_scope_that_shows_them(provider: str, scopes: str) -> None:
+    text = MINIMAL.replace("issuer: https://login.example.com", provider)
+    assert sign_in(good(text + "access: [{groups: [staff]}]\n")).provider.scopes == tuple(scopes.split())
+    assert (
+        sign_in(
+            good(text + "access: [{groups: [staff]}]\n", flags={"set provider.scopes": f"{scopes} x"})
+        ).provider.scopes[-1]
+        == "x"
+    )
+    without = sign_in(good(text + "access: [{emails: [a@b.example]}]\n")).provider.scopes
+    assert set(without) <= set(scopes.split()) - {"User.Read", "read:org", "groups"}
+
+
+def test_scopes_that_hide_githubs_groups_from_a_rule_are_refused() -> None:
+    text = MINIMAL.replace("issuer: https://login.example.com", "github:\n  scopes: read:user")
+    (line,) = told(text + "access: [{groups: [staff]}]\n")
+    assert line.startswith("o.yaml:4:11: error: provider.scopes: read:org is missing, which groups need")
+
+
+def test_what_proves_the_client_is_one_thing(tmp_path: Path) -> None:
+    for name, content in {
+        "token": "a.b.c",
+        "key": "-----BEGIN PRIVATE KEY-----",
+        "cert": "-----BEGIN CERTIFICATE-----",
+    }.items():
+        (tmp_path / name).write_text(content)
+    files = {
+        name: f"  client_{key}_file: {tmp_path / name}\n"
+        for name, key in (("token", "assertion"), ("key", "secret"), ("cert", "certificate"))
+    }
+    read = lambda name: Path(name).read_bytes()  # noqa: E731
+    head, _, tail = MINIMAL.partition("secret: ")
+    found = sign_in(good(head + files["token"] + "secret: " + tail, read=read)).provider
+    assert (found.client_auth_method, found.client_secret) == (
+        "client_assertion",
+        DataSource(filename=str(tmp_path / "token")),
+    )
+    found = sign_in(good(head + files["key"] + files["cert"] + "secret: " + tail, read=read)).provider
+    assert (found.client_auth_method, found.client_certificate) == ("auto", DataSource(filename=str(tmp_path / "cert")))
+    (line,) = told(head + files["token"] + files["key"] + "secret: " + tail, read=read)
+    assert "provider.client_secret_file: both client_secret_file and client_assertion_file are given" in line
+    (line,) = told(head + files["cert"] + "secret: " + tail, read=read)
+    assert "provider.client_certificate_file: without its private key" in line
+    (tmp_path / "cert").write_text("nothing")
+    (line,) = told(head + files["key"] + files["cert"] + "secret: " + tail, read=read)
+    assert "provider.client_certificate_file: holds no certificate in PEM form" in line
 
 
 def test_the_providers_name_can_be_asked_from_servers_of_its_own() -> None:
@@ -188,9 +247,9 @@ def test_the_providers_name_can_be_asked_from_servers_of_its_own() -> None:
 
 def test_a_hosted_domain_is_proved_by_its_claim_and_not_only_asked_for() -> None:
     text = MINIMAL.replace("issuer: https://login.example.com", "google: {hosted_domain: Example.com}")
-    rules = sign_in(good(text + "public: [/health]\naccess: [{groups: [a]}]\n")).rules
+    rules = sign_in(good(text + "public: [/health]\naccess: [{emails: [a@b.c]}]\n")).rules
     assert rules[0] == AccessRule(paths=("/health",), public=True)
-    assert rules[1] == AccessRule(groups=("a",), claims={"hd": ("example.com",)})
+    assert rules[1] == AccessRule(emails=("a@b.c",), claims={"hd": ("example.com",)})
 
 
 @pytest.mark.parametrize("provider", ["google:", "github:", "gitlab:", "entra: {tenant: common}"])

@@ -120,12 +120,12 @@ class Filters:
     def _sign_in(self, config: SignIn) -> Filter:
         from ostiary.core.oauth2.filter import SignInFilter
 
-        secret = config.provider.client_secret
-        client_secret = self._files.source(secret, strip=True) if secret is not None else None
+        sources = [each for each in (config.provider.client_secret, config.provider.client_certificate) if each]
+        secrets = [self._files.source(each, strip=True) for each in sources]
         ring = self._key_ring(config)
         made = SignInFilter(
             config,
-            client_secret=lambda: Secret(client_secret()) if client_secret is not None else None,
+            client_secret=lambda: Secret(b"\n".join(read() for read in secrets)) if secrets else None,
             keys=ring,
             entropy=os.urandom,
             counter=self._stats.scope(f"{self._http}oauth2"),

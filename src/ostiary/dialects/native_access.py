@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from ostiary.core.decision import Entropy
+from ostiary.core.oauth2.identity import wants_groups
 from ostiary.core.oauth2.session import MIN_SECRET_BYTES, SecretInvalid, parse_secret
 from ostiary.dialects.native_presets import Preset, is_loopback, read_provider
 from ostiary.dialects.native_reader import Section, scalar
@@ -43,7 +44,7 @@ def read_sign_in(root: Section, *, loopback: bool, entropy: Entropy) -> SignIn:
     elif not prefix:
         root.error("prefix", "can't be the whole site", "for example /.ostiary")
     passing = root.section("pass", "pass")
-    return SignIn(
+    sign_in = SignIn(
         provider=provider,
         session=_session(root, loopback=loopback, entropy=entropy),
         rules=_rules(root, preset),
@@ -55,6 +56,17 @@ def read_sign_in(root: Section, *, loopback: bool, entropy: Entropy) -> SignIn:
         sign_out_redirect=_sign_out_redirect(root),
         allowed_redirect_hosts=_domains(root, "redirect_hosts"),
     )
+    return _with_group_scopes(root, sign_in, preset) if wants_groups(sign_in) else sign_in
+
+
+def _with_group_scopes(root: Section, sign_in: SignIn, preset: Preset) -> SignIn:
+    section, scopes = root.section("provider", "provider"), sign_in.provider.scopes
+    missing = tuple(scope for scope in preset.group_scopes if scope not in scopes)
+    if not section.has("scopes"):
+        return replace(sign_in, provider=replace(sign_in.provider, scopes=(*scopes, *missing)))
+    if missing and preset.name == "github":
+        section.error("scopes", f"{missing[0]} is missing, which groups need", f"add {missing[0]}, or remove scopes")
+    return sign_in
 
 
 def _claim_headers(passing: Section) -> dict[str, str]:

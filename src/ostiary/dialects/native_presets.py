@@ -18,21 +18,27 @@ from dataclasses import dataclass, field
 from typing import Final, cast, get_args
 from urllib.parse import urlsplit
 
+from ostiary.core.oauth2.memberships import READ_ORG
 from ostiary.dialects.native_reader import Section
 from ostiary.dialects.native_schema import PRESETS
 from ostiary.model import limits
 from ostiary.model.signin import ClientAuthMethod, ProviderConfig
+from ostiary.model.tls import DataSource
 
 _HOST: Final = re.compile(
     r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*", re.ASCII
 )
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9._~-]{1,255}", re.ASCII)
 _ENTRA_CLOUDS: Final = {
-    "public": "login.microsoftonline.com",
-    "us": "login.microsoftonline.us",
-    "china": "login.partner.microsoftonline.cn",
+    "public": ("login.microsoftonline.com", "graph.microsoft.com"),
+    "us": ("login.microsoftonline.us", "graph.microsoft.us"),
+    "us-dod": ("login.microsoftonline.us", "dod-graph.microsoft.us"),
+    "china": ("login.partner.microsoftonline.cn", "microsoftgraph.chinacloudapi.cn"),
 }
+"""Where to sign in, and the Microsoft Graph of that cloud."""
 _ENTRA_SHARED: Final = ("common", "organizations", "consumers")
+_GRAPH_GROUPS: Final = "/v1.0/me/transitiveMemberOf?$select=id&$top=999"
+_AUTH_METHODS: Final = tuple(m for m in get_args(ClientAuthMethod) if m != "client_assertion")
 _ENDPOINT_KEYS: Final = (
     "authorization_endpoint",
     "token_endpoint",
@@ -53,11 +59,14 @@ class Preset:
     issuer: str = ""
     oauth2: bool = False
     scopes: tuple[str, ...] = _OIDC_SCOPES
+    group_scopes: tuple[str, ...] = ()
+    """Asked for as well where rules look at groups."""
     endpoints: Mapping[str, str] = field(default_factory=dict)
     authorization_params: Mapping[str, str] = field(default_factory=dict)
     user_claim: str = "sub"
     email_claim: str = "email"
     groups_claim: str = "groups"
+    groups_endpoint: str = ""
     require_verified_email: bool = True
     names_groups: bool = True
     """False where the provider says nothing about groups, so that a rule about them could never hold."""
@@ -81,17 +90,15 @@ def read_provider(root: Section) -> tuple[ProviderConfig, Preset]:
         for key in ("authorization_endpoint", "token_endpoint", "userinfo_endpoint"):
             if not endpoints[key] and not section.has(key):
                 section.error(key, "missing", "without an issuer nothing can be discovered, so it must be written")
-    method = section.choice("client_auth_method", get_args(ClientAuthMethod), "auto")
-    secret = section.source("client_secret")
-    if secret is None and method in ("client_secret_basic", "client_secret_post", "private_key_jwt"):
-        section.error("client_secret_file", f"missing, and client_auth_method is {method}", "name the secret's file")
+    secret, method = _client_secret(section)
     provider = ProviderConfig(
         kind="oauth2" if preset.oauth2 else "oidc",
         preset=preset.name,
         issuer=preset.issuer,
         client_id=section.required("client_id", "the id under which the provider knows this application"),
         client_secret=secret,
-        client_auth_method=cast(ClientAuthMethod, method),
+        client_certificate=_client_certificate(section),
+        client_auth_method=method,
         scopes=_scopes(section, preset),
         **endpoints,
         authorization_params={**preset.authorization_params, **section.mapping("authorization_params")},
@@ -102,6 +109,7 @@ def read_provider(root: Section) -> tuple[ProviderConfig, Preset]:
         user_claim=section.text("user_claim", preset.user_claim),
         email_claim=section.text("email_claim", preset.email_claim),
         groups_claim=section.text("groups_claim", preset.groups_claim),
+        groups_endpoint=preset.groups_endpoint,
         require_verified_email=section.flag("require_verified_email", preset.require_verified_email),
         dns_resolvers=_dns_resolvers(section),
     )
@@ -126,6 +134,38 @@ def _chosen(section: Section, allow_http: bool) -> Preset:
             section.error("oauth2", "false says nothing", "leave it out, and give an issuer")
         return Preset(oauth2=True, scopes=())
     return _READERS[key](section.section(key, f"provider.{key}"), allow_http)
+
+
+def _client_secret(section: Section) -> tuple[DataSource | None, ClientAuthMethod]:
+    """What proves who the client is: its secret or private key, or an assertion that somebody else signed."""
+    secret = section.source("client_secret")
+    assertion = section.file("client_assertion_file")
+    if assertion is not None:
+        for key in ("client_secret", "client_secret_file", "client_certificate_file", "client_auth_method"):
+            if section.has(key):
+                section.error(key, f"both {key} and client_assertion_file are given", "the assertion needs no other")
+        return assertion, "client_assertion"
+    method = section.choice("client_auth_method", _AUTH_METHODS, "auto")
+    if secret is None and method in ("client_secret_basic", "client_secret_post", "private_key_jwt"):
+        section.error("client_secret_file", f"missing, and client_auth_method is {method}", "name the secret's file")
+    return secret, cast(ClientAuthMethod, method)
+
+
+def _client_certificate(section: Section) -> DataSource | None:
+    certificate = section.file("client_certificate_file")
+    if certificate is None:
+        return None
+    if not section.has("client_secret_file"):
+        section.error("client_certificate_file", "without its private key", "name the key's file in client_secret_file")
+        return None
+    for key, mark, what in (
+        ("client_certificate_file", b"-----BEGIN CERTIFICATE-----", "certificate"),
+        ("client_secret_file", b"PRIVATE KEY-----", "private key"),
+    ):
+        content = section.bytes_of(key, section.text(key))
+        if content is not None and mark not in content:
+            section.error(key, f"holds no {what} in PEM form", "certificate and private key are PEM files")
+    return certificate
 
 
 def _scopes(section: Section, preset: Preset) -> tuple[str, ...]:
@@ -224,14 +264,22 @@ def _entra(section: Section, _allow_http: bool) -> Preset:
     tenant = _segment(
         section, "tenant", "the directory's id or one of its domains, or organizations, common, consumers"
     )
-    cloud = section.choice("cloud", tuple(_ENTRA_CLOUDS), "public")
+    login, graph = _ENTRA_CLOUDS[section.choice("cloud", tuple(_ENTRA_CLOUDS), "public")]
+    first = section.choice("version", ("1", "2"), "2") == "1"
     shared = tenant.lower() in _ENTRA_SHARED
+    # A user principal name lies in a domain that the directory's owner has proved; `email` is what someone typed, and
+    # Entra sends no email_verified. Beyond one directory neither proves anything, so there it must be verified.
+    principal_name = "upn" if first else "preferred_username"
     return Preset(
         name="entra",
-        issuer=f"https://{_ENTRA_CLOUDS[cloud]}/{tenant}/v2.0",
-        # A user principal name lies in a domain that the directory's owner has proved; `email` is what someone typed,
-        # and Entra sends no email_verified. Beyond one directory neither proves anything, so there it must be verified.
-        email_claim="email" if shared else "preferred_username",
+        issuer=f"https://{login}/{tenant}" + ("" if first else "/v2.0"),
+        # Without offline_access there is no refresh token, and an account that was disabled would stay signed in.
+        # Version 1 knows no scopes of an API: access tokens are for the `resource`.
+        scopes=("openid",) if first else (*_OIDC_SCOPES, "offline_access"),
+        group_scopes=() if first else ("User.Read",),
+        authorization_params={"resource": f"https://{graph}"} if first else {},
+        email_claim="email" if shared else principal_name,
+        groups_endpoint=f"https://{graph}{_GRAPH_GROUPS}",
         require_verified_email=shared,
         open_to="every Microsoft account of any organisation" if shared else "",
     )
@@ -246,6 +294,7 @@ def _google(section: Section, _allow_http: bool) -> Preset:
         name="google",
         issuer="https://accounts.google.com",
         authorization_params={"access_type": "offline"} | ({"hd": domain} if domain else {}),
+        names_groups=False,
         open_to="" if domain else "everyone with a Google account",
         required_claims={"hd": (domain,)} if domain else {},
     )
@@ -270,8 +319,8 @@ def _github(section: Section, allow_http: bool) -> Preset:
             "token_endpoint": f"{url}/login/oauth/access_token",
             "userinfo_endpoint": f"{api}/user",
         },
+        group_scopes=(READ_ORG,),
         user_claim="id",
-        names_groups=False,
         open_to="everyone with a GitHub account" if url == "https://github.com" else "",
     )
 
@@ -291,8 +340,9 @@ def _okta(section: Section, _allow_http: bool) -> Preset:
     server = section.text("authorization_server")
     if server and not _SEGMENT.fullmatch(server):
         section.error("authorization_server", f"{server!r} is not a server's id", "often it is: default")
-    issuer = f"https://{domain}/oauth2/{server}" if server else f"https://{domain}"
-    return Preset(name="okta", issuer=issuer)
+    if server:  # has the scopes that its administrator made, and claims that need none
+        return Preset(name="okta", issuer=f"https://{domain}/oauth2/{server}")
+    return Preset(name="okta", issuer=f"https://{domain}", group_scopes=("groups",))
 
 
 def _auth0(section: Section, _allow_http: bool) -> Preset:

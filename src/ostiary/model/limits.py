@@ -125,6 +125,8 @@ MAX_JWKS_KEYS: Final = 64
 """Keys of one provider: big ones publish a dozen while they rotate."""
 MAX_SUBJECT_LENGTH: Final = 255
 """OpenID Connect Core section 2: `sub` must not exceed 255 ASCII characters."""
+MAX_GROUP_PAGES: Final = 10
+"""Pages of a user's groups: of 999 at Microsoft Graph, of 100 at GitHub."""
 DISCOVERY_TTL: Final = 3600.0
 JWKS_TTL: Final = 3600.0
 JWKS_MIN_REFETCH: Final = 10.0

@@ -10,7 +10,10 @@ import msgspec
 from ostiary.model import limits
 from ostiary.model.tls import DataSource
 
-ClientAuthMethod = Literal["auto", "client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
+ClientAuthMethod = Literal[
+    "auto", "client_secret_basic", "client_secret_post", "private_key_jwt", "client_assertion", "none"
+]
+"""`client_assertion`: the secret is an assertion that another issuer signed (workload identity federation)."""
 
 
 class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +28,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str = ""
     client_id: str
     client_secret: DataSource | None = None
+    client_certificate: DataSource | None = None
+    """The certificate of the private key in `client_secret`, if it isn't in the same file."""
     client_auth_method: ClientAuthMethod = "auto"
     scopes: tuple[str, ...] = ("openid", "profile", "email")
     authorization_endpoint: str = ""
@@ -45,6 +50,8 @@ class ProviderConfig(msgspec.Struct, frozen=True, kw_only=True):
     user_claim: str = "sub"
     email_claim: str = "email"
     groups_claim: str = "groups"
+    groups_endpoint: str = ""
+    """Microsoft Graph's list of a user's groups, asked where they are too many for a token."""
     require_verified_email: bool = True
 
 

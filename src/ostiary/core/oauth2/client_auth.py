@@ -28,6 +28,7 @@ ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFETIME: Final = 60
 """Seconds; the assertion is used once, at once."""
 _PRIVATE_KEY: Final = re.compile(rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
+_JWT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _CURVES: Final = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 
 
@@ -59,17 +60,24 @@ def authenticate(
     if secret is None or not secret:
         raise SignInError("secret-not-delivered", f"{method} needs the client secret, there is none")
     if method == "private_key_jwt":
-        assertion = _assertion(client_id, secret.reveal(), endpoint, now, entropy)
-        proof = (("client_assertion_type", ASSERTION_TYPE), ("client_assertion", assertion))
-        return ClientAuth(params=(("client_id", client_id), *proof))
+        return _asserted(client_id, _assertion(client_id, secret.reveal(), endpoint, now, entropy))
     try:
         text = secret.text()
     except UnicodeDecodeError:
         raise SignInError("secret-invalid", "the client secret is not text") from None
+    if method == "client_assertion":
+        if not _JWT.fullmatch(text):
+            raise SignInError("secret-invalid", "the file of the client assertion holds no signed JWT")
+        return _asserted(client_id, text)
     if method == "client_secret_post":
         return ClientAuth(params=(("client_id", client_id), ("client_secret", text)))
     joined = f"{quote_plus(client_id)}:{quote_plus(text)}".encode()
     return ClientAuth(headers=(("authorization", f"Basic {base64.b64encode(joined).decode()}"),))
+
+
+def _asserted(client_id: str, assertion: str) -> ClientAuth:
+    proof = (("client_assertion_type", ASSERTION_TYPE), ("client_assertion", assertion))
+    return ClientAuth(params=(("client_id", client_id), *proof))
 
 
 def _assertion(client_id: str, pem: bytes, endpoint: str, now: float, entropy: Entropy) -> str:

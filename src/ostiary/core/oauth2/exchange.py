@@ -19,7 +19,18 @@ from ostiary.core.oauth2 import token
 from ostiary.core.oauth2.client_auth import ClientAuth, authenticate, choose_method
 from ostiary.core.oauth2.failures import SignInError
 from ostiary.core.oauth2.flow import PendingSignIn, base64url
-from ostiary.core.oauth2.identity import Person, github_email, merge_userinfo, needed_from_userinfo, person_of
+from ostiary.core.oauth2.identity import (
+    Person,
+    github_email,
+    has_group_overage,
+    lacks_what_was_asked,
+    merge_userinfo,
+    named_groups,
+    needed_from_userinfo,
+    person_of,
+    wants_groups,
+)
+from ostiary.core.oauth2.memberships import READ_ORG, github_groups, graph_groups
 from ostiary.core.oauth2.session import Session
 from ostiary.core.oidc import Provider, ProviderMetadata, ask
 from ostiary.model.secret import Secret
@@ -138,7 +149,10 @@ class TokenExchange:
         provider, secret = self._config.provider, self._client_secret()
         if secret is None and provider.client_secret is not None:
             raise SignInError("secret-not-delivered", "the client secret can't be read")
-        method = choose_method(provider.client_auth_method, secret, metadata.token_endpoint_auth_methods_supported)
+        # GitHub documents no other way, and an Auth0 application takes the one it is set to, at first this.
+        in_body = ("client_secret_post",) if provider.preset in ("github", "auth0") else ()
+        supported = in_body or metadata.token_endpoint_auth_methods_supported
+        method = choose_method(provider.client_auth_method, secret, supported)
         return authenticate(method, provider.client_id, secret, endpoint or metadata.token_endpoint, now, self._entropy)
 
     def _claims(
@@ -149,11 +163,31 @@ class TokenExchange:
         if not tokens.id_token:
             raise SignInError("jwt-missing", "the token endpoint's answer has no id_token")
         claims, now = yield from self._verified(metadata, tokens, nonce, subject, now)
-        missing = needed_from_userinfo(self._config, claims)
-        if not missing or not metadata.userinfo_endpoint:
+        claims, now = yield from self._with_all_groups(claims, tokens, now)
+        needed = needed_from_userinfo(self._config, claims)
+        if not metadata.userinfo_endpoint or not (needed or lacks_what_was_asked(self._config, claims)):
             return claims, now
-        userinfo, now = yield from self._userinfo(metadata.userinfo_endpoint, tokens, now)
-        return merge_userinfo(claims, userinfo), now
+        try:
+            userinfo, now = yield from self._userinfo(metadata.userinfo_endpoint, tokens, now)
+            return merge_userinfo(claims, userinfo), now
+        except SignInError as error:
+            if needed:
+                raise
+            return claims, max(now, getattr(error, "now", now))
+
+    def _with_all_groups(
+        self, claims: Mapping[str, Any], tokens: token.Tokens, now: float
+    ) -> Steps[tuple[Mapping[str, Any], float]]:
+        """Entra's groups where they were too many for the token. Hundreds fit no header: those that rules name are
+        kept, and all only if the configuration hands them on."""
+        provider = self._config.provider
+        if not (provider.groups_endpoint and wants_groups(self._config) and has_group_overage(claims, provider)):
+            return claims, now
+        groups, now = yield from graph_groups(provider, tokens.access_token, now)
+        if provider.groups_claim not in self._config.claim_headers.values():
+            named = named_groups(self._config)
+            groups = [group for group in groups if group in named]
+        return {**claims, provider.groups_claim: groups}, now
 
     def _verified(
         self, metadata: ProviderMetadata, tokens: token.Tokens, nonce: str | None, subject: str | None, now: float
@@ -180,15 +214,15 @@ class TokenExchange:
     def _plain_userinfo(
         self, metadata: ProviderMetadata, tokens: token.Tokens, now: float
     ) -> Steps[tuple[Mapping[str, Any], float]]:
-        url = metadata.userinfo_endpoint
+        provider, url = self._config.provider, metadata.userinfo_endpoint
         claims, now = yield from self._userinfo(url, tokens, now)
-        if self._config.provider.preset == "github" and "user:email" in self._config.provider.scopes:
-            request = token.userinfo_request(
-                f"{url.removesuffix('/')}/emails", self._config.provider, tokens.access_token
-            )
+        if provider.preset == "github" and "user:email" in provider.scopes:
+            request = token.userinfo_request(f"{url.removesuffix('/')}/emails", provider, tokens.access_token)
             answer = yield from ask(request, "idp-unreachable", now)
             now = answer.now
             claims["email"] = github_email(_json(answer.body)) if answer.status == 200 else ""
+        if provider.preset == "github" and READ_ORG in provider.scopes:
+            claims["groups"], now = yield from github_groups(url, provider, tokens.access_token, now)
         return claims, now
 
     def _userinfo(self, url: str, tokens: token.Tokens, now: float) -> Steps[tuple[dict[str, Any], float]]:

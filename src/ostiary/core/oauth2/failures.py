@@ -79,7 +79,7 @@ FAILURES: Final[Mapping[str, Failure]] = {
     # the registration
     "client-rejected": _misconfigured("check client_id, the secret (newline, encoding) and client_auth_method"),
     "secret-not-delivered": _misconfigured("the client secret's file is missing, empty or unreadable"),
-    "secret-invalid": _misconfigured("the private key for private_key_jwt is not a PEM key of RSA or EC"),
+    "secret-invalid": _misconfigured("the private key, its certificate or the client assertion is not usable"),
     "redirect-uri-mismatch": _misconfigured("register the redirect URI that these details name at the provider"),
     "scope-rejected": _misconfigured("the provider doesn't grant a scope that provider.scopes asks for"),
     "code-verifier-invalid": _odd("the provider found the PKCE verifier wrong: its support for S256 is broken"),
@@ -184,8 +184,10 @@ FAILURES: Final[Mapping[str, Failure]] = {
         "You are in too many groups",
         "The sign-in service left your groups out because there are too many, so your access can't be judged.",
         _OPERATOR,
-        "have the provider send only groups assigned to this application, or app roles, and use that claim in rules",
+        "grant User.Read of Microsoft Graph, or have the provider send only the groups assigned to this application, "
+        "or app roles and use that claim in rules",
     ),
+    "groups-unavailable": _odd("the provider did not tell the user's groups: is the scope for them granted?"),
     "session-ended": Failure(
         401,
         "Your session has ended",

@@ -65,6 +65,24 @@ def needed_from_userinfo(config: SignIn, claims: Mapping[str, Any]) -> frozenset
     return frozenset(path for path in paths if not claim_values(claims, path))
 
 
+def lacks_what_was_asked(config: SignIn, claims: Mapping[str, Any]) -> bool:
+    """Whether scopes asked for an e-mail address or groups, and the token has none: some providers tell them at
+    userinfo alone (OpenID Connect Core section 5.4)."""
+    asked = {"email": config.provider.email_claim, "groups": config.provider.groups_claim}
+    return any(scope in config.provider.scopes and not claim_values(claims, claim) for scope, claim in asked.items())
+
+
+def wants_groups(config: SignIn) -> bool:
+    """Whether a rule or a claim's header looks at groups."""
+    return bool(named_groups(config)) or config.provider.groups_claim in config.claim_headers.values()
+
+
+def named_groups(config: SignIn) -> frozenset[str]:
+    """The groups that rules name."""
+    claim = config.provider.groups_claim
+    return frozenset(group for rule in config.rules for group in (*rule.groups, *rule.claims.get(claim, ())))
+
+
 def merge_userinfo(claims: Mapping[str, Any], userinfo: Mapping[str, Any]) -> dict[str, Any]:
     """ID token and userinfo together; the token wins. Raises SignInError if they speak of two people."""
     if userinfo.get("sub") != claims.get("sub"):
@@ -78,7 +96,7 @@ def person_of(claims: Mapping[str, Any], config: SignIn, *, multi_tenant: bool) 
     subject = _first(claims, provider.user_claim)
     if not subject or len(subject) > limits.MAX_SUBJECT_LENGTH:
         raise SignInError("userinfo-invalid", f"claim {provider.user_claim!r} names no user")
-    if _has_group_overage(claims, provider) and any(rule.groups for rule in config.rules):
+    if has_group_overage(claims, provider) and wants_groups(config):
         raise SignInError("group-overage", f"claim {provider.groups_claim!r} was left out because it is too long")
     return Person(
         subject=subject,
@@ -141,7 +159,7 @@ def _first(claims: Mapping[str, Any], path: str) -> str:
     return next(iter(claim_values(claims, path)), "")
 
 
-def _has_group_overage(claims: Mapping[str, Any], provider: ProviderConfig) -> bool:
+def has_group_overage(claims: Mapping[str, Any], provider: ProviderConfig) -> bool:
     """Entra ID leaves groups out when there are too many, and says where to ask for them (`_claim_names`)."""
     elsewhere = claims.get("_claim_names")
     return provider.groups_claim not in claims and (

@@ -111,10 +111,10 @@ def revocation_request(endpoint: str, config: ProviderConfig, auth: ClientAuth, 
     return _form(endpoint, {"token": token, "token_type_hint": hint}, auth, config.timeout, "revocation")
 
 
-def userinfo_request(url: str, config: ProviderConfig, access_token: str) -> Fetch:
-    """Ask who the token belongs to."""
+def userinfo_request(url: str, config: ProviderConfig, access_token: str, purpose: str = "userinfo") -> Fetch:
+    """Ask who the token belongs to, or what else is known of its user."""
     headers = (("authorization", f"Bearer {access_token}"), ("accept", "application/json"))
-    return Fetch(method="GET", url=url, headers=headers, timeout=config.timeout, retries=1, purpose="userinfo")
+    return Fetch(method="GET", url=url, headers=headers, timeout=config.timeout, retries=1, purpose=purpose)
 
 
 def parse_tokens(answer: Fetched) -> Tokens:
