@@ -194,6 +194,19 @@ async def test_where_nothing_looks_at_groups_graph_is_not_asked(tmp_path: Path) 
         assert (provider.count("/graph"), here.received.get("groups")) == (0, None)
 
 
+@scenario
+async def test_roles_are_not_looked_for_among_groups(tmp_path: Path) -> None:
+    provider = Entra(CLIENT)
+    provider.overage, provider.groups = True, ["editor"]
+    provider.claims["bob"] = {"roles": ["editor"]}
+    document = entra([{"groups": ["editor"]}])
+    document["provider"]["groups_claim"] = "roles"
+    async with world(provider, document, tmp_path) as here:
+        assert (await here.browser().sign_in("ada")).status == 403
+        assert (await here.browser().sign_in("bob")).status == 200
+        assert (provider.count("/graph"), here.received["groups"]) == (0, "editor")
+
+
 @pytest.mark.parametrize(("status", "groups"), [(403, 1), (401, 1), (200, 10_000)])
 @scenario
 async def test_what_graph_does_not_tell_ends_in_a_page_that_says_why(status: int, groups: int, tmp_path: Path) -> None:

@@ -162,8 +162,10 @@ def _first(claims: Mapping[str, Any], path: str) -> str:
 def has_group_overage(claims: Mapping[str, Any], provider: ProviderConfig) -> bool:
     """Entra ID leaves groups out when there are too many, and says where to ask for them (`_claim_names`)."""
     elsewhere = claims.get("_claim_names")
-    return provider.groups_claim not in claims and (
-        claims.get("hasgroups") in (True, "true") or (isinstance(elsewhere, Mapping) and "groups" in elsewhere)
+    return (
+        provider.groups_claim == "groups"
+        and "groups" not in claims
+        and (claims.get("hasgroups") in (True, "true") or (isinstance(elsewhere, Mapping) and "groups" in elsewhere))
     )
 
 
