@@ -253,13 +253,48 @@ def test_a_hosted_domain_is_proved_by_its_claim_and_not_only_asked_for() -> None
 
 
 @pytest.mark.parametrize("provider", ["google:", "github:", "gitlab:", "entra: {tenant: common}"])
-@pytest.mark.parametrize("access", ["", "access: [{}]\n"])
+@pytest.mark.parametrize("access", ["", "access: [{paths: [/reports]}]\n", "access: [{methods: [GET]}]\n"])
 def test_where_the_whole_world_can_sign_in_someone_has_to_say_who_may_enter(provider: str, access: str) -> None:
     text = MINIMAL.replace("issuer: https://login.example.com", provider)
     (line,) = told(text + access)
     assert "error: access" in line and "say who may enter" in line
     assert sign_in(good(text + "access: anyone\n")).rules == (AccessRule(),)
     assert sign_in(good(text + "access: [{domains: [example.com]}]\n")).rules == (AccessRule(domains=("example.com",)),)
+
+
+@pytest.mark.parametrize(
+    ("written", "place", "message"),
+    [
+        ("access:\n  - groups:\n    # - admins\n", "access[0].groups", "no value"),
+        ("access: [{groups: [null]}]", "access[0].groups[0]", "an empty entry"),
+        ("access: [{groups: ['']}]", "access[0].groups[0]", "an empty entry"),
+        ("access:\n  - emails:\n      -\n", "access[0].emails[0]", "an empty entry"),
+        ("access: [{domains: [~, example.com]}]", "access[0].domains[0]", "an empty entry"),
+        ("access: [{hosts: [null], emails: [b@example.org]}]", "access[0].hosts[0]", "an empty entry"),
+        ("access: [{paths: [null], emails: [b@example.org]}]", "access[0].paths[0]", "an empty entry"),
+        ("access: [{methods: [null], emails: [b@example.org]}]", "access[0].methods[0]", "an empty entry"),
+        ("access: [{claims: {}}]", "access[0].claims", "an empty mapping"),
+        ("access: [{claims: }]", "access[0].claims", "no value"),
+        ("access: [{claims: {role: []}}]", "access[0].claims.role", "a value is needed"),
+        ("access: [{claims: {role: [null, admin]}}]", "access[0].claims.role", "a value is needed"),
+        ("access:\n  -\n", "access[0]", "an empty rule"),
+        ("access: [{}]", "access[0]", "an empty rule"),
+        ("access: []", "access", "an empty list"),
+        ("access:\n", "access", "no value"),
+        ("access: [{paths: [/admin], groups: }, {domains: [example.org]}]", "access[0].groups", "no value"),
+        ("public:\n", "public", "no value"),
+        ("public: [null]", "public[0]", "an empty entry"),
+    ],
+)
+def test_what_is_written_without_a_value_never_reads_as_no_condition(written: str, place: str, message: str) -> None:
+    lines = told(MINIMAL + written)
+    assert any(f"error: {place}: {message}" in line for line in lines), lines
+    assert all(" error: " in line for line in lines)
+
+
+@pytest.mark.parametrize("section", ["session", "pass", "timeouts", "limits", "log"])
+def test_a_section_may_be_written_without_anything_in_it(section: str) -> None:
+    good(f"{MINIMAL}{section}:\n")
 
 
 def test_plain_oauth_needs_its_endpoints() -> None:

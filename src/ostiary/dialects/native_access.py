@@ -118,11 +118,14 @@ def _rules(root: Section, preset: Preset) -> tuple[AccessRule, ...]:
         rules: list[AccessRule] = [AccessRule()]
     else:
         items = root.items("access")
+        if value is not None and not items and value.content is not None:
+            root.error("access", "an empty list", _NOBODY_SAID)
         rules = [_rule(Section(item, path, "access", root.report)) for path, item in items]
         if not rules and preset.open_to:
             root.error("access", f"missing: {preset.open_to} could enter", _NOBODY_SAID)
         for (path, item), rule in zip(items, rules, strict=True):
-            if rule == AccessRule() and preset.open_to:
+            asks_nothing = replace(rule, hosts=(), paths=(), methods=()) == AccessRule()
+            if asks_nothing and item.content and preset.open_to:
                 root.report.error(item, path, f"admits everyone: {preset.open_to}", _NOBODY_SAID)
         _warn_unreachable(root, items, rules)
         rules = rules or [AccessRule()]
@@ -185,15 +188,25 @@ def _rule(section: Section) -> AccessRule:
         claims=section.mapping_of_lists("claims"),
         deny=section.flag("deny", default=False),
     )
-    for key in ("hosts", "paths", "methods", "emails", "domains", "groups"):
-        # `domains: []` would read as "no condition", the opposite of what an empty list of friends says.
-        if section.has(key) and not section.items(key):
-            section.error(key, "an empty list", "leave the key out to mean all, or name some")
+    _refuse_empty(section)
     conditions = [key for key in ("emails", "domains", "groups", "claims") if section.has(key)]
     if rule.public and (conditions or rule.deny):
         other = conditions[0] if conditions else "deny"
         section.error(other, f"a public rule asks nobody who they are, so {other} can't hold", "remove one of the two")
     return rule
+
+
+def _refuse_empty(section: Section) -> None:
+    """`domains: []` would read as "no condition", the opposite of what an empty list of friends says."""
+    for key in ("hosts", "paths", "methods", "emails", "domains", "groups"):
+        if section.has(key) and not section.items(key):
+            section.error(key, "an empty list", "leave the key out to mean all, or name some")
+    claims = section.get("claims")
+    if claims is not None and claims.content == {}:
+        section.error("claims", "an empty mapping", "leave the key out to mean all, or name some")
+    if section.value.content in (None, {}):
+        mend = "write conditions, or access: anyone if everybody may enter"
+        section.report.error(section.value, section.path, "an empty rule", mend)
 
 
 def _warn_unreachable(root: Section, items: list[tuple[str, Value]], rules: list[AccessRule]) -> None:

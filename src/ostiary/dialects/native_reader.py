@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ostiary.dialects.native_schema import KEYS
+from ostiary.dialects.native_schema import KEYS, MAY_BE_EMPTY
 from ostiary.dialects.native_values import Value
 from ostiary.model.errors import Diagnostic
 from ostiary.model.secret import Secret
@@ -71,6 +71,8 @@ class Section:
             for key, item in value.content.items():
                 if key in self._keys:
                     self._items[key] = item
+                    if item.content is None and key not in MAY_BE_EMPTY:
+                        report.error(item.at_key(), self.at(key), "no value", "write one, or remove the key")
                 else:
                     report.error(item.at_key(), self.at(key), "unknown key", nearest(key, self._keys))
         elif value.content is not None:
@@ -125,6 +127,9 @@ class Section:
         """A list of texts, or one text."""
         if not self.has(key):
             return default
+        for path, item in self.items(key):
+            if item.content in (None, ""):
+                self.report.error(item, path, "an empty entry", "write a value, or remove it")
         return tuple(text for path, item in self.items(key) if (text := scalar(item, path, self.report)))
 
     def required(self, key: str, mend: str) -> str:
@@ -204,7 +209,7 @@ class Section:
             path = f"{self.at(key)}.{name}"
             members = item.content if isinstance(item.content, tuple) and not single else (item,)
             result[name] = tuple(text for member in members if (text := scalar(member, path, self.report)))
-            if all(member.content in (None, "") for member in members):
+            if not members or any(member.content in (None, "") for member in members):
                 self.report.error(item, path, "a value is needed")
         return result
 

@@ -112,6 +112,10 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Section -> its keys. `provider.oauth2` is `true`, not a section."""
 
+MAY_BE_EMPTY: Final = frozenset((*PRESETS, "session", "pass", "timeouts", "limits", "log"))
+"""Sections in which nothing has to be written. Anything else that is written without a value is a mistake: `groups:`
+above a list that was commented out must not read as "no condition"."""
+
 FLAGS: Final[Mapping[str, str]] = {
     "listen": "listen",
     "upstream": "upstream",
