@@ -56,8 +56,9 @@ def envoy_cookies(size: int = 3072, *, secret: str = HMAC_SECRET, host: str = HO
 def ostiary_cookies(secret: str, size: int = 3072, *, lifetime: int = 86400) -> str:
     """The Cookie header of a session of Ostiary's own profile, about `size` bytes long in all."""
     from ostiary.core.oauth2.cookies import CookiePolicy
-    from ostiary.core.oauth2.session import KeyRing, Session, seal
+    from ostiary.core.oauth2.session import KeyRing, Session, audience_of, seal
     from ostiary.model.secret import Secret
+    from ostiary.model.signin import ProviderConfig
 
     now = time.time()
     claims: dict[str, object] = {"iss": "https://idp.example.com", "sub": "248289761001", "exp": now + lifetime}
@@ -78,7 +79,8 @@ def ostiary_cookies(secret: str, size: int = 3072, *, lifetime: int = 86400) -> 
         id_token=jwt(claims | {"email": "jane@example.com"}, token_size),
     )
     policy = CookiePolicy(base="ostiary", secure=True)
-    sealed = seal(session, "session", policy.session, KeyRing([Secret(secret)]), os.urandom)
+    audience = audience_of(ProviderConfig(issuer="https://idp.example.com", client_id="bench"))
+    sealed = seal(session, "session", policy.session, KeyRing([Secret(secret)], audience), os.urandom)
     pairs = [line.partition(";")[0] for line in policy.split(sealed, lifetime)]
     return "; ".join((APP_COOKIES, *pairs))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.harness import address, proxy, running
+from ostiary.model import limits
 from ostiary.model.access_log import AccessLog
 from ostiary.model.config import Address
 from ostiary.model.routes import DirectResponseAction, Route, RouteMatch
@@ -134,6 +135,75 @@ async def test_empty_lines_between_requests_are_ignored() -> None:
         assert (await client.answer()).status == 200
         assert (await client.get()).status == 200
         assert await client.closed()  # and an idle connection is still closed
+
+
+@scenario
+async def test_empty_lines_without_end_are_cut_off() -> None:
+    async with Upstream().running() as app, running(proxy(app.port, delayed_close_timeout=0.05)) as door:
+        greedy, other = await Client.connect(address(door)), await Client.connect(address(door))
+        greedy.send(b"\r\n" * 500_000)
+        assert (await other.get()).status == 200
+        assert (await greedy.answer()).status == 400
+        slow = await Client.connect(address(door))
+        for _ in range(limits.MAX_EMPTY_LINES + 1):
+            slow.send(b"\r\n")
+            await asyncio.sleep(0.01)
+        assert (await slow.answer()).status == 400
+
+
+@pytest.mark.parametrize("raw", [b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", b"HTTP/1.1 200 OK\n\r\nok"])
+@scenario
+async def test_an_answer_whose_lines_end_in_lf_alone_is_refused_at_once(raw: bytes) -> None:
+    async with Upstream(raw).running() as app, running(proxy(app.port, timeout=0.0)) as door:
+        assert (await (await Client.connect(address(door))).get()).status == 502
+
+
+@scenario
+async def test_an_old_client_gets_no_other_protocol_and_spoils_it_for_nobody() -> None:
+    async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up = heard.get(b"upgrade") == b"websocket"
+        answer = b"101 x\r\nconnection: upgrade\r\nupgrade: websocket" if up else b"200 OK\r\ncontent-length: 0"
+        writer.write(b"HTTP/1.1 " + answer + b"\r\n\r\n")
+
+    head = b"Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    config = {"accept_http_10": True, "upgrade_types": (("websocket", True),)}
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port, **config)) as door:
+        for version, status in ((b"1.0", 200), (b"1.1", 101), (b"1.0", 200), (b"1.1", 101)):
+            client = await Client.connect(address(door))
+            client.send(b"GET / HTTP/" + version + b"\r\n" + head)
+            assert (await client.answer()).status == status
+
+
+@pytest.mark.parametrize("profile", ["ostiary", "envoy"])
+@scenario
+async def test_the_offer_of_h2c_is_ignored(profile: str) -> None:
+    async with Upstream().running() as app, running(proxy(app.port, profile=profile)) as door:
+        client = await Client.connect(address(door))
+        offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQ")
+        assert (await client.get("/", *offer)).status == 200
+        assert app.heard[0].get(b"upgrade") is app.heard[0].get(b"http2-settings") is None
+
+
+@scenario
+async def test_a_length_that_is_repeated_goes_on_once() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 2\r\nContent-Length: 2\r\n\r\nok"
+    async with Upstream(answer).running() as app, running(proxy(app.port)) as door:
+        found = await (await Client.connect(address(door))).get()
+        assert found.all("content-length") == ["2"] and found.body == b"ok"
+
+
+@scenario
+async def test_no_header_names_another_place_than_rules_judged() -> None:
+    forged = ("X-Original-URL: /admin", "X-Rewrite-URL: /admin", "X-Forwarded-Uri: /admin", "X_Original_Url: /admin",
+              "X-HTTP-Method-Override: DELETE", "X-Forwarded-Method: DELETE", "Content_Length: 50")  # fmt: skip
+    config = {"profile": "ostiary", "use_remote_address": True}
+    async with Upstream().running() as app, running(proxy(app.port, **config)) as door:
+        client = await Client.connect(address(door))
+        for _ in range(3):
+            assert (await client.get("/p", *forged, "X-Mine: 1")).status == 200
+        for heard in app.heard:
+            assert heard.get(b"x-mine") == b"1"
+            assert not any(b"admin" in value or b"DELETE" in value or b"50" in value for _, value in heard.headers)
 
 
 @pytest.mark.parametrize(

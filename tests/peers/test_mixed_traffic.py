@@ -18,8 +18,10 @@ import pytest
 import yaml
 
 from ostiary.core.oauth2.cookies import CookiePolicy
-from ostiary.core.oauth2.session import KeyRing, Session, seal
+from ostiary.core.oauth2.session import KeyRing, Session, audience_of, seal
 from ostiary.model.secret import Secret
+from ostiary.model.signin import ProviderConfig
+from ostiary.testing.provider import DEMO_CLIENT
 from peers import rawhttp, sealed
 from peers.demo_provider import settings_for
 from peers.doorkeeper import doorkeeper
@@ -35,6 +37,10 @@ CONNECTIONS = 8
 REQUESTS = 150  # on each connection
 CLOCK_TICK = 0.5
 """Seconds that the relay may be behind: it looks at the clock a few times a second, not at every request."""
+
+
+ISSUER = "http://127.0.0.1:1"
+AUDIENCE = audience_of(ProviderConfig(issuer=ISSUER, client_id=DEMO_CLIENT.client_id))
 
 
 class WhoAmI(Application):
@@ -63,7 +69,7 @@ def native_session(secret: str, user: str) -> str:
     now = time.time()
     session = Session(id=user, subject=user, email=f"{user}@example.com", created=now, last_seen=now)
     policy = CookiePolicy(base="ostiary", secure=False)
-    value = seal(session, "session", policy.session, KeyRing([Secret(secret)]), os.urandom)
+    value = seal(session, "session", policy.session, KeyRing([Secret(secret)], AUDIENCE), os.urandom)
     return "; ".join(line.partition(";")[0] for line in policy.split(value, 600))
 
 
@@ -151,7 +157,7 @@ def app() -> Iterator[WhoAmI]:
 def test_native_profile_under_mixed_traffic(app: WhoAmI, tmp_path: Path) -> None:
     secret = "ab" * 32
     (tmp_path / "session-secret").write_text(secret)
-    with doorkeeper(tmp_path, settings_for("http://127.0.0.1:1"), app.port) as proxy:
+    with doorkeeper(tmp_path, settings_for(ISSUER), app.port) as proxy:
         users = [f"user-{n}" for n in range(USERS)]
         hammer(proxy.ports[0], {user: native_session(secret, user) for user in users}, lambda _: "")
 

@@ -135,15 +135,16 @@ class Filters:
         return made
 
     def _key_ring(self, config: SignIn) -> Callable[[], KeyRing]:
-        from ostiary.core.oauth2.session import KeyRing
+        from ostiary.core.oauth2.session import KeyRing, audience_of
 
+        audience = audience_of(config.provider)
         sources = [self._files.source(each, strip=True) for each in config.session.secrets]
-        ring = KeyRing([Secret(source()) for source in sources])
+        ring = KeyRing([Secret(source()) for source in sources], audience)
 
         def renew() -> None:
             nonlocal ring
             try:
-                ring = KeyRing([Secret(source()) for source in sources])
+                ring = KeyRing([Secret(source()) for source in sources], audience)
             except OstiaryError as error:
                 _log.warning("a new session secret can't be used, the old ones stay in use: %s", error)
 

@@ -7,7 +7,7 @@ matter (`RequestHead.relevant`), the peer, the method and the route. The other l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import replace
 from typing import final
 
@@ -166,7 +166,7 @@ class PreparedHeads:
         return RELEVANT if looked_at else FORWARDED
 
 
-def without(headers: Headers, names: tuple[str, ...]) -> Headers:
+def without(headers: Headers, names: Container[str]) -> Headers:
     """The headers but those of these names."""
     return Headers.of([item for item in headers if item[0] not in names])
 

@@ -182,6 +182,7 @@ class HttpService:
         peer = downstream.forward_key
         assert isinstance(peer, Peer)
         forwarded = self._forwarder.forward(headers, peer, self._for_ids)
+        upgrade = bool(forwarded.upgrade) and not exchange.http10  # RFC 9110 section 7.8
         exchange.request_id = forwarded.request_id.encode("latin-1")
         self._tell_id(exchange)
         return Request(
@@ -191,10 +192,10 @@ class HttpService:
             query=target.query,
             scheme=forwarded.scheme,
             authority=effective_authority(authority.decode("latin-1"), self.http, downstream.local_port),
-            headers=forwarded.headers,
+            headers=forwarded.headers if upgrade else without(forwarded.headers, ("connection", "upgrade")),
             client=forwarded.client,
             external_scheme=forwarded.scheme,
-            upgrade=bool(forwarded.upgrade),
+            upgrade=upgrade,
         )
 
     def _proceed(
@@ -229,6 +230,10 @@ class HttpService:
 
     def _pass(self, exchange: Exchange, route: CompiledRoute, target: Target, passed: Passed) -> None:
         request = passed.request
+        hidden = self._forwarder.not_for_applications
+        if hidden and any(name in hidden for name, _ in request.headers):
+            request = replace(request, headers=without(request.headers, hidden))
+            passed = replace_request(passed, request)
         exchange.request_headers = request
         exchange.user = passed.user
         exchange.route = route.matched.name
@@ -275,7 +280,7 @@ class HttpService:
         plain = route.simple and target.authority is None
         prepared = self._prepared.make(exchange, route, replace_request(passed, request)) if plain else None
         if prepared is not None:
-            if target.ordinary and passed.valid_until > self.ticker.wall:
+            if target.ordinary and passed.valid_until > self.ticker.wall and not exchange.http10:
                 self._prepared.keep(exchange, prepared)
                 self._remember_route(exchange, route)
             self._send(exchange, prepared, target)

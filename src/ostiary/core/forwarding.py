@@ -71,6 +71,11 @@ _DROPPED_AT_EDGE: Final = frozenset(
 _CLAIMS_OF_HOPS: Final = frozenset(
     ("forwarded", "x-real-ip", "x-forwarded-host", "x-forwarded-port", "x-forwarded-server", "x-forwarded-prefix")
 )
+_CLAIMS_OF_PLACE: Final = frozenset(
+    f"x-{name}" for name in ("original-url", "original-uri", "original-method", "rewrite-url", "http-method-override")
+) | {"x-forwarded-uri", "x-forwarded-method"}
+"""What an application may take for the address or the method, though rules judged another one. Filters may read them
+(forward-auth does)."""
 _READ: Final = frozenset(("connection", "upgrade", "te", "via", "x-forwarded-for", "x-forwarded-proto", "x-request-id"))
 _KEPT_THOUGH_LISTED: Final = frozenset(
     (
@@ -79,6 +84,8 @@ _KEPT_THOUGH_LISTED: Final = frozenset(
         *("x-request-id", "x-envoy-external-address", "via", "te", "upgrade"),
     )
 )
+_FRAMING: Final = frozenset(("content-length", "content-type", "host", "cookie", "authorization"))
+"""With `_` they would be taken for the real ones by CGI and WSGI."""
 _UUID_BYTES: Final = 16
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
@@ -113,24 +120,30 @@ class Forwarded:
 class Forwarder:
     """The forwarding rules of one listener, compiled."""
 
-    __slots__ = ("_disguised", "_dropped", "_hops", "_manager", "_protected", "_special")
+    __slots__ = ("_disguised", "_dropped", "_hops", "_manager", "_protected", "_special", "not_for_applications")
 
     def __init__(self, manager: HttpConnectionManager, identity_headers: frozenset[str] = frozenset()) -> None:
         dropped = _ALWAYS_DROPPED | _DROPPED_FROM_EXTERNAL | identity_headers
         native = manager.profile == "ostiary"
+        self.not_for_applications: frozenset[str] = frozenset()
+        """Headers to drop after the filters have seen them."""
         if manager.use_remote_address:
             dropped |= _DROPPED_AT_EDGE
             if native and manager.xff_num_trusted_hops == 0:
                 dropped |= _CLAIMS_OF_HOPS
+                self.not_for_applications = _CLAIMS_OF_PLACE
         self._manager = manager
         self._hops = manager.xff_num_trusted_hops
         self._dropped = dropped
         self._special = dropped | _READ
         self._protected = _KEPT_THOUGH_LISTED | identity_headers
         self._disguised = identity_headers | (_READ | _CLAIMS_OF_HOPS | _ALWAYS_DROPPED if native else frozenset())
+        self._disguised |= (_FRAMING | self.not_for_applications) if native else frozenset()
 
     def is_special(self, name: str) -> bool:
         """True for a header (lower case) that is not simply passed on, in any spelling."""
+        if name in self.not_for_applications:
+            return True
         return name in self._special or ("_" in name and name.replace("_", "-") in self._disguised)
 
     def forward(self, headers: Headers, peer: Peer, entropy: Entropy) -> Forwarded:
@@ -164,6 +177,8 @@ class Forwarder:
         upgrade = ""
         if "upgrade" in listed and len(read.get("upgrade", ())) == 1:
             upgrade = read["upgrade"][0].strip().lower()
+        if upgrade == "h2c":  # an offer, which a server may ignore (RFC 9113 has dropped it)
+            upgrade = ""
         listed -= self._protected
         if listed:
             kept = [item for item in kept if item[0] not in listed]

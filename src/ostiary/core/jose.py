@@ -179,6 +179,8 @@ def _parse(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
     if len(parts) != 3:
         raise TokenRefused("jwt-malformed", "the ID token is not a signed JWT in compact form")
     header, claims, signature = _json_object(_decode(parts[0])), _json_object(_decode(parts[1])), _decode(parts[2])
+    if header is not None and not parts[2]:  # `alg: none`: whatever it says, nobody has signed it
+        raise TokenRefused("jwt-algorithm", f"the ID token is not signed (`alg` {_show(header.get('alg'))})")
     if header is None or claims is None or signature is None:
         raise TokenRefused("jwt-malformed", "a part of the ID token is not base64url, or not a JSON object")
     if "crit" in header:

@@ -63,9 +63,10 @@ class ResponseHead:
     def _special(self, line: HeaderLine) -> None:
         kind, value = line.kind, line.value
         if kind == CONTENT_LENGTH:
-            # Some applications repeat an equal length; it is harmless since we write our own.
             if self.content_length is None or value != b"%d" % self.content_length:
                 self.content_length = parse_content_length(value, self.content_length)
+            else:  # some applications repeat an equal length: it goes on once (RFC 9110 section 8.6)
+                self.lines = [line, *(each for each in self.lines if each.kind != CONTENT_LENGTH)]
         elif kind == TRANSFER_ENCODING:
             if self.chunked or value.lower() != b"chunked":
                 raise BadMessage("invalid_transfer_encoding", 502)

@@ -50,6 +50,7 @@ def read_sign_in(root: Section, *, loopback: bool, entropy: Entropy) -> SignIn:
         rules=_rules(root, preset),
         external_url=_external_url(root),
         prefix=prefix,
+        pass_groups=passing.flag("groups", default=True),
         pass_access_token=passing.flag("access_token", default=False),
         pass_authorization=passing.flag("authorization", default=False),
         claim_headers=_claim_headers(passing),

@@ -104,7 +104,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "keep_id_token",
     ),
     "access": ("hosts", "paths", "methods", "public", "emails", "domains", "groups", "claims", "deny"),
-    "pass": ("access_token", "authorization", "claims"),
+    "pass": ("groups", "access_token", "authorization", "claims"),
     "access_log": ("to", "format", "json", "omit_empty_values", "status_at_least", "without_health_checks"),
     "timeouts": ("request_headers", "request", "idle", "stream_idle", "route", "drain"),
     "limits": ("request_headers_kb", "headers_count", "requests_per_connection", "upstream_connections"),

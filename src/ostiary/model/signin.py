@@ -107,6 +107,8 @@ class SignIn(msgspec.Struct, frozen=True, kw_only=True):
     external_url: str = ""
     """The address browsers use (`https://app.example.com`); empty: taken from each request."""
     prefix: str = "/.ostiary"
+    pass_groups: bool = True
+    """X-Forwarded-Groups."""
     pass_access_token: bool = False
     """X-Forwarded-Access-Token."""
     pass_authorization: bool = False

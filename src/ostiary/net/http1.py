@@ -81,6 +81,7 @@ class Downstream(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
+        "_empty_lines",
         "_head_deadline",
         "_lingering",
         "_processing",
@@ -126,6 +127,7 @@ class Downstream(asyncio.Protocol):
         """Everything about this connection that forwarded headers depend on; see app/service.py."""
         self.opened_at = self._since = self.ticker.now
         self.writing_paused = False
+        self._empty_lines = 0
         self._head_deadline = 0.0
         self._lingering = False
         self._processing = False
@@ -205,9 +207,8 @@ class Downstream(asyncio.Protocol):
                 self.pause_reading()
                 break
             data = self.buffer
-            if data.startswith(b"\r\n"):  # RFC 9112 section 2.2: an empty line before the request line is ignored
-                self.buffer = data[2:]
-                self._scanned = 0
+            if data.startswith(b"\r\n"):
+                self._skip_empty_lines(data)
                 continue
             end = data.find(_EOL2, self._scanned)
             if end < 0:
@@ -217,6 +218,17 @@ class Downstream(asyncio.Protocol):
             self.buffer = b""
             self._request(data, end)
         self._processing = False
+
+    def _skip_empty_lines(self, data: bytes) -> None:
+        """RFC 9112 section 2.2: at least one empty line before the request line is ignored."""
+        self._scanned = 0
+        start = 2
+        while data.startswith(b"\r\n", start) and start <= limits.MAX_EMPTY_LINES * 2:
+            start += 2
+        self.buffer = data[start:]
+        self._empty_lines += start // 2
+        if self._empty_lines > limits.MAX_EMPTY_LINES:
+            self.refuse(BadMessage("invalid_request_line"))
 
     def _incomplete(self, data: bytes) -> None:
         """No head's end in sight."""
@@ -232,6 +244,7 @@ class Downstream(asyncio.Protocol):
     def _request(self, data: bytes, end: int) -> None:
         service = self.service
         self._head_deadline = 0.0
+        self._empty_lines = 0
         try:
             if end > service.settings.max_head_bytes:
                 raise BadMessage("headers_too_large", 431)

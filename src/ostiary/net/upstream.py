@@ -157,6 +157,8 @@ class UpstreamConnection(asyncio.Protocol):
             client.on_body(b"", True, [])
         elif self._reused and not self._seen and client.replayable:
             self.pool.submit(client, fresh=True)  # the upstream closed an idle connection just as we used it
+        elif self._body in (LENGTH, CHUNKED):
+            client.on_failure("UPE", "upstream_reset_after_response_started{protocol_error}", "protocol error")
         else:
             client.on_failure("UC", "upstream_reset_before_response_started{connection_termination}",
                               "connection termination")  # fmt: skip
@@ -212,6 +214,8 @@ class UpstreamConnection(asyncio.Protocol):
         if end < 0:
             if len(data) > limits.MAX_RESPONSE_HEADERS_BYTES:
                 raise BadMessage("headers_too_large", 502)
+            if b"\n\n" in data or b"\n\r\n" in data:  # lines that end in LF alone: the end would never come
+                raise BadMessage("invalid_line_end", 502)
             self._buffer = data
             return
         self._buffer = b""

@@ -211,7 +211,7 @@ FAULTS = [
     ("unknown_key", True, "jwt-key"),
     ("expired", True, "jwt-expired"),
     ("from_the_future", True, "clock-skew"),
-    ("alg_none", True, "jwt-malformed"),
+    ("alg_none", True, "jwt-algorithm"),
     ("hmac_with_public_key", True, "jwt-algorithm"),
     ("email_unverified", True, "email-unverified"),
     ("jwks_status", 500, "jwks-fetch-failed"),

@@ -34,6 +34,24 @@ def session(**changes: Any) -> Session:
     return Session(**{"id": "i", "subject": "u1", "created": 0.0, "last_seen": 0.0, **changes})
 
 
+@pytest.mark.parametrize("claims", [{"sub": "ad\0a"}, {"sub": "ada\r\nX: y"}, {"email": "a\x7f@b.example"}])
+def test_a_user_is_not_named_with_control_characters(claims: dict[str, Any]) -> None:
+    with pytest.raises(SignInError) as refused:
+        person(claims)
+    assert refused.value.code == "userinfo-invalid" and "control characters" in refused.value.reason
+
+
+def test_values_that_differ_stay_different() -> None:
+    values = ["ad\0mins", "admins", "ad\nmins", "a,dmins", "ad mins"]
+    assert len({header_value(value) for value in values}) == len(values)
+    assert dict(headers_of(session(groups=("a\rb", "a,b")), CONFIG))["x-forwarded-groups"] == "a%0Db,a%2Cb"
+
+
+def test_groups_can_be_kept_from_the_application() -> None:
+    config = replace(CONFIG, pass_groups=False)
+    assert dict(headers_of(session(groups=("a" * 9000,)), config)) == {"x-forwarded-user": "u1"}
+
+
 def test_the_usual_claims() -> None:
     claims = {"email": "a@b.example", "preferred_username": "a", "name": "A", "groups": ["x", "y", "x", ""], "other": 1}
     assert person(claims) == Person(

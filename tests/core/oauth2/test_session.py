@@ -11,9 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostiary.core.oauth2.session import KeyRing, SecretInvalid, Session, open_sealed, parse_secret, seal, session_key
+from ostiary.core.oauth2.session import (
+    KeyRing,
+    SecretInvalid,
+    Session,
+    audience_of,
+    open_sealed,
+    parse_secret,
+    seal,
+    session_key,
+)
 from ostiary.model import limits
 from ostiary.model.secret import Secret
+from ostiary.model.signin import ProviderConfig
 
 OLD, NEW = Secret(b"o" * 32), Secret(b"n" * 32)
 RING = KeyRing([NEW])
@@ -65,6 +75,21 @@ def test_it_opens_only_for_its_cookie_and_purpose() -> None:
     sealed = seal(SESSION, "session", NAME, RING, os.urandom)
     assert open_sealed(sealed, Session, "session", "ostiary", RING) is None
     assert open_sealed(sealed, Session, "flow", NAME, RING) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ProviderConfig(issuer="https://b.example", client_id="app"),
+        ProviderConfig(issuer="https://a.example", client_id="other"),
+        ProviderConfig(kind="oauth2", token_endpoint="https://a.example/token", client_id="app"),
+    ],
+)
+def test_it_opens_only_where_the_same_provider_is_asked_for_the_same_client(other: ProviderConfig) -> None:
+    mine = KeyRing([NEW], audience_of(ProviderConfig(issuer="https://a.example", client_id="app")))
+    sealed = seal(SESSION, "session", NAME, mine, os.urandom)
+    assert open_sealed(sealed, Session, "session", NAME, mine) == SESSION
+    assert open_sealed(sealed, Session, "session", NAME, KeyRing([NEW], audience_of(other))) is None
 
 
 def test_the_first_key_seals_and_all_open() -> None:

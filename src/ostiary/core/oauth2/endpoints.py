@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, final
 from urllib.parse import parse_qsl
 
+import msgspec
+
 from ostiary.core.decision import Decision, Request, Respond, Start
 from ostiary.core.oauth2 import flow, signout
 from ostiary.core.oauth2.failures import SignInError
 from ostiary.core.oauth2.flow import PendingSignIn
 from ostiary.core.oauth2.gate import Gate, Steps
 from ostiary.core.oauth2.identity import headers_of
+from ostiary.core.oauth2.replies import wants_html
 from ostiary.core.oauth2.return_url import HOME, return_url
 from ostiary.core.oauth2.session import Session
 from ostiary.core.oauth2.token import provider_error
@@ -49,8 +52,13 @@ class Endpoints:
             raise SignInError("not-found", "")
         methods, handler = self._handlers[name]
         if methods is not None and request.method not in methods:
-            raise SignInError("method-not-allowed", request.method[:20])
+            return self._wrong_method(request, methods)
         return handler(self._gate.visit(request, now))
+
+    def _wrong_method(self, request: Request, methods: tuple[str, ...]) -> Respond:
+        code, html = flow.new_flight(self._gate.entropy), wants_html(request)
+        answer = self._gate.replies.failed("method-not-allowed", request.method[:20], code, html=html, retry=HOME)
+        return msgspec.structs.replace(answer, headers=(*answer.headers, ("allow", ", ".join(methods))))
 
     # --- in
 

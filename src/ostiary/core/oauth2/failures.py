@@ -209,8 +209,8 @@ FAILURES: Final[Mapping[str, Failure]] = {
         "Your session is too large",
         "The sign-in service sent more about you than the application can take.",
         _OPERATOR,
-        "too large for a header (8 KiB), with a server-side store as well: hand on less (pass.claims), or have the "
-        "provider send fewer groups, or only those of this client",
+        "too large for a header (8 KiB), with a server-side store as well: hand on less (pass.groups: false, "
+        "pass.claims), or have the provider send fewer groups, or only those of this client",
     ),
     "path-invalid": Failure(
         400,

@@ -99,7 +99,7 @@ class SignInFilter:
     def _decide(self, request: Request, now: float) -> Decision:
         if under(self._prefix, request.path):
             return self._endpoints.answer(request, now)
-        return self._gate.authorize(self._gate.visit(request, now))
+        return self._gate.authorize(self._gate.visit(request, now, hostless=True))
 
     def _maintain(self, now: float) -> Generator[Fetch, Fetched, None]:
         try:

@@ -69,9 +69,11 @@ class Gate:
             counter("oauth_refreshtoken_failure"),
         )
 
-    def visit(self, request: Request, now: float, *, forward_auth: bool = False) -> Visit:
-        """Read a request. Raises SignInError for one that can't be judged."""
+    def visit(self, request: Request, now: float, *, forward_auth: bool = False, hostless: bool = False) -> Visit:
+        """Read a request, `hostless` one of HTTP/1.0 too. Raises SignInError for one that can't be judged."""
         origin = origin_of(request, self._external)
+        if not origin.host and not hostless:
+            raise SignInError("redirect-uri-template", "there is no Host header")
         session = self.config.session
         policy = CookiePolicy(
             base=session.cookie_name,
@@ -227,6 +229,8 @@ class Gate:
         extra: Mapping[str, str],
         cookies: Iterable[str],
     ) -> Respond:
+        if not visit.origin.host:
+            raise SignInError("redirect-uri-template", "there is no Host header")
         self._unauthorized.inc()
         key = flow.new_key(self.entropy, restarted=restarted)
         redirect_uri = f"{visit.origin}{self.config.prefix}/callback"

@@ -6,11 +6,13 @@ GitHub in addition for its verified primary address (`/user/emails`).
 
 An e-mail address counts only if it may be trusted: `email_verified: false` refuses the sign-in (unless configured
 otherwise), and in a multi-tenant directory, where every tenant writes addresses as it likes, an address that nothing
-verifies is left out. A comma in a value becomes `%2C`, so that no group can pass for two.
+verifies is left out. No value may pass for another: a comma in one becomes `%2C`, so that no group reads as two, a
+control character `%0A` and the like; a user's name or address with one is refused.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,6 +29,7 @@ PREFERRED_USERNAME: Final = "x-forwarded-preferred-username"
 GROUPS: Final = "x-forwarded-groups"
 ACCESS_TOKEN: Final = "x-forwarded-access-token"
 ASSERTION: Final = "x-ostiary-assertion"
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
 _STANDARD: Final = frozenset((USER, EMAIL, PREFERRED_USERNAME, GROUPS, ACCESS_TOKEN, ASSERTION))
 
 
@@ -96,6 +99,9 @@ def person_of(claims: Mapping[str, Any], config: SignIn, *, multi_tenant: bool) 
     subject = _first(claims, provider.user_claim)
     if not subject or len(subject) > limits.MAX_SUBJECT_LENGTH:
         raise SignInError("userinfo-invalid", f"claim {provider.user_claim!r} names no user")
+    for claim in (provider.user_claim, provider.email_claim):
+        if _CONTROLS.search(_first(claims, claim)):
+            raise SignInError("userinfo-invalid", f"claim {claim!r} holds control characters")
     if has_group_overage(claims, provider) and wants_groups(config):
         raise SignInError("group-overage", f"claim {provider.groups_claim!r} was left out because it is too long")
     return Person(
@@ -124,7 +130,7 @@ def headers_of(session: Session, config: SignIn) -> tuple[tuple[str, str], ...]:
         (USER, session.subject),
         (EMAIL, session.email),
         (PREFERRED_USERNAME, session.preferred_username),
-        (GROUPS, _listed(session.groups)),
+        (GROUPS, _listed(session.groups) if config.pass_groups else ""),
     ]
     if config.pass_access_token:
         headers.append((ACCESS_TOKEN, session.access_token))
@@ -136,10 +142,10 @@ def headers_of(session: Session, config: SignIn) -> tuple[tuple[str, str], ...]:
 
 
 def header_value(text: str) -> str:
-    """Text as a header's value: UTF-8 bytes, each as one latin-1 character, control characters left out."""
+    """Text as a header's value: UTF-8 bytes, each as one latin-1 character, control characters percent-encoded."""
     if not (text.isascii() and text.isprintable()):
         wire = text.encode("utf-8", "replace").decode("latin-1")
-        text = "".join(c for c in wire if c >= " " and c != "\x7f")
+        text = _CONTROLS.sub(lambda found: f"%{ord(found[0]):02X}", wire)
     value = text.strip(" ")
     if len(value) > limits.MAX_IDENTITY_HEADER_BYTES:
         mend = failure("headers-too-large").mend

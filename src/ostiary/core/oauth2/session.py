@@ -3,7 +3,8 @@
 Form: base64url( version ‖ nonce(12) ‖ AES-256-GCM(key, msgpack or its zlib) ). `version` says whether it is
 compressed; it is authenticated together with the cookie's name and the profile, so that a value can't be moved to
 another cookie, another deployment with another cookie name, or from a flow to a session. Keys are derived with
-HKDF-SHA256, one for each purpose: the same bytes never serve two. The ring's first secret seals, every one opens:
+HKDF-SHA256, one for each purpose, provider and client: what one provider said of somebody never opens a door where
+another is asked, though both doorkeepers share a secret. The ring's first secret seals, every one opens:
 rotation is "put the new one first, drop the old one after the absolute lifetime". Nonces are random; NIST SP 800-38D
 allows 2^32 seals for a key, which at a hundred sign-ins a second is more than a year.
 
@@ -31,6 +32,7 @@ from ostiary.core.decision import Entropy
 from ostiary.model import limits
 from ostiary.model.errors import OstiaryError
 from ostiary.model.secret import Secret
+from ostiary.model.signin import ProviderConfig
 
 Purpose = Literal["session", "flow"]
 T = TypeVar("T")
@@ -85,11 +87,12 @@ class KeyRing:
 
     __slots__ = ("_ring",)
 
-    def __init__(self, secrets: Sequence[Secret]) -> None:
+    def __init__(self, secrets: Sequence[Secret], audience: str = "") -> None:
+        """`audience` says whose sessions these are: see `audience_of`."""
         if not secrets:
             raise SecretInvalid("no session secret is configured")
         raw = [parse_secret(secret) for secret in secrets]
-        self._ring: dict[str, list[AESGCM]] = {p: [_derive(s, p) for s in raw] for p in ("session", "flow")}
+        self._ring: dict[str, list[AESGCM]] = {p: [_derive(s, p, audience) for s in raw] for p in ("session", "flow")}
 
     def sealing(self, purpose: Purpose) -> AESGCM:
         """The key that seals now."""
@@ -101,6 +104,11 @@ class KeyRing:
 
     def __repr__(self) -> str:
         return f"<KeyRing of {len(self._ring['session'])}>"
+
+
+def audience_of(provider: ProviderConfig) -> str:
+    """The provider and the client that sessions belong to."""
+    return f"{provider.issuer or provider.token_endpoint}\0{provider.client_id}"
 
 
 def parse_secret(secret: Secret) -> bytes:
@@ -161,8 +169,8 @@ def shrink(session: Session) -> list[Session]:
     return [session, without_id_token, msgspec.structs.replace(without_id_token, name="")]
 
 
-def _derive(secret: bytes, purpose: str) -> AESGCM:
-    info = f"ostiary native v1 {purpose}".encode()
+def _derive(secret: bytes, purpose: str, audience: str) -> AESGCM:
+    info = f"ostiary native v2 {purpose}\0{audience}".encode()
     return AESGCM(HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=info).derive(secret))
 
 

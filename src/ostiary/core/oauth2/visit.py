@@ -78,8 +78,14 @@ class Visit:
 
 
 def origin_of(request: Request, external: Origin | None) -> Origin:
-    """The origin as the browser sees it. Raises SignInError for a Host that can't be part of a URL."""
-    origin = external or parse_origin(request.external_scheme or request.scheme, request.authority)
+    """The origin as the browser sees it; without a host where HTTP/1.0 sends none.
+
+    Raises SignInError for a Host that can't be part of a URL.
+    """
+    scheme = request.external_scheme or request.scheme
+    if external is None and not request.authority:
+        return Origin(scheme, "", 0)
+    origin = external or parse_origin(scheme, request.authority)
     if origin is None:
         raise SignInError("redirect-uri-template", "the Host header is not a host name with an optional port")
     return origin
