@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 import http.client
+import ssl
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -58,8 +59,9 @@ class _Forms(html.parser.HTMLParser):
 class Person:
     """One browser; cookies are kept by host and path, not by port, as browsers keep them."""
 
-    def __init__(self) -> None:
+    def __init__(self, trusts: ssl.SSLContext | None = None) -> None:
         self.cookies: dict[tuple[str, str, str], str] = {}
+        self.trusts = trusts
 
     def cookie_header(self, url: str) -> str:
         """The Cookie header that goes to `url`."""
@@ -91,7 +93,11 @@ class Person:
     ) -> tuple[int, tuple[tuple[str, str], ...], str]:
         """One request, no redirect followed: status, headers, body."""
         parts = urlsplit(url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=20)
+        connection: http.client.HTTPConnection
+        if parts.scheme == "https":
+            connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=20, context=self.trusts)
+        else:
+            connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
         sent = dict(NAVIGATION if headers is None else headers)
         cookie = self.cookie_header(url)
         if cookie:
