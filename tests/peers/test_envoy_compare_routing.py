@@ -123,20 +123,45 @@ def _edits() -> Tree:
         "response_headers_to_add": [_add("x-code", "%RESPONSE_CODE% %REQ(:path)%"), _add("x-app", "two")],
         "response_headers_to_remove": ["x-secret"],
     }
+    rewritten = route("/rewritten", prefix_rewrite="/new", host_rewrite_literal="inner.example") | {
+        "request_headers_to_add": [_add("x-path", "%REQ(:path)% %REQ(:authority)% [%REQ(x-drop)%]")],
+        "request_headers_to_remove": ["x-drop"],
+        "response_headers_to_add": [
+            _add("x-seen", "%REQ(:path)% %REQ(:authority)% %REQ(x-path)% [%RESP(x-secret)%] [%RESP(x-app)%]"),
+            _add("x-app", "two"),
+        ],
+        "response_headers_to_remove": ["x-secret"],
+    }
+    hardened = {
+        "response_headers_to_add": [_add("x-hardened", "[%REQ(:path)%]"), _add("content-type", "text/html")],
+        "response_headers_to_remove": ["x-secret"],
+    }
+    local: list[Tree] = [
+        {"match": {"prefix": "/direct"}, "direct_response": {"status": 200, "body": {"inline_string": "<p>"}}},
+        {"match": {"prefix": "/redirect"}, "redirect": {"path_redirect": "/x"}},
+        route("/dead", cluster="dead"),
+        route("/slow", timeout="0.3s"),
+        {"match": {"prefix": "/pick"}, "route": {"cluster_header": "x-cluster"}},
+    ]
+    plain = {
+        "match": {"prefix": "/plain"},
+        "direct_response": {"status": 200, "body": {"inline_string": "plain"}},
+        "response_headers_to_remove": ["content-type"],
+    }
     hosts = [
         {
             "name": "app",
             "domains": ["*"],
-            "routes": [one, route()],
-            "request_headers_to_add": [_add("x-host-level", "virtual")],
-            "response_headers_to_add": [_add("x-level", "host")],
+            "routes": [one, rewritten, *(each | hardened for each in local), plain, route()],
+            "request_headers_to_add": [_add("x-host-level", "virtual [%REQ(x-path)%]")],
+            "response_headers_to_add": [_add("x-level", "host [%RESP(x-seen)%]")],
         }
     ]
     config = {
         "request_headers_to_add": [_add("x-config-level", "config")],
         "response_headers_to_add": [_add("x-level", "config")],
     }
-    return bootstrap(virtual_hosts=hosts, route_config=config)
+    return bootstrap(virtual_hosts=hosts, route_config=config, clusters=[cluster("dead", 1, connect_timeout="1s")])
 
 
 def _normal(**manager: Any) -> Callable[[], Tree]:
@@ -221,6 +246,19 @@ ROUTE_CASES = [
         _answered(Answer(headers=(("x-secret", "1"), ("x-app", "one")), body=b"b"), "/one"),
     ),
     Case("header-edits-levels", "edits", asking("/other")),
+    Case(
+        "header-edits-rewritten",
+        "edits",
+        _answered(Answer(headers=(("x-secret", "1"), ("x-app", "one")), body=b"b"), "/rewritten/a?b=1"),
+    ),
+    Case("header-edits-removed-first", "edits", asking("/rewritten", ("x-drop", "me"))),
+    Case("header-edits-direct", "edits", asking("/direct")),
+    Case("header-edits-direct-head", "edits", asking("/direct", method="HEAD")),
+    Case("header-edits-plain", "edits", asking("/plain")),
+    Case("header-edits-redirect", "edits", asking("/redirect?x")),
+    Case("header-edits-dead", "edits", asking("/dead")),
+    Case("header-edits-slow", "edits", _answered(Answer(delay=1.0), "/slow")),
+    Case("header-edits-no-cluster", "edits", asking("/pick", ("x-cluster", "nowhere"))),
 ]
 
 PATH_CASES = [

@@ -10,7 +10,7 @@ from typing import Final, final
 
 from ostiary.core.access_log import access_log_line
 from ostiary.core.decision import Counter, Request
-from ostiary.core.http1 import FORWARDED
+from ostiary.core.http1 import FORWARDED, HeaderLine
 from ostiary.core.record import Record
 from ostiary.model.access_log import AccessLog
 from ostiary.model.headers import Headers
@@ -21,7 +21,7 @@ from ostiary.net.upstream import address_text
 
 _HOSTNAME: Final = socket.gethostname()
 _NO_HEADERS: Final = Headers()
-
+_ORIGINAL_PATH: Final = "x-envoy-original-path"
 
 _CREDENTIALS: Final = re.compile(r"(?<=[?&])(code|state|access_token|id_token|id_token_hint|logout_token)=[^&]*")
 
@@ -29,6 +29,17 @@ _CREDENTIALS: Final = re.compile(r"(?<=[?&])(code|state|access_token|id_token|id
 def without_credentials(target: str) -> str:
     """A target that may carry an authorization code, fit for a log."""
     return _CREDENTIALS.sub(r"\1=[secret]", target)
+
+
+def _answered(headers: Headers | list[HeaderLine]) -> Headers:
+    """An answer's headers, fit for a log."""
+    if not isinstance(headers, Headers):
+        return Headers.of([line.pair for line in headers])
+    location = headers.get("location")
+    if location is not None:
+        headers = headers.copy()
+        headers.set("location", without_credentials(location))
+    return headers
 
 
 @final
@@ -48,7 +59,7 @@ class Observer:
         """The exchange is over."""
         self._total.value += 1
         status = exchange.status
-        if status and status != 101:
+        if status and status != 101 and not exchange.health_check:
             self._completed.value += 1
             self._classes[status // 100 - 1].value += 1
         if not self._logs:
@@ -71,7 +82,7 @@ class Observer:
         record = Record()
         record.start_time = started + self._wall
         record.method = exchange.method.decode("latin-1")
-        record.path = exchange.target.decode("latin-1")
+        record.path = exchange.path or exchange.target.decode("latin-1")
         if exchange.sensitive_target:
             record.path = without_credentials(record.path)
         record.protocol = "HTTP/1.0" if exchange.http10 else "HTTP/1.1"
@@ -100,14 +111,15 @@ class Observer:
         record.route_name = exchange.route
         record.hostname = _HOSTNAME
         record.user = exchange.user
+        record.health_check = exchange.health_check
         tls = downstream.transport.get_extra_info("ssl_object") if downstream.service.settings.tls else None
         if tls is not None:
             record.downstream_tls_version = tls.version() or ""
             record.downstream_tls_cipher = (tls.cipher() or ("",))[0]
         self._request(record, exchange)
         if exchange.response_headers is not None:
-            record.response_headers = Headers.of([line.pair for line in exchange.response_headers])
-            if downstream.service.settings.service_time:
+            record.response_headers = _answered(exchange.response_headers)
+            if downstream.service.settings.service_time and not exchange.local:
                 record.response_set = {
                     "x-envoy-upstream-service-time": str(int((exchange.first_byte - started) * 1000))
                 }
@@ -120,6 +132,9 @@ class Observer:
             if exchange.prepared_items is not None:
                 own = [line.pair for line in exchange.head.lines if line.role == FORWARDED]
                 record.request_headers = Headers.of(exchange.prepared_items + own)
+            if exchange.sensitive_target and (original := record.request_headers.get(_ORIGINAL_PATH)) is not None:
+                record.request_headers = record.request_headers.copy()
+                record.request_headers.set(_ORIGINAL_PATH, without_credentials(original))
             record.authority = request.authority
             record.scheme = request.scheme
             client, peer = request.client, exchange.downstream

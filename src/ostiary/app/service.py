@@ -19,13 +19,12 @@ from ostiary.app.flows import Flows
 from ostiary.app.logs import logger
 from ostiary.app.observe import Observer
 from ostiary.app.prepared import Prepared, PreparedHeads, dropped, replace_request, without
-from ostiary.app.replies import local_reply, pairs, response_lines
+from ostiary.app.replies import local_reply, response_lines
 from ostiary.app.routes import CompiledRoute, RouteTable
 from ostiary.app.targets import Target, TargetReader
 from ostiary.core.decision import Allow, Counter, Entropy, Request, Respond
 from ostiary.core.forwarding import Forwarder, Peer, uuid4
 from ostiary.core.http1 import HeadReader
-from ostiary.core.response import ResponseHead
 from ostiary.core.rewriting import Rewritten, with_host
 from ostiary.model import limits
 from ostiary.model.config import HttpConnectionManager
@@ -96,6 +95,7 @@ class HttpService:
         """Forward at once what is known; judge the rest."""
         head = exchange.head
         target = self._reader.get(exchange.target) or self._reader.read(exchange.target)
+        exchange.path = target.text
         if target.ordinary:
             route = self._single or self._found.get((head.host, exchange.target))
             if route is not None:
@@ -292,6 +292,8 @@ class HttpService:
             endpoint = cluster.cluster.endpoints[0]
             name = endpoint.hostname or endpoint.address
             head = with_host(head, name, action.append_x_forwarded_host, keep_original=not self._table.suppress)
+        exchange.path = head.target
+        exchange.request_headers = replace(request, authority=head.authority, headers=head.headers)
         lines = self._lines(exchange, route, head.headers, head.authority)
         wire = f"{request.method} {head.target} HTTP/1.1\r\n".encode("latin-1") + lines + b"\r\n"
         self._forward(exchange, cluster, wire, route.timeout)
@@ -318,15 +320,13 @@ class HttpService:
     def _may_upgrade(self, route: CompiledRoute, request: Request) -> bool:
         return route.upgrades.get((request.headers.get("upgrade") or "").lower(), False)
 
-    def _rewriter(self, route: CompiledRoute) -> Callable[[Exchange, ResponseHead], list[bytes]]:
-        def rewrite(exchange: Exchange, head: ResponseHead) -> list[bytes]:
-            keep = self.settings.keep
-            drop = exchange.response_drop
-            headers = Headers.of([line.pair for line in head.lines if keep[line.kind] and line.name not in drop])
+    def _rewriter(self, route: CompiledRoute) -> Callable[[Exchange, Headers], None]:
+        def rewrite(exchange: Exchange, headers: Headers) -> None:
             record = self._observer.record(exchange)
+            record.response_headers = headers
             for mutation in route.matched.response_mutations:
                 mutation.apply(headers, record)
-            return pairs(headers)
+            exchange.response_headers = headers
 
         return rewrite
 

@@ -116,6 +116,8 @@ class Respond(_Discreet, frozen=True, kw_only=True, eq=False):
     """A short code that a person sees and an operator finds in the flight recorder; empty if there is none."""
     local_reply: bool = False
     """True: an error of ours, which a local_reply_config could rewrite."""
+    health_check: bool = False
+    """True: the answer to a health check, which counters of answers and quiet access logs leave out."""
 
 
 class Fetch(_Discreet, frozen=True, kw_only=True):
