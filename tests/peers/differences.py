@@ -31,6 +31,7 @@ ESCAPED = "quotes and control characters are escaped in log lines, so that nobod
 STRICTER = "ambiguous framing and heads are refused"
 OWN_WORDS = "response code details say what exactly was wrong"
 LOGGED_WITHOUT = "a head that is refused while it is read is logged without its headers, with the exact reason"
+ASKED_FOR = "a redirect's new path is in Location; the log says which path was asked for"
 MACHINE = "for a client on loopback Envoy writes an address of the machine, Ostiary the client's own"
 
 LISTED: tuple[Difference, ...] = (
@@ -47,6 +48,11 @@ LISTED: tuple[Difference, ...] = (
     Difference("state-*", "log.details", ESCAPED),
     Difference("refresh-on-callback-path", "log.details", ESCAPED),
     Difference("callback-xhr-denied", "log.details", ESCAPED),
+    Difference("raw-6", "log.*path", ESCAPED),
+    Difference("quotes-in-path", "log.*path", ESCAPED),
+    Difference("reject-*", "log.*path", "a path that is refused is logged as it came, not half decoded"),
+    Difference("redirect-prefix", "log.path", ASKED_FOR),
+    Difference("redirect-regex", "log.path", ASKED_FOR),
     Difference("folded-header", "*", STRICTER),
     Difference("connect", "*", STRICTER),
     Difference(
