@@ -213,12 +213,14 @@ async def test_a_slow_client_holds_the_upstream_back() -> None:
         assert sent < 50_000_000  # socket buffers and our own bound, not the whole body
 
 
+@pytest.mark.parametrize(("limit", "low", "high"), [(65_536, 0, 30_000_000), (40_000_000, 40_000_000, 70_000_000)])
 @scenario
-async def test_a_slow_upstream_holds_the_client_back() -> None:
+async def test_a_slow_upstream_holds_the_client_back(limit: int, low: int, high: int) -> None:
     async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(3600)
 
-    async with Upstream(handler=handler).running() as app, running(proxy(app.port)) as door:
+    config_of = {"cluster": {"per_connection_buffer_limit_bytes": limit}}
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port, **config_of)) as door:
         client = await Client.connect(address(door))
         client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000000\r\n\r\n")
         sent = 0
@@ -230,7 +232,7 @@ async def test_a_slow_upstream_holds_the_client_back() -> None:
                     await client.writer.drain()
         except TimeoutError:
             pass
-        assert sent < 50_000_000
+        assert low < sent < high
 
 
 @scenario

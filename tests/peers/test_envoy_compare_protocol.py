@@ -47,7 +47,8 @@ def _health() -> Tree:
         "pass_through_mode": False,
         "headers": [header(":path", exact="/healthz")],
     }
-    return bootstrap(http_filters=[{"name": "envoy.filters.http.health_check", "typed_config": typed}, *filters(None)])
+    chain = [{"name": "envoy.filters.http.health_check", "typed_config": typed}, *filters(None)]
+    return bootstrap(http_filters=chain) | {"node": {"id": "test", "cluster": "test"}}
 
 
 CONFIGS: dict[str, Callable[[], Tree]] = {

@@ -152,6 +152,7 @@ class HttpService:
         if fault:
             exchange.close = True
             status, details, flag = fault
+            self._no_route.value += flag == "NR"
             body = reason_phrase(status) if flag == "DPE" else b""
             exchange.respond(status, PLAIN_TEXT if body else (), body, details, flag)
             return

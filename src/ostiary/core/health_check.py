@@ -16,8 +16,8 @@ _NEVER_A_CHECK: Final = Allow(valid_until=FOREVER, via="health_check")
 class HealthCheckFilter:
     """200 without a body for requests whose headers match; raises ValueError for a bad matcher."""
 
-    def __init__(self, config: HealthCheck, local_cluster: str = "") -> None:
-        headers = (("x-envoy-upstream-healthchecked-cluster", local_cluster),)
+    def __init__(self, config: HealthCheck) -> None:
+        headers = (("x-envoy-upstream-healthchecked-cluster", config.cluster),)
         self._healthy = Respond(status=200, headers=headers, details="health_check_ok", health_check=True)
         self._matches = all_of(config.headers)
         self._reads = frozenset(matcher.name.lower() for matcher in config.headers)

@@ -62,7 +62,6 @@ MAX_PENDING_REQUESTS: Final = 1024
 # --- bodies and pipes
 WRITE_HIGH_WATER: Final = 256 * 1024
 """Bytes waiting to be written to one peer before the other side stops being read."""
-WRITE_LOW_WATER: Final = 64 * 1024
 
 # --- sign-in
 MAX_COOKIE_BYTES: Final = 4096
