@@ -179,7 +179,7 @@ def _run_one(doorkeeper: Doorkeeper) -> int:
     import uvloop
 
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with logs.in_background(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(doorkeeper))
     except (OstiaryError, OSError, ValueError) as error:
         return _refused(error)

@@ -171,6 +171,10 @@ MAX_FORMAT_LENGTH: Final = 16 * 1024
 DRAIN_TIMEOUT: Final = 600.0
 """Envoy's --drain-time-s default: how long SIGTERM lets running requests finish."""
 ACCESS_LOG_BUFFER: Final = 64 * 1024
+LOG_BACKLOG_BYTES: Final = 4 * 1024 * 1024
+"""What waits for a log's reader or disk: seconds of a busy worker; then lines are lost rather than requests."""
+LOG_PATIENCE: Final = 1.0
+"""How long the end of the process waits for a log to take its last lines."""
 
 # --- configuration files
 MAX_CONFIG_BYTES: Final = 16 * 1024 * 1024
