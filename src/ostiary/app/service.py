@@ -56,7 +56,7 @@ class HttpService:
         clusters: Callable[[str], ClusterPool | None],
         counter: Callable[[str], Counter],
         entropy: Entropy,
-        max_connections: int = limits.MAX_DOWNSTREAM_CONNECTIONS,
+        max_connections: int,
     ) -> None:
         self.http = http
         self.settings = settings
@@ -69,6 +69,7 @@ class HttpService:
         self._clusters = clusters
         self._entropy = entropy
         self._max_connections = max_connections
+        self._full = False
         chains = [route.chain for route in table.routes]
         stripped = frozenset[str]().union(*(chain.strip for chain in chains))
         self._forwarder = Forwarder(http, stripped)
@@ -338,6 +339,9 @@ class HttpService:
         self._opened.value += 1
         if len(self.connections) >= self._max_connections:
             self._refused.value += 1
+            if not self._full:
+                self._full = True
+                _log.warning("%d clients are connected, more are turned away (see ulimit -n)", len(self.connections))
             return False
         self.connections.add(connection)
         peer = self._peers.get(connection.peer)
@@ -351,6 +355,7 @@ class HttpService:
     def closed(self, connection: Downstream) -> None:
         """A client's connection is gone."""
         self.connections.discard(connection)
+        self._full = self._full and len(self.connections) > self._max_connections // 2
 
     def informed(self, status: int) -> None:
         """A 1xx answer was sent."""

@@ -175,6 +175,10 @@ LOG_BACKLOG_BYTES: Final = 4 * 1024 * 1024
 """What waits for a log's reader or disk: seconds of a busy worker; then lines are lost rather than requests."""
 LOG_PATIENCE: Final = 1.0
 """How long the end of the process waits for a log to take its last lines."""
+OWN_DESCRIPTORS: Final = 32
+"""What a worker has open before anybody comes: its loop, listeners, logs."""
+DESCRIPTOR_RESERVE: Final = 1024
+"""Of the rest, what clients leave to upstreams, providers, DNS and files; half where there is little."""
 
 # --- configuration files
 MAX_CONFIG_BYTES: Final = 16 * 1024 * 1024
