@@ -8,15 +8,11 @@ Runs each proxy, lets a person sign in through it, and prints what came of it as
 
 from __future__ import annotations
 
-import asyncio
 import json
 import ssl
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -28,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from net.dns_server import DnsServer, Reply  # the tests' directory is not a package
 from ostiary.testing.provider import DemoClient
 from peers.demo_provider import demo_provider
+from peers.in_thread import serving
 from peers.person import Person
 from peers.proxies import Proxy, envoy_arguments, ostiary_arguments, ostiary_command
 from peers.recorders import Application
@@ -118,28 +115,6 @@ def sh(command: str) -> None:
     subprocess.run(command.split(), check=True)
 
 
-@contextmanager
-def dns() -> Iterator[None]:
-    """The network's DNS server, where resolv.conf says it is."""
-    server = DnsServer({(f"{NAME}.", "A"): Reply(V4), (f"{NAME}.", "AAAA"): Reply(V6)}, port=53)
-    loop, ready, stop = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-
-    async def serve() -> None:
-        async with server:
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    assert ready.wait(10)
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
-        loop.close()
-
-
 def make_proxy(folder: Path, proxy: str, family: str, app: int, roots: Path) -> Proxy:
     """The proxy of a case, not started. Its system's roots know the provider's certificate."""
     if family == "native":
@@ -192,7 +167,8 @@ def main(folder: Path, network: str, cases: list[str]) -> None:
     authority.issue_cert(NAME).configure_cert(tls)
     trusts = ssl.create_default_context(cafile=str(roots))
     found: dict[str, Any] = {}
-    with dns(), Application() as app:
+    records = {(f"{NAME}.", "A"): Reply(V4), (f"{NAME}.", "AAAA"): Reply(V6)}
+    with serving(DnsServer(records, port=53)), Application() as app:
         for case in cases:
             own = folder / case.replace("/", "-")
             own.mkdir()
