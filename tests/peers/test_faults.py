@@ -78,28 +78,27 @@ def test_the_provider_dies_and_sessions_live_on(app: Application, tmp_path: Path
         keeper.__exit__(None, None, None)
 
 
-def test_a_slow_provider_slows_nobody_else(app: Application, tmp_path: Path) -> None:
-    with demo_provider() as provider:
-        settings = settings_for(provider.issuer)
-        with doorkeeper(tmp_path, settings, app.port) as proxy:
-            url = f"http://localhost:{proxy.ports[0]}/"
-            signed_in = Person()
-            assert sign_in(signed_in, url).status == 200
-            late = Person()
-            page = late.open(url)
-            answer: list[Page] = []
-            waiting = threading.Thread(target=lambda: answer.append(late.submit(page, username="ada")))
-            provider.faults.delay = 1.2
-            try:
-                waiting.start()
-                time.sleep(1.4)  # the form itself was slow; the token request is under way now
-                began = time.monotonic()
-                assert signed_in.open(url).status == 200
-                assert time.monotonic() - began < 1.0
-                waiting.join(20)
-            finally:
-                provider.faults.delay = 0.0
-            assert answer[0].status == 200
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_slow_provider_slows_nobody_else(profile: str, app: Application, tmp_path: Path) -> None:
+    with demo_provider(clients=(CLIENT,)) as provider, door(profile, tmp_path, app.port, provider.issuer) as proxy:
+        url = f"http://localhost:{proxy.ports[0]}/"
+        signed_in = Person()
+        assert sign_in(signed_in, url).status == 200
+        late = Person()
+        page = late.open(url)
+        answer: list[Page] = []
+        waiting = threading.Thread(target=lambda: answer.append(late.submit(page, username="ada")))
+        provider.faults.delay = 1.2
+        try:
+            waiting.start()
+            time.sleep(1.4)  # the form itself was slow; the token request is under way now
+            began = time.monotonic()
+            assert signed_in.open(url).status == 200
+            assert time.monotonic() - began < 1.0
+            waiting.join(20)
+        finally:
+            provider.faults.delay = 0.0
+        assert answer[0].status == 200
 
 
 def test_a_provider_that_never_answers_is_given_up(app: Application, tmp_path: Path) -> None:

@@ -275,8 +275,10 @@ def test_a_log_that_can_not_be_opened_again_stays_in_use(profile: str, app: Appl
     assert len((tmp_path / "moved" / "access.log").read_text().splitlines()) == 1
 
 
-def test_a_log_that_can_not_be_opened_is_named_at_the_start(tmp_path: Path) -> None:
-    path = tmp_path / "nowhere" / "access.log"
+@pytest.mark.parametrize("name", ["nowhere/access.log", "pipe"])
+def test_a_log_that_can_not_be_opened_is_named_at_the_start(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    os.mkfifo(tmp_path / "pipe")  # nobody reads it
     with pytest.raises(RuntimeError, match=f"ended with 2:(.|\n)*can't open the access log {path}"):
         door("native", tmp_path, 1, access_log=str(path)).__enter__()
 

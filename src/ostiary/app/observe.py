@@ -31,11 +31,11 @@ def without_credentials(target: str) -> str:
     return _CREDENTIALS.sub(r"\1=[secret]", target)
 
 
-def _answered(headers: Headers | list[HeaderLine]) -> Headers:
-    """An answer's headers, fit for a log."""
+def _answered(headers: Headers | list[HeaderLine], local: bool) -> Headers:
+    """An answer's headers, fit for a log: our own may redirect with credentials."""
     if not isinstance(headers, Headers):
         return Headers.of([line.pair for line in headers])
-    location = headers.get("location")
+    location = headers.get("location") if local else None
     if location is not None:
         headers = headers.copy()
         headers.set("location", without_credentials(location))
@@ -118,7 +118,7 @@ class Observer:
             record.downstream_tls_cipher = (tls.cipher() or ("",))[0]
         self._request(record, exchange)
         if exchange.response_headers is not None:
-            record.response_headers = _answered(exchange.response_headers)
+            record.response_headers = _answered(exchange.response_headers, exchange.local)
             if downstream.service.settings.service_time and not exchange.local:
                 record.response_set = {
                     "x-envoy-upstream-service-time": str(int((exchange.first_byte - started) * 1000))

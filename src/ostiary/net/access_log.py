@@ -36,11 +36,13 @@ class LogWriter:
         _LOG.warning("access log %s %s", self._name, what)
 
     def _open(self) -> int:
-        try:
-            return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:  # O_NONBLOCK: a pipe that nobody reads is an error now, and not a wait for whoever may come
+            fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
         except OSError as error:
             text = f"can't open the access log {self._path}: {error.strerror}"
             raise OSError(error.errno, text) from error
+        os.set_blocking(fd, True)
+        return fd
 
     def write(self, line: bytes) -> None:
         """Add one line (with its newline)."""
