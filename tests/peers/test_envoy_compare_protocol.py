@@ -48,7 +48,8 @@ def _health() -> Tree:
         "headers": [header(":path", exact="/healthz")],
     }
     chain = [{"name": "envoy.filters.http.health_check", "typed_config": typed}, *filters(None)]
-    return bootstrap(http_filters=chain) | {"node": {"id": "test", "cluster": "test"}}
+    added = {"response_headers_to_add": [{"header": {"key": "x-added", "value": "yes"}}]}
+    return bootstrap(http_filters=chain, route_config=added) | {"node": {"id": "test", "cluster": "test"}}
 
 
 CONFIGS: dict[str, Callable[[], Tree]] = {

@@ -11,7 +11,7 @@ import pytest
 from peers.client import Client, asking
 from peers.compare import Case, Pairs, compare, compare_access_logs
 from peers.recorders import Answer
-from peers.same_yaml import HOST, Tree, bootstrap, cluster, header, route
+from peers.same_yaml import HOST, Tree, bootstrap, cluster, header, oauth2_config, route
 
 pytestmark = pytest.mark.peer
 
@@ -164,6 +164,23 @@ def _edits() -> Tree:
     return bootstrap(virtual_hosts=hosts, route_config=config, clusters=[cluster("dead", 1, connect_timeout="1s")])
 
 
+def _edits_of_replies() -> Tree:
+    hosts = [
+        {
+            "name": "app",
+            "domains": ["*"],
+            "routes": [route()],
+            "request_headers_to_add": [_add("x-path", "sent")],
+            "response_headers_to_add": [_add("x-seen", "[%REQ(:path)%] [%REQ(x-path)%]")],
+        }
+    ]
+    matchers = {name: [header(":path", prefix=path)] for name, path in MATCHED.items()}
+    return bootstrap(oauth2=oauth2_config(**matchers), virtual_hosts=hosts)
+
+
+MATCHED = {"deny_redirect_matcher": "/deny", "pass_through_matcher": "/open"}
+
+
 def _normal(**manager: Any) -> Callable[[], Tree]:
     routes = [
         {"match": {"prefix": "/private"}, "direct_response": {"status": 403, "body": {"inline_string": "private"}}},
@@ -175,6 +192,7 @@ def _normal(**manager: Any) -> Callable[[], Tree]:
 CONFIGS: dict[str, Callable[[], Tree]] = {
     "routes": _routes,
     "edits": _edits,
+    "edits-of-replies": _edits_of_replies,
     "raw": _normal(),
     "normal": _normal(normalize_path=True, merge_slashes=True),
     "reject": _normal(normalize_path=True, path_with_escaped_slashes_action="REJECT_REQUEST"),
@@ -258,6 +276,14 @@ ROUTE_CASES = [
     Case("header-edits-redirect", "edits", asking("/redirect?x")),
     Case("header-edits-dead", "edits", asking("/dead")),
     Case("header-edits-slow", "edits", _answered(Answer(delay=1.0), "/slow")),
+    Case("header-edits-not-signed-in", "edits-of-replies", asking("/page")),
+    Case("header-edits-denied", "edits-of-replies", asking("/deny")),
+    Case("header-edits-callback", "edits-of-replies", asking("/callback")),
+    Case(
+        "header-edits-upgrade",
+        "edits-of-replies",
+        asking("/open", ("connection", "upgrade"), ("upgrade", "websocket")),
+    ),
     Case("header-edits-no-cluster", "edits", asking("/pick", ("x-cluster", "nowhere"))),
 ]
 

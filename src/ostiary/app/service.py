@@ -172,6 +172,9 @@ class HttpService:
         exchange.route = route.matched.name
         if route.cluster is not None:
             exchange.cluster = route.cluster.cluster.name
+        if request.upgrade and self.http.profile == "envoy" and not self._may_upgrade(route, request):
+            self._reply(exchange, route, Respond(status=403, details="upgrade_failed", local_reply=True))
+            return
         self._proceed(exchange, route, target, route.chain.run(request, self.ticker.wall))
 
     def _request(self, exchange: Exchange, target: Target) -> Request:
@@ -214,9 +217,15 @@ class HttpService:
             else:
                 self._proceed(exchange, route, target, route.chain.resume(outcome, recent, self.ticker.wall))
         elif isinstance(outcome, Respond):
-            local_reply(exchange, outcome)
+            self._reply(exchange, route, outcome)
         else:
             self._pass(exchange, route, target, outcome)
+
+    def _reply(self, exchange: Exchange, route: CompiledRoute, answer: Respond) -> None:
+        """Answer; the route adds its headers to what Envoy calls a local reply."""
+        if answer.local_reply and route.matched.response_mutations:
+            exchange.rewrite_response = self._rewriter(route)
+        local_reply(exchange, answer)
 
     async def _wait(self, exchange: Exchange, route: CompiledRoute, target: Target, pending: Pending) -> None:
         result: Allow | Respond
@@ -272,9 +281,6 @@ class HttpService:
         exchange.idle_timeout = route.idle_timeout
         exchange.may_upgrade = request.upgrade and self._may_upgrade(route, request)
         if request.upgrade and not exchange.may_upgrade:
-            if self.http.profile == "envoy":
-                exchange.respond(403, (), b"", "upgrade_failed")
-                return
             request = replace(request, upgrade=False, headers=without(request.headers, ("connection", "upgrade")))
         plain = route.simple and target.authority is None
         prepared = self._prepared.make(exchange, route, replace_request(passed, request)) if plain else None

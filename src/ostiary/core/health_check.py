@@ -18,7 +18,9 @@ class HealthCheckFilter:
 
     def __init__(self, config: HealthCheck) -> None:
         headers = (("x-envoy-upstream-healthchecked-cluster", config.cluster),)
-        self._healthy = Respond(status=200, headers=headers, details="health_check_ok", health_check=True)
+        self._healthy = Respond(
+            status=200, headers=headers, details="health_check_ok", local_reply=True, health_check=True
+        )
         self._matches = all_of(config.headers)
         self._reads = frozenset(matcher.name.lower() for matcher in config.headers)
         self._paths = frozenset(
