@@ -203,7 +203,10 @@ async def test_no_header_names_another_place_than_rules_judged() -> None:
             assert (await client.get("/p", *forged, "X-Mine: 1")).status == 200
         for heard in app.heard:
             assert heard.get(b"x-mine") == b"1"
-            assert not any(b"admin" in value or b"DELETE" in value or b"50" in value for _, value in heard.headers)
+            assert {name for name, _ in heard.headers} == {
+                b"host", b"x-mine", b"x-forwarded-for", b"x-forwarded-proto", b"x-envoy-external-address",
+                b"x-request-id",
+            }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ AGENT = HeaderMatcher(name="user-agent", string_match=StringMatcher("prefix", "p
 
 
 def test_a_check_is_answered_and_anything_else_goes_on() -> None:
-    check = HealthCheckFilter(HealthCheck(headers=(PATH,)), "here")
+    check = HealthCheckFilter(HealthCheck(headers=(PATH,), cluster="here"))
     answer = check.decide(make_request("/healthz"), 0.0)
     assert isinstance(answer, Respond)
     assert (answer.status, answer.headers) == (200, (("x-envoy-upstream-healthchecked-cluster", "here"),))

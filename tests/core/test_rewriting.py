@@ -36,7 +36,8 @@ def option(
 
 
 def mutate(headers: Headers, *options: HeaderValueOption, remove: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    record = Record.of(make_request("/p?q", *headers))
+    record = Record.of(make_request("/p?q"))
+    record.request_headers = headers
     Mutations(options, remove).apply(headers, record)
     return list(headers)
 
@@ -58,8 +59,21 @@ def test_append_actions(action: AppendAction, present: list[str], absent: list[s
 def test_values_are_rendered_before_anything_changes() -> None:
     headers = Headers([("a", "1"), ("b", "2")])
     swap: AppendAction = "OVERWRITE_IF_EXISTS_OR_ADD"
-    mutated = mutate(headers, option("a", "%REQ(b)%", swap), option("b", "%REQ(a)%", swap), remove=("a",))
+    mutated = mutate(headers, option("a", "%REQ(b)%", swap), option("b", "%REQ(a)%", swap))
     assert sorted(mutated) == [("a", "2"), ("b", "1")]
+
+
+def test_a_removed_header_has_no_value_left() -> None:
+    headers = Headers([("a", "1")])
+    assert mutate(headers, option("b", "[%REQ(a)%]"), remove=("a",)) == [("b", "[]")]
+
+
+def test_a_level_sees_what_the_one_before_it_added() -> None:
+    levels = [HeaderMutations(request_headers_to_add=(option("a", "1"),)),
+              HeaderMutations(request_headers_to_add=(option("b", "%REQ(a)%2"),))]  # fmt: skip
+    request = make_request("/")
+    rewriter = RequestRewriter(ROOT, RouteAction(cluster="c"), request_mutations(levels, False))
+    assert list(rewriter.apply(request, Record.of(request)).headers) == [("a", "1"), ("b", "12")]
 
 
 def test_an_empty_value_adds_nothing_unless_it_is_kept() -> None:

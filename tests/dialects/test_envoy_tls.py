@@ -90,11 +90,6 @@ def test_a_combined_context_takes_the_trusted_ca_of_its_secret() -> None:
     assert found.match_typed_subject_alt_names == (SanMatcher(san_type="DNS", matcher=StringMatcher("exact", "a")),)
 
 
-def test_one_name_of_two_is_sent_and_that_is_listed() -> None:
-    assert any("auto_host_sni" in line for line in good((SNI, f"{SNI}        auto_host_sni: true\n")).differences)
-    assert not any("auto_host_sni" in line for line in good().differences)
-
-
 def test_certificates_from_an_sds_file(tmp_path: Path) -> None:
     file = tmp_path / "sds.yaml"
     file.write_text(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,15 +11,11 @@ from typing import Any
 import pytest
 
 WORLD = Path(__file__).parent / "namespace_world.py"
-pytestmark = pytest.mark.usefixtures("network_namespaces")
 
 
-def connect_in(scenario: str) -> dict[str, Any]:
+def connect_in(own_network: list[str], scenario: str) -> dict[str, Any]:
     """lookup family -> trace."""
-    unshare = shutil.which("unshare")
-    if unshare is None or subprocess.run([unshare, "--net", "true"], check=False, capture_output=True).returncode:
-        pytest.skip("this machine gives out no network namespaces")
-    command = [unshare, "--net", sys.executable, str(WORLD), scenario]
+    command = [*own_network, sys.executable, str(WORLD), scenario]
     result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
     found: dict[str, Any] = json.loads(result.stdout)
     return found
@@ -36,8 +31,8 @@ def connect_in(scenario: str) -> dict[str, Any]:
         ("disabled", "EADDRNOTAVAIL"),
     ],
 )
-def test_without_a_route_auto_fails_at_once_and_all_connects(scenario: str, errno: str) -> None:
-    traces = connect_in(scenario)
+def test_without_a_route_auto_fails_at_once_and_all_connects(scenario: str, errno: str, own_network: list[str]) -> None:
+    traces = connect_in(own_network, scenario)
     assert {family: trace["ok"] for family, trace in traces.items()} == {
         "AUTO": False, "V4_ONLY": True, "V6_ONLY": False, "V4_PREFERRED": True, "ALL": True,
     }  # fmt: skip
@@ -49,8 +44,8 @@ def test_without_a_route_auto_fails_at_once_and_all_connects(scenario: str, errn
     assert traces["ALL"]["winner"] == {"address": "10.77.0.7", "port": 8443, "family": "v4"}
 
 
-def test_a_link_local_source_is_no_route_although_the_kernel_offers_it() -> None:
-    traces = connect_in("link_local_only")
+def test_a_link_local_source_is_no_route_although_the_kernel_offers_it(own_network: list[str]) -> None:
+    traces = connect_in(own_network, "link_local_only")
     assert traces["ALL"]["winner"]["family"] == "v4"
     auto = traces["AUTO"]
     assert {(a["stage"], a["outcome"]) for a in auto["attempts"]} == {("tcp", "timeout")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 import http.client
+import ssl
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -58,8 +59,11 @@ class _Forms(html.parser.HTMLParser):
 class Person:
     """One browser; cookies are kept by host and path, not by port, as browsers keep them."""
 
-    def __init__(self) -> None:
+    def __init__(self, trusts: ssl.SSLContext | None = None, names: dict[str, str] | None = None) -> None:
+        """`names`: host name -> address, for names that the system's resolver doesn't know."""
         self.cookies: dict[tuple[str, str, str], str] = {}
+        self.trusts = trusts
+        self.names = names or {}
 
     def cookie_header(self, url: str) -> str:
         """The Cookie header that goes to `url`."""
@@ -91,8 +95,13 @@ class Person:
     ) -> tuple[int, tuple[tuple[str, str], ...], str]:
         """One request, no redirect followed: status, headers, body."""
         parts = urlsplit(url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=20)
-        sent = dict(NAVIGATION if headers is None else headers)
+        connection: http.client.HTTPConnection
+        host = self.names.get(parts.hostname or "", parts.hostname or "")
+        if parts.scheme == "https":
+            connection = http.client.HTTPSConnection(host, parts.port, timeout=20, context=self.trusts)
+        else:
+            connection = http.client.HTTPConnection(host, parts.port, timeout=20)
+        sent = dict(NAVIGATION if headers is None else headers) | {"Host": parts.netloc}
         cookie = self.cookie_header(url)
         if cookie:
             sent["Cookie"] = cookie

@@ -18,7 +18,11 @@ OAUTH2 = "envoy.filters.http.oauth2"
 OAUTH2_TYPE = f"{TYPES}.filters.http.oauth2.v3.OAuth2"
 PER_ROUTE_TYPE = f"{TYPES}.filters.http.oauth2.v3.OAuth2PerRoute"
 MANAGER_TYPE = f"{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager"
-LOG_FORMAT = "%REQ(X-CASE)% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS% %RESPONSE_FLAGS% %UPSTREAM_CLUSTER% %ROUTE_NAME%\n"
+LOG_FORMAT = (
+    "%REQ(X-CASE)% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS% %RESPONSE_FLAGS% %UPSTREAM_CLUSTER% %ROUTE_NAME% "
+    "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %REQ(:PATH)% %REQ(:AUTHORITY)% %PROTOCOL% "
+    "%BYTES_RECEIVED% %BYTES_SENT% %REQ(X-PATH)% %RESP(CONTENT-TYPE)% %RESP(X-SEEN)%\n"
+)
 
 Tree = dict[str, Any]
 

@@ -47,7 +47,9 @@ def _health() -> Tree:
         "pass_through_mode": False,
         "headers": [header(":path", exact="/healthz")],
     }
-    return bootstrap(http_filters=[{"name": "envoy.filters.http.health_check", "typed_config": typed}, *filters(None)])
+    chain = [{"name": "envoy.filters.http.health_check", "typed_config": typed}, *filters(None)]
+    added = {"response_headers_to_add": [{"header": {"key": "x-added", "value": "yes"}}]}
+    return bootstrap(http_filters=chain, route_config=added) | {"node": {"id": "test", "cluster": "test"}}
 
 
 CONFIGS: dict[str, Callable[[], Tree]] = {

@@ -11,7 +11,7 @@ import pytest
 from peers.client import Client, asking
 from peers.compare import Case, Pairs, compare, compare_access_logs
 from peers.recorders import Answer
-from peers.same_yaml import HOST, Tree, bootstrap, cluster, header, route
+from peers.same_yaml import HOST, Tree, bootstrap, cluster, header, oauth2_config, route
 
 pytestmark = pytest.mark.peer
 
@@ -123,20 +123,62 @@ def _edits() -> Tree:
         "response_headers_to_add": [_add("x-code", "%RESPONSE_CODE% %REQ(:path)%"), _add("x-app", "two")],
         "response_headers_to_remove": ["x-secret"],
     }
+    rewritten = route("/rewritten", prefix_rewrite="/new", host_rewrite_literal="inner.example") | {
+        "request_headers_to_add": [_add("x-path", "%REQ(:path)% %REQ(:authority)% [%REQ(x-drop)%]")],
+        "request_headers_to_remove": ["x-drop"],
+        "response_headers_to_add": [
+            _add("x-seen", "%REQ(:path)% %REQ(:authority)% %REQ(x-path)% [%RESP(x-secret)%] [%RESP(x-app)%]"),
+            _add("x-app", "two"),
+        ],
+        "response_headers_to_remove": ["x-secret"],
+    }
+    hardened = {
+        "response_headers_to_add": [_add("x-hardened", "[%REQ(:path)%]"), _add("content-type", "text/html")],
+        "response_headers_to_remove": ["x-secret"],
+    }
+    local: list[Tree] = [
+        {"match": {"prefix": "/direct"}, "direct_response": {"status": 200, "body": {"inline_string": "<p>"}}},
+        {"match": {"prefix": "/redirect"}, "redirect": {"path_redirect": "/x"}},
+        route("/dead", cluster="dead"),
+        route("/slow", timeout="0.3s"),
+        {"match": {"prefix": "/pick"}, "route": {"cluster_header": "x-cluster"}},
+    ]
+    plain = {
+        "match": {"prefix": "/plain"},
+        "direct_response": {"status": 200, "body": {"inline_string": "plain"}},
+        "response_headers_to_remove": ["content-type"],
+    }
     hosts = [
         {
             "name": "app",
             "domains": ["*"],
-            "routes": [one, route()],
-            "request_headers_to_add": [_add("x-host-level", "virtual")],
-            "response_headers_to_add": [_add("x-level", "host")],
+            "routes": [one, rewritten, *(each | hardened for each in local), plain, route()],
+            "request_headers_to_add": [_add("x-host-level", "virtual [%REQ(x-path)%]")],
+            "response_headers_to_add": [_add("x-level", "host [%RESP(x-seen)%]")],
         }
     ]
     config = {
         "request_headers_to_add": [_add("x-config-level", "config")],
         "response_headers_to_add": [_add("x-level", "config")],
     }
-    return bootstrap(virtual_hosts=hosts, route_config=config)
+    return bootstrap(virtual_hosts=hosts, route_config=config, clusters=[cluster("dead", 1, connect_timeout="1s")])
+
+
+def _edits_of_replies() -> Tree:
+    hosts = [
+        {
+            "name": "app",
+            "domains": ["*"],
+            "routes": [route()],
+            "request_headers_to_add": [_add("x-path", "sent")],
+            "response_headers_to_add": [_add("x-seen", "[%REQ(:path)%] [%REQ(x-path)%]")],
+        }
+    ]
+    matchers = {name: [header(":path", prefix=path)] for name, path in MATCHED.items()}
+    return bootstrap(oauth2=oauth2_config(**matchers), virtual_hosts=hosts)
+
+
+MATCHED = {"deny_redirect_matcher": "/deny", "pass_through_matcher": "/open"}
 
 
 def _normal(**manager: Any) -> Callable[[], Tree]:
@@ -150,6 +192,7 @@ def _normal(**manager: Any) -> Callable[[], Tree]:
 CONFIGS: dict[str, Callable[[], Tree]] = {
     "routes": _routes,
     "edits": _edits,
+    "edits-of-replies": _edits_of_replies,
     "raw": _normal(),
     "normal": _normal(normalize_path=True, merge_slashes=True),
     "reject": _normal(normalize_path=True, path_with_escaped_slashes_action="REJECT_REQUEST"),
@@ -221,6 +264,27 @@ ROUTE_CASES = [
         _answered(Answer(headers=(("x-secret", "1"), ("x-app", "one")), body=b"b"), "/one"),
     ),
     Case("header-edits-levels", "edits", asking("/other")),
+    Case(
+        "header-edits-rewritten",
+        "edits",
+        _answered(Answer(headers=(("x-secret", "1"), ("x-app", "one")), body=b"b"), "/rewritten/a?b=1"),
+    ),
+    Case("header-edits-removed-first", "edits", asking("/rewritten", ("x-drop", "me"))),
+    Case("header-edits-direct", "edits", asking("/direct")),
+    Case("header-edits-direct-head", "edits", asking("/direct", method="HEAD")),
+    Case("header-edits-plain", "edits", asking("/plain")),
+    Case("header-edits-redirect", "edits", asking("/redirect?x")),
+    Case("header-edits-dead", "edits", asking("/dead")),
+    Case("header-edits-slow", "edits", _answered(Answer(delay=1.0), "/slow")),
+    Case("header-edits-not-signed-in", "edits-of-replies", asking("/page")),
+    Case("header-edits-denied", "edits-of-replies", asking("/deny")),
+    Case("header-edits-callback", "edits-of-replies", asking("/callback")),
+    Case(
+        "header-edits-upgrade",
+        "edits-of-replies",
+        asking("/open", ("connection", "upgrade"), ("upgrade", "websocket")),
+    ),
+    Case("header-edits-no-cluster", "edits", asking("/pick", ("x-cluster", "nowhere"))),
 ]
 
 PATH_CASES = [

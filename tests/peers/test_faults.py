@@ -7,25 +7,25 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 
-from peers import rawhttp, sealed
+from ostiary.testing.provider import DemoProvider
+from peers import rawhttp
 from peers.demo_provider import demo_provider, settings_for
 from peers.doorkeeper import ask, doorkeeper
+from peers.doors import CLIENT, POOLED, PROFILES, descriptors, door, settles_at, sign_in
 from peers.person import Page, Person
-from peers.proxies import Proxy, ostiary_arguments
+from peers.proxies import Proxy
 from peers.recorders import Answer, Application
-from peers.same_yaml import HMAC_SECRET, HOST, bootstrap, fill, oauth2_config
+from peers.relay import MODES, Relay
+from peers.same_yaml import HOST
 from ports import free_port
 
 pytestmark = pytest.mark.peer
-
-POOLED = 4
-"""Descriptors that may stay: connections to the application that are kept for the next request."""
 
 
 @pytest.fixture
@@ -33,33 +33,6 @@ def app() -> Iterator[Application]:
     """The recording application."""
     with Application() as running:
         yield running
-
-
-def sign_in(person: Person, url: str, user: str = "ada") -> Page:
-    """Through the demo provider's page."""
-    page = person.open(url)
-    return person.submit(page, username=user)
-
-
-def descriptors(proxy: Proxy) -> int:
-    """Open files and sockets of the process and its workers."""
-    total = 0
-    pids = [proxy.pid]
-    for pid in pids:
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            pids += [int(child) for child in children.read_text().split()]
-        total += len(list(Path(f"/proc/{pid}/fd").iterdir()))
-    return total
-
-
-def settles_at(proxy: Proxy, limit: int, seconds: float = 10.0) -> bool:
-    """Whether the number of descriptors comes down to `limit` in time."""
-    deadline = time.monotonic() + seconds
-    while descriptors(proxy) > limit:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 # --- the provider
@@ -106,28 +79,27 @@ def test_the_provider_dies_and_sessions_live_on(app: Application, tmp_path: Path
         keeper.__exit__(None, None, None)
 
 
-def test_a_slow_provider_slows_nobody_else(app: Application, tmp_path: Path) -> None:
-    with demo_provider() as provider:
-        settings = settings_for(provider.issuer)
-        with doorkeeper(tmp_path, settings, app.port) as proxy:
-            url = f"http://localhost:{proxy.ports[0]}/"
-            signed_in = Person()
-            assert sign_in(signed_in, url).status == 200
-            late = Person()
-            page = late.open(url)
-            answer: list[Page] = []
-            waiting = threading.Thread(target=lambda: answer.append(late.submit(page, username="ada")))
-            provider.faults.delay = 1.2
-            try:
-                waiting.start()
-                time.sleep(1.4)  # the form itself was slow; the token request is under way now
-                began = time.monotonic()
-                assert signed_in.open(url).status == 200
-                assert time.monotonic() - began < 1.0
-                waiting.join(20)
-            finally:
-                provider.faults.delay = 0.0
-            assert answer[0].status == 200
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_slow_provider_slows_nobody_else(profile: str, app: Application, tmp_path: Path) -> None:
+    with demo_provider(clients=(CLIENT,)) as provider, door(profile, tmp_path, app.port, provider.issuer) as proxy:
+        url = f"http://localhost:{proxy.ports[0]}/"
+        signed_in = Person()
+        assert sign_in(signed_in, url).status == 200
+        late = Person()
+        page = late.open(url)
+        answer: list[Page] = []
+        waiting = threading.Thread(target=lambda: answer.append(late.submit(page, username="ada")))
+        provider.faults.delay = 1.2
+        try:
+            waiting.start()
+            time.sleep(1.4)  # the form itself was slow; the token request is under way now
+            began = time.monotonic()
+            assert signed_in.open(url).status == 200
+            assert time.monotonic() - began < 1.0
+            waiting.join(20)
+        finally:
+            provider.faults.delay = 0.0
+        assert answer[0].status == 200
 
 
 def test_a_provider_that_never_answers_is_given_up(app: Application, tmp_path: Path) -> None:
@@ -146,9 +118,83 @@ def test_a_provider_that_never_answers_is_given_up(app: Application, tmp_path: P
         provider.faults.delay = 0.0
 
 
+@contextmanager
+def behind_a_relay(**settings: Any) -> Iterator[tuple[DemoProvider, Relay]]:
+    """A provider that everybody reaches through a wire that can break."""
+    port = free_port()
+    issuer = f"http://127.0.0.1:{port}"
+    with demo_provider(issuer=issuer, clients=(CLIENT,), **settings) as provider, Relay(provider.port, port) as relay:
+        yield provider, relay
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_provider_breaks_off_inside_a_sign_in(profile: str, app: Application, tmp_path: Path) -> None:
+    with behind_a_relay() as (provider, relay), door(profile, tmp_path, app.port, provider.issuer) as proxy:
+        url = f"http://127.0.0.1:{proxy.ports[0]}/"
+        assert sign_in(Person(), url).status == 200
+        app.drain()
+        before = descriptors(proxy)
+        for mode in MODES:
+            person = Person()
+            page = person.open(url)
+            _, headers, _ = person.step(page.url, form={"username": "ada"})
+            relay.mode = mode
+            status, _, text = person.step(dict(headers)["location"])
+            if profile == "envoy":
+                assert (status, text) == (401, "OAuth flow failed."), mode
+            else:
+                assert (status in {502, 503, 504}, "<html" in text.lower()) == (True, True), (mode, status)
+            relay.mode = "pass"
+            assert app.drain() == [], mode
+        assert sign_in(Person(), url).status == 200
+        assert settles_at(proxy, before + POOLED)
+
+
+@pytest.mark.parametrize(("profile", "while_broken"), [("native", 200), ("envoy", 302)])
+def test_the_provider_breaks_off_inside_a_refresh(
+    profile: str, while_broken: int, app: Application, tmp_path: Path
+) -> None:
+    """The native profile lets the session live on; Envoy's filter sends people to sign in again."""
+    with (
+        behind_a_relay(access_token_lifetime=1.0) as (provider, relay),
+        door(profile, tmp_path, app.port, provider.issuer) as proxy,
+    ):
+        url = f"http://127.0.0.1:{proxy.ports[0]}/"
+        people = {mode: Person() for mode in MODES}
+        for person in people.values():
+            assert sign_in(person, url).status == 200
+        before = descriptors(proxy)
+        time.sleep(1.1)
+        for mode, person in people.items():
+            relay.mode = mode
+            assert person.step(url)[0] == while_broken, mode
+            relay.mode = "pass"
+            assert person.open(url).status == 200, mode
+        assert settles_at(proxy, before + POOLED)
+
+
+def test_envoys_filter_starts_before_its_provider(app: Application, tmp_path: Path) -> None:
+    port = free_port()
+    with door("envoy", tmp_path, app.port, f"http://127.0.0.1:{port}") as proxy:
+        url = f"http://127.0.0.1:{proxy.ports[0]}/"
+        assert ask(proxy.ports[0], "GET", "/open/x")[0] == 200
+        assert Person().step(url)[0] == 302
+        with demo_provider(port, clients=(CLIENT,)) as provider:
+            person = Person()
+            assert sign_in(person, url).status == 200
+            late = Person()
+            page = late.open(url)
+            _, headers, _ = late.step(page.url, form={"username": "ada"})
+        assert late.step(dict(headers)["location"])[0] == 401, "the provider died in the middle of this one"
+        assert person.step(url)[0] == 200, "a session needs no provider"
+        with demo_provider(again=provider):
+            assert sign_in(Person(), url).status == 200
+
+
 # --- the application
 
 
+@pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize(
     "response",
     [
@@ -158,9 +204,8 @@ def test_a_provider_that_never_answers_is_given_up(app: Application, tmp_path: P
     ],
     ids=["length", "between-chunks", "inside-a-chunk"],
 )
-def test_the_application_dies_inside_a_body(response: bytes, app: Application, tmp_path: Path) -> None:
-    settings = settings_for("http://127.0.0.1:1")
-    with doorkeeper(tmp_path, settings, app.port, public=["/open"]) as proxy:
+def test_the_application_dies_inside_a_body(response: bytes, profile: str, app: Application, tmp_path: Path) -> None:
+    with door(profile, tmp_path, app.port) as proxy:
         ask(proxy.ports[0], "GET", "/open")
         before = descriptors(proxy)
         for _ in range(10):
@@ -171,8 +216,9 @@ def test_the_application_dies_inside_a_body(response: bytes, app: Application, t
         assert settles_at(proxy, before + POOLED)
 
 
-def test_the_application_is_not_there(tmp_path: Path) -> None:
-    with doorkeeper(tmp_path, settings_for("http://127.0.0.1:1"), 1, public=["/open"]) as proxy:
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_application_is_not_there(profile: str, tmp_path: Path) -> None:
+    with door(profile, tmp_path, 1) as proxy:
         began = time.monotonic()
         status, text = ask(proxy.ports[0], "GET", "/open", {"Accept": "text/html"})
         assert status == 503
@@ -180,9 +226,10 @@ def test_the_application_is_not_there(tmp_path: Path) -> None:
         assert time.monotonic() - began < 5
 
 
-def test_the_application_is_back_after_a_restart(tmp_path: Path) -> None:
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_application_is_back_after_a_restart(profile: str, tmp_path: Path) -> None:
     port = free_port()
-    with doorkeeper(tmp_path, settings_for("http://127.0.0.1:1"), port, public=["/open"]) as proxy:
+    with door(profile, tmp_path, port) as proxy:
         for _ in range(3):
             with Application(port):
                 for _ in range(3):
@@ -193,8 +240,9 @@ def test_the_application_is_back_after_a_restart(tmp_path: Path) -> None:
 # --- the client
 
 
-def test_the_client_leaves_inside_its_body(app: Application, tmp_path: Path) -> None:
-    with doorkeeper(tmp_path, settings_for("http://127.0.0.1:1"), app.port, public=["/open"]) as proxy:
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_client_leaves_inside_its_body(profile: str, app: Application, tmp_path: Path) -> None:
+    with door(profile, tmp_path, app.port) as proxy:
         ask(proxy.ports[0], "GET", "/open")
         before = descriptors(proxy)
         for _ in range(20):
@@ -205,9 +253,10 @@ def test_the_client_leaves_inside_its_body(app: Application, tmp_path: Path) -> 
         assert settles_at(proxy, before + POOLED)
 
 
-def test_the_client_leaves_inside_the_response(app: Application, tmp_path: Path) -> None:
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_client_leaves_inside_the_response(profile: str, app: Application, tmp_path: Path) -> None:
     body = b"y" * (20 * 2**20)
-    with doorkeeper(tmp_path, settings_for("http://127.0.0.1:1"), app.port, public=["/open"]) as proxy:
+    with door(profile, tmp_path, app.port) as proxy:
         ask(proxy.ports[0], "GET", "/open")
         before = descriptors(proxy)
         for _ in range(10):
@@ -219,9 +268,10 @@ def test_the_client_leaves_inside_the_response(app: Application, tmp_path: Path)
         assert settles_at(proxy, before + POOLED)
 
 
-def test_a_client_that_does_not_read_holds_no_memory(app: Application, tmp_path: Path) -> None:
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_client_that_does_not_read_holds_no_memory(profile: str, app: Application, tmp_path: Path) -> None:
     body = b"y" * (64 * 2**20)
-    with doorkeeper(tmp_path, settings_for("http://127.0.0.1:1"), app.port, public=["/open"]) as proxy:
+    with door(profile, tmp_path, app.port) as proxy:
         ask(proxy.ports[0], "GET", "/open")
         before = resident(proxy)
         app.script.append(Answer(body=body))
@@ -239,97 +289,9 @@ def resident(proxy: Proxy) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-# --- secrets and signals
-
-
-def test_a_session_secret_is_replaced_under_load(app: Application, tmp_path: Path) -> None:
-    new, old = tmp_path / "session-secret", tmp_path / "old-secret"
-    new.write_text("11" * 32)
-    old.write_text("22" * 32)
-    with demo_provider() as provider:
-        settings = settings_for(provider.issuer)
-        with doorkeeper(tmp_path, settings, app.port, secret_file=[str(new), str(old)]) as proxy:
-            url = f"http://localhost:{proxy.ports[0]}/"
-            person = Person()
-            assert sign_in(person, url).status == 200
-            cookie = person.cookie_header(url)
-            stop = threading.Event()
-
-            def load() -> set[int]:
-                seen = set()
-                while not stop.is_set():
-                    seen.add(
-                        ask(proxy.ports[0], "GET", "/", {"Cookie": cookie, "Host": f"localhost:{proxy.ports[0]}"})[0]
-                    )
-                return seen
-
-            with ThreadPoolExecutor(4) as pool:
-                loads = [pool.submit(load) for _ in range(4)]
-                replace(old, "11" * 32)
-                time.sleep(2)
-                replace(new, "33" * 32)
-                time.sleep(2)
-                stop.set()
-                assert set().union(*(load.result() for load in loads)) == {200}
-            fresh = Person()
-            assert sign_in(fresh, url).status == 200
-            replace(old, "44" * 32)
-            deadline = time.monotonic() + 10
-            while person.step(url)[0] == 200:
-                assert time.monotonic() < deadline, "what the dropped secret sealed must not open any more"
-                time.sleep(0.2)
-            assert fresh.step(url)[0] == 200
-
-
-def replace(path: Path, text: str) -> None:
-    """As `kubectl` and careful people do: a new file over the old one."""
-    fresh = path.with_suffix(".new")
-    fresh.write_text(text)
-    fresh.replace(path)
-
-
-def test_an_hmac_secret_of_envoys_is_replaced_under_load(app: Application, tmp_path: Path) -> None:
-    secret_file = tmp_path / "hmac.yaml"
-
-    def write(value: str) -> None:
-        resource = {
-            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
-            "name": "hmac",
-            "generic_secret": {"secret": {"inline_string": value}},
-        }
-        replace(secret_file, yaml.safe_dump({"resources": [resource]}))
-
-    write(HMAC_SECRET)
-    sds = {"name": "hmac", "sds_config": {"path_config_source": {"path": str(secret_file)}}}
-    tree = bootstrap(oauth2=oauth2_config(credentials={"hmac_secret": sds}))
-    port, admin = free_port(), free_port()
-    values = {"PORT": port, "ADMIN": admin, "APP": app.port, "IDP": 1, "LOG": str(tmp_path / "access.log")}
-    config = tmp_path / "envoy.yaml"
-    config.write_text(yaml.safe_dump(fill(tree, values)))
-    proxy = Proxy("ostiary", ostiary_arguments(config), (port,), admin, tmp_path / "ostiary.log").start()
-
-    def status(secret: str) -> int:
-        expires = str(int(time.time()) + 600)
-        mac = sealed.session_hmac(secret, HOST, expires, "a")
-        cookie = f"OauthHMAC={mac}; OauthExpires={expires}; BearerToken={sealed.encrypt_cbc('a', secret)}"
-        return rawhttp.exchange(port, rawhttp.request("GET", "/", (("cookie", cookie),), host=HOST)).status
-
-    try:
-        assert (status(HMAC_SECRET), status("the next secret")) == (200, 302)
-        write("the next secret")
-        deadline = time.monotonic() + 10
-        seen = set()
-        while (now := (status(HMAC_SECRET), status("the next secret"))) != (302, 200):
-            seen.add(now)
-            assert time.monotonic() < deadline, f"not read again: {seen}"
-            time.sleep(0.05)
-        assert seen <= {(200, 302), (200, 200)}, "one secret or the other, never neither"
-    finally:
-        assert proxy.stop() == 0
-
-
-def test_sigterm_lets_the_running_request_finish(app: Application, tmp_path: Path) -> None:
-    with doorkeeper(tmp_path, settings_for("http://127.0.0.1:1"), app.port, public=["/open"]) as proxy:
+@pytest.mark.parametrize("profile", PROFILES)
+def test_sigterm_lets_the_running_request_finish(profile: str, app: Application, tmp_path: Path) -> None:
+    with door(profile, tmp_path, app.port) as proxy:
         app.script.append(Answer(delay=1.0, body=b"finished"))
         with rawhttp.Connection(proxy.ports[0]) as connection:
             connection.send(rawhttp.request("GET", "/open/slow", host=HOST))

@@ -22,7 +22,8 @@ import pytest
 
 from peers.doorkeeper import answers, doorkeeper, identity
 from peers.person import Page, Person
-from peers.recorders import Application, free_port
+from peers.recorders import Application
+from ports import free_port
 from provider_world import quickstart
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]  # it starts in ten seconds, or in a minute

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from ostiary._version import __version__
 from ostiary.app import logs, workers
 from ostiary.app.admin import AdminServer
+from ostiary.app.descriptors import raise_limit
 from ostiary.app.runtime import Runtime
 from ostiary.model.config import Config
 from ostiary.model.errors import OstiaryError
@@ -149,6 +150,7 @@ def run(config: Config, process: Process) -> int:
     """Run until SIGTERM (exit code 0) or SIGINT (130). What stops the start is said on stderr (code 2)."""
     logs.configure(process.log_level, process.component_log_level, process.log_format)
     _log.info("ostiary %s starts", __version__)
+    raise_limit()
     number = workers.count(process.workers)
     if number == 1:
         return _run_one(Doorkeeper(config, process))
@@ -179,7 +181,7 @@ def _run_one(doorkeeper: Doorkeeper) -> int:
     import uvloop
 
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with logs.in_background(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(doorkeeper))
     except (OstiaryError, OSError, ValueError) as error:
         return _refused(error)

@@ -7,13 +7,16 @@ parts. A library's own loggers (asyncio) come out under `main`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
+
+from ostiary.net.sink import Sink
 
 COMPONENTS: Final = (
     "access_log", "admin", "client", "config", "connection", "dns", "filter", "forward_proxy", "happy_eyeballs",
@@ -99,13 +102,46 @@ class JsonFormat(_Lines):
         return json.dumps(entry, ensure_ascii=False)
 
 
+class _SinkHandler(logging.Handler):
+    """Lines to a Sink."""
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__()
+        self._sink = sink
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._sink.write(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
+        except Exception:  # noqa: BLE001 - as every logging.Handler
+            self.handleError(record)
+
+
+@contextlib.contextmanager
+def in_background() -> Iterator[None]:
+    """Within the block nobody who logs waits for stderr. For a process that forks no more; after `configure`."""
+    (before,) = logging.getLogger(_ROOT).handlers
+    sink = Sink(sys.stderr.fileno(), owned=False, report=lambda _: None)
+    handler = _SinkHandler(sink)
+    handler.setFormatter(before.formatter)
+    _use(handler)
+    try:
+        yield
+    finally:
+        _use(before if sink.close() else logging.NullHandler())
+
+
+def _use(handler: logging.Handler) -> None:
+    for each in (logging.getLogger(_ROOT), logging.getLogger()):
+        each.handlers[:] = [handler]
+
+
 def configure(level: str, components: Mapping[str, str], style: str) -> None:
     """Write to stderr in `style` (`envoy`, `istio`, `json`) at `level`, components at their own. Raises KeyError."""
     formats: dict[str, type[logging.Formatter]] = {"envoy": EnvoyFormat, "istio": IstioFormat, "json": JsonFormat}
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formats[style]())
+    _use(handler)
     root = logging.getLogger(_ROOT)
-    root.handlers[:] = [handler]
     root.propagate = False
     root.setLevel(_LEVELS[level])
     for name in COMPONENTS:
@@ -113,7 +149,6 @@ def configure(level: str, components: Mapping[str, str], style: str) -> None:
     for name, own in components.items():
         logger(name).setLevel(_LEVELS[own])
     others = logging.getLogger()
-    others.handlers[:] = [handler]
     others.setLevel(logging.WARNING)
     if os.environ.get("PYTHONASYNCIODEBUG"):
         others.setLevel(logging.DEBUG)

@@ -11,7 +11,8 @@ from typing import Final, final
 from ostiary.app.prepared import Prepared, SentFields
 from ostiary.core.access_log import access_log_line
 from ostiary.core.decision import Counter, Request
-from ostiary.core.record import Record
+from ostiary.core.header_lines import HeaderLine
+from ostiary.core.record import Fields, Record
 from ostiary.core.response import ResponseFields
 from ostiary.model.access_log import AccessLog
 from ostiary.model.headers import Headers
@@ -23,6 +24,7 @@ from ostiary.net.upstream import address_text
 
 _HOSTNAME: Final = socket.gethostname()
 _NO_HEADERS: Final = Headers()
+_ORIGINAL_PATH: Final = "x-envoy-original-path"
 
 
 _CREDENTIALS: Final = re.compile(r"(?<=[?&])(code|state|access_token|id_token|id_token_hint|logout_token)=[^&]*")
@@ -31,6 +33,26 @@ _CREDENTIALS: Final = re.compile(r"(?<=[?&])(code|state|access_token|id_token|id
 def without_credentials(target: str) -> str:
     """A target that may carry an authorization code, fit for a log."""
     return _CREDENTIALS.sub(r"\1=[secret]", target)
+
+
+def _asked(headers: Headers, sensitive: bool) -> Headers:
+    """A request's headers, fit for a log: a rewritten path may have held credentials."""
+    original = headers.get(_ORIGINAL_PATH) if sensitive else None
+    if original is not None:
+        headers = headers.copy()
+        headers.set(_ORIGINAL_PATH, without_credentials(original))
+    return headers
+
+
+def _answered(headers: Headers | list[HeaderLine], local: bool) -> Fields:
+    """An answer's headers, fit for a log: our own may redirect with credentials."""
+    if not isinstance(headers, Headers):
+        return ResponseFields(headers)
+    location = headers.get("location") if local else None
+    if location is not None:
+        headers = headers.copy()
+        headers.set("location", without_credentials(location))
+    return headers
 
 
 @final
@@ -50,7 +72,7 @@ class Observer:
         """The exchange is over."""
         self._total.value += 1
         status = exchange.status
-        if status and status != 101:
+        if status and status != 101 and not exchange.health_check:
             self._completed.value += 1
             self._classes[status // 100 - 1].value += 1
         if not self._logs:
@@ -73,7 +95,7 @@ class Observer:
         record = Record()
         record.start_time = started + self._wall
         record.method = exchange.method.decode("latin-1")
-        record.path = exchange.target.decode("latin-1")
+        record.path = exchange.path or exchange.target.decode("latin-1")
         if exchange.sensitive_target:
             record.path = without_credentials(record.path)
         record.protocol = "HTTP/1.0" if exchange.http10 else "HTTP/1.1"
@@ -97,6 +119,7 @@ class Observer:
         record.downstream_local_address = downstream.local_address
         record.connection_id = downstream.id
         record.hostname = _HOSTNAME
+        record.health_check = exchange.health_check
         if downstream.service.settings.tls:
             _describe_tls(record, downstream)
         _describe_request(record, exchange)
@@ -132,7 +155,7 @@ def _describe_request(record: Record, exchange: Exchange) -> None:
     peer = exchange.downstream
     if isinstance(request, Request):
         if sent is None:
-            record.request_headers = request.headers
+            record.request_headers = _asked(request.headers, exchange.sensitive_target)
         record.authority = request.authority
         record.scheme = request.scheme
         client = request.client
@@ -150,6 +173,6 @@ def _describe_response(record: Record, exchange: Exchange) -> None:
     if exchange.first_byte:
         took = record.response_duration = int((exchange.first_byte - exchange.started) * 1000)
         if exchange.response_headers is not None:
-            record.response_headers = ResponseFields(exchange.response_headers)
-            if exchange.downstream.service.settings.service_time:
+            record.response_headers = _answered(exchange.response_headers, exchange.local)
+            if exchange.downstream.service.settings.service_time and not exchange.local:
                 record.response_set = {"x-envoy-upstream-service-time": str(took)}

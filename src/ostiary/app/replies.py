@@ -33,5 +33,6 @@ def local_reply(exchange: Exchange, answer: Respond) -> None:
         method = exchange.method.decode("latin-1")
         _log.log(level, "code %s: %s answered with %d: %s", answer.flight, method, answer.status, answer.details)
         details = f"{details}_({answer.flight})"
+    exchange.health_check = answer.health_check
     headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in answer.headers]
     exchange.respond(answer.status, headers, answer.body, details)

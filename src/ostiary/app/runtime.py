@@ -8,6 +8,7 @@ import ssl
 from typing import TYPE_CHECKING, Final, TypeVar, final
 
 from ostiary._version import __version__
+from ostiary.app.descriptors import for_clients
 from ostiary.app.files import Files
 from ostiary.app.filters import Filters
 from ostiary.app.flows import Flows, drive_maintenance
@@ -120,6 +121,7 @@ class Runtime:
             self.clusters.get,
             scope,
             os.urandom,
+            for_clients(len(self.config.listeners)),
         )
 
     def _client(self, http: HttpConnectionManager) -> ProviderClient:

@@ -19,14 +19,13 @@ from ostiary.app.flows import Flows
 from ostiary.app.logs import logger
 from ostiary.app.observe import Observer
 from ostiary.app.prepared import Prepared, PreparedHeads, dropped, replace_request, without
-from ostiary.app.replies import local_reply, pairs, response_lines
+from ostiary.app.replies import local_reply, response_lines
 from ostiary.app.routes import CompiledRoute, RouteTable
 from ostiary.app.targets import Target, TargetReader
 from ostiary.core.decision import Allow, Counter, Entropy, Request, Respond
 from ostiary.core.entropy import BufferedEntropy
 from ostiary.core.forwarding import Forwarder, Peer, uuid4
 from ostiary.core.http1 import HeadReader
-from ostiary.core.response import ResponseHead
 from ostiary.core.rewriting import Rewritten, with_host
 from ostiary.model import limits
 from ostiary.model.config import HttpConnectionManager
@@ -58,7 +57,7 @@ class HttpService:
         clusters: Callable[[str], ClusterPool | None],
         counter: Callable[[str], Counter],
         entropy: Entropy,
-        max_connections: int = limits.MAX_DOWNSTREAM_CONNECTIONS,
+        max_connections: int,
     ) -> None:
         self.http = http
         self.settings = settings
@@ -72,6 +71,7 @@ class HttpService:
         self._entropy = entropy
         self._for_ids = BufferedEntropy(entropy)
         self._max_connections = max_connections
+        self._full = False
         chains = [route.chain for route in table.routes]
         stripped = frozenset[str]().union(*(chain.strip for chain in chains))
         self._forwarder = Forwarder(http, stripped)
@@ -98,6 +98,7 @@ class HttpService:
         """Forward at once what is known; judge the rest."""
         head = exchange.head
         target = self._reader.get(exchange.target) or self._reader.read(exchange.target)
+        exchange.path = target.text
         if target.ordinary:
             route = self._single or self._found.get((head.host, exchange.target))
             if route is not None:
@@ -150,6 +151,7 @@ class HttpService:
         if fault:
             exchange.close = True
             status, details, flag = fault
+            self._no_route.value += flag == "NR"
             body = reason_phrase(status) if flag == "DPE" else b""
             exchange.respond(status, PLAIN_TEXT if body else (), body, details, flag)
             return
@@ -168,6 +170,9 @@ class HttpService:
         exchange.route = route.matched.name
         if route.cluster is not None:
             exchange.cluster = route.cluster.cluster.name
+        if request.upgrade and self.http.profile == "envoy" and not self._may_upgrade(route, request):
+            self._reply(exchange, route, Respond(status=403, details="upgrade_failed", local_reply=True))
+            return
         self._proceed(exchange, route, target, route.chain.run(request, self.ticker.wall))
 
     def _request(self, exchange: Exchange, target: Target) -> Request:
@@ -211,9 +216,15 @@ class HttpService:
             else:
                 self._proceed(exchange, route, target, route.chain.resume(outcome, recent, self.ticker.wall))
         elif isinstance(outcome, Respond):
-            local_reply(exchange, outcome)
+            self._reply(exchange, route, outcome)
         else:
             self._pass(exchange, route, target, outcome)
+
+    def _reply(self, exchange: Exchange, route: CompiledRoute, answer: Respond) -> None:
+        """Answer; the route adds its headers to what Envoy calls a local reply."""
+        if answer.local_reply and route.matched.response_mutations:
+            exchange.rewrite_response = self._rewriter(route)
+        local_reply(exchange, answer)
 
     async def _wait(self, exchange: Exchange, route: CompiledRoute, target: Target, pending: Pending) -> None:
         result: Allow | Respond
@@ -273,9 +284,6 @@ class HttpService:
         exchange.idle_timeout = route.idle_timeout
         exchange.may_upgrade = request.upgrade and self._may_upgrade(route, request)
         if request.upgrade and not exchange.may_upgrade:
-            if self.http.profile == "envoy":
-                exchange.respond(403, (), b"", "upgrade_failed")
-                return
             request = replace(request, upgrade=False, headers=without(request.headers, ("connection", "upgrade")))
         plain = route.simple and target.authority is None
         prepared = self._prepared.make(exchange, route, replace_request(passed, request)) if plain else None
@@ -295,6 +303,8 @@ class HttpService:
             endpoint = cluster.cluster.endpoints[0]
             name = endpoint.hostname or endpoint.address
             head = with_host(head, name, action.append_x_forwarded_host, keep_original=not self._table.suppress)
+        exchange.path = head.target
+        exchange.request_headers = replace(request, authority=head.authority, headers=head.headers)
         lines = self._lines(exchange, route, head.headers, head.authority)
         wire = f"{request.method} {head.target} HTTP/1.1\r\n".encode("latin-1") + lines + b"\r\n"
         self._forward(exchange, cluster, wire, route.timeout)
@@ -321,15 +331,13 @@ class HttpService:
     def _may_upgrade(self, route: CompiledRoute, request: Request) -> bool:
         return route.upgrades.get((request.headers.get("upgrade") or "").lower(), False)
 
-    def _rewriter(self, route: CompiledRoute) -> Callable[[Exchange, ResponseHead], list[bytes]]:
-        def rewrite(exchange: Exchange, head: ResponseHead) -> list[bytes]:
-            keep = self.settings.keep
-            drop = exchange.response_drop
-            headers = Headers.of([line.pair for line in head.lines if keep[line.kind] and line.name not in drop])
+    def _rewriter(self, route: CompiledRoute) -> Callable[[Exchange, Headers], None]:
+        def rewrite(exchange: Exchange, headers: Headers) -> None:
             record = self._observer.record(exchange)
+            record.response_headers = headers
             for mutation in route.matched.response_mutations:
                 mutation.apply(headers, record)
-            return pairs(headers)
+            exchange.response_headers = headers
 
         return rewrite
 
@@ -340,6 +348,9 @@ class HttpService:
         self._opened.value += 1
         if len(self.connections) >= self._max_connections:
             self._refused.value += 1
+            if not self._full:
+                self._full = True
+                _log.warning("%d clients are connected, more are turned away (see ulimit -n)", len(self.connections))
             return False
         self.connections.add(connection)
         peer = self._peers.get(connection.peer)
@@ -353,6 +364,7 @@ class HttpService:
     def closed(self, connection: Downstream) -> None:
         """A client's connection is gone."""
         self.connections.discard(connection)
+        self._full = self._full and len(self.connections) > self._max_connections // 2
 
     def informed(self, status: int) -> None:
         """A 1xx answer was sent."""

@@ -115,7 +115,9 @@ class Respond(_Discreet, frozen=True, kw_only=True, eq=False):
     flight: str = ""
     """A short code that a person sees and an operator finds in the flight recorder; empty if there is none."""
     local_reply: bool = False
-    """True: an error of ours, which a local_reply_config could rewrite."""
+    """True: an answer of Envoy's sendLocalReply, to which a route's response headers are added; a redirect is none."""
+    health_check: bool = False
+    """True: the answer to a health check, which counters of answers and quiet access logs leave out."""
 
 
 class Fetch(_Discreet, frozen=True, kw_only=True):

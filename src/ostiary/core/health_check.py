@@ -8,9 +8,6 @@ from ostiary.core.decision import FOREVER, Allow, Decision, Request, Respond
 from ostiary.core.matching import all_of
 from ostiary.model.config import HealthCheck
 
-DETAILS: Final = "health_check_ok"
-"""Response code details of an answered check; the access log's `not_health_check_filter` goes by them."""
-
 _NOT_A_CHECK: Final = Allow(via="health_check")
 _NEVER_A_CHECK: Final = Allow(valid_until=FOREVER, via="health_check")
 
@@ -19,9 +16,11 @@ _NEVER_A_CHECK: Final = Allow(valid_until=FOREVER, via="health_check")
 class HealthCheckFilter:
     """200 without a body for requests whose headers match; raises ValueError for a bad matcher."""
 
-    def __init__(self, config: HealthCheck, local_cluster: str = "") -> None:
-        headers = (("x-envoy-upstream-healthchecked-cluster", local_cluster),)
-        self._healthy = Respond(status=200, headers=headers, details=DETAILS)
+    def __init__(self, config: HealthCheck) -> None:
+        headers = (("x-envoy-upstream-healthchecked-cluster", config.cluster),)
+        self._healthy = Respond(
+            status=200, headers=headers, details="health_check_ok", local_reply=True, health_check=True
+        )
         self._matches = all_of(config.headers)
         self._reads = frozenset(matcher.name.lower() for matcher in config.headers)
         self._paths = frozenset(

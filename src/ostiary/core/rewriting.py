@@ -2,8 +2,8 @@
 
 The order is Envoy's. Request: the header mutations of the levels, then the host, then the path; so `%REQ(:PATH)%` in a
 mutation is the path as it came. Levels go route, virtual host, route configuration, and a later one wins;
-`most_specific_header_mutations_wins` turns that around. Within a level: removals, then overwrites, then additions,
-with all values rendered before anything is changed.
+`most_specific_header_mutations_wins` turns that around. Within a level: removals, then the values are rendered, then
+overwrites, then additions. A value so sees what the levels before it left, without what its own level removes.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Mutations:
         self.is_identity = not self._remove and not self._options
 
     def apply(self, headers: Headers, record: Record) -> None:
-        """Change `headers` in place; values are rendered from `record`."""
+        """Change `headers` in place. Values are rendered from `record`, which should hold the same `headers`."""
         for name in self._remove:
             headers.remove(name)
         overwrite: list[tuple[str, str]] = []
@@ -198,8 +198,11 @@ class RequestRewriter:
         """True if `apply` changes nothing, so that a ready-made head may be sent."""
 
     def apply(self, request: Request, record: Record) -> Rewritten:
-        """The head that goes upstream. `request` is left alone; auto_host_rewrite is `with_host` on the result."""
-        headers = request.headers.copy()
+        """The head that goes upstream. `request` is left alone; auto_host_rewrite is `with_host` on the result.
+
+        `record` is of this request; mutations show in its headers.
+        """
+        headers = record.request_headers = request.headers.copy()
         for mutation in self._mutations:
             mutation.apply(headers, record)
         authority = self._host_literal

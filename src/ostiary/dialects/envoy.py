@@ -64,7 +64,10 @@ def _sorted(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
 
 
 def _bootstrap(message: Message, context: Context) -> Config:
-    message.ignore("node", "stats_flush_interval", "use_tcp_for_dns_lookups")
+    node = message.optional("node")
+    context.node_cluster = node.text("cluster")
+    node.ignore(*node.written())
+    message.ignore("stats_flush_interval", "use_tcp_for_dns_lookups")
     context.runtime = _runtime(message, context.report)
     context.dns_resolver = message.message("typed_dns_resolver_config")
     static = message.optional("static_resources")

@@ -62,9 +62,6 @@ def cluster(message: Message, context: Context) -> Cluster:
         context.differs(f"cluster '{name}': dns_refresh_rate is not used; a name is asked for anew after its TTL")
     if dns.take("respect_dns_ttl") is False:
         context.differs(f"cluster '{name}': respect_dns_ttl is always true here")
-    if message.has("per_connection_buffer_limit_bytes"):
-        message.take("per_connection_buffer_limit_bytes")
-        context.differs(f"cluster '{name}': per_connection_buffer_limit_bytes is fixed here")
     return Cluster(
         name=name,
         type=kind,
@@ -83,6 +80,7 @@ def cluster(message: Message, context: Context) -> Cluster:
         ),
         idle_timeout=idle_timeout,
         max_requests_per_connection=max_requests,
+        per_connection_buffer_limit_bytes=message.integer("per_connection_buffer_limit_bytes", 1024 * 1024),
         alt_stat_name=message.text("alt_stat_name"),
     )
 

@@ -36,6 +36,7 @@ class Context:
     secrets: dict[str, Message] = field(default_factory=dict)
     """static_resources.secrets by name."""
     clusters: frozenset[str] = frozenset()
+    node_cluster: str = ""
     runtime: RuntimeFlags = field(default_factory=RuntimeFlags)
     dns_resolver: Message | None = None
     """Bootstrap.typed_dns_resolver_config, for clusters that have none of their own."""

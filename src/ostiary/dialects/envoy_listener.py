@@ -246,7 +246,7 @@ def _http_filter(typed: Message, context: Context) -> HttpFilterConfig | None:
     if typed.name == _HEALTH_CHECK:
         if typed.boolean("pass_through_mode"):
             typed.unsupported("pass_through_mode", "set it to false")
-        return HealthCheck(headers=header_matchers(typed, "headers"))
+        return HealthCheck(headers=header_matchers(typed, "headers"), cluster=context.node_cluster)
     if typed.name == _ROUTER:
         typed.ignore("dynamic_stats", "start_child_span", "suppress_grpc_request_failure_code_stats")
         return Router(suppress_envoy_headers=typed.boolean("suppress_envoy_headers"))

@@ -47,8 +47,6 @@ def upstream_tls(socket: Message, cluster: str, context: Context) -> UpstreamTls
         )
     if validation is None or not validation.match_typed_subject_alt_names:
         context.differs(f"cluster '{cluster}': the certificate must be for the SNI or host name; Envoy checks no name")
-    if tls.text("sni") and tls.boolean("auto_host_sni"):
-        context.differs(f"cluster '{cluster}': sni is sent; Envoy would send the host's name for auto_host_sni")
     return UpstreamTlsContext(
         sni=tls.text("sni"),
         auto_host_sni=tls.boolean("auto_host_sni"),

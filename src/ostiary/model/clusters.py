@@ -62,4 +62,6 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     happy_eyeballs_config: HappyEyeballsConfig = HappyEyeballsConfig()
     idle_timeout: float | None = limits.UPSTREAM_IDLE_TIMEOUT
     max_requests_per_connection: int | None = None
+    per_connection_buffer_limit_bytes: int = limits.WRITE_HIGH_WATER
+    """Bytes waiting to be written to the upstream before the client is not read any more."""
     alt_stat_name: str = ""

@@ -40,6 +40,8 @@ class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
     """extensions.filters.http.health_check.v3.HealthCheck without the pass-through mode."""
 
     headers: tuple[HeaderMatcher, ...] = ()
+    cluster: str = ""
+    """The bootstrap's node.cluster, which every answer names."""
 
 
 class Router(msgspec.Struct, frozen=True):

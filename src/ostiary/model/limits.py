@@ -64,7 +64,6 @@ MAX_PENDING_REQUESTS: Final = 1024
 # --- bodies and pipes
 WRITE_HIGH_WATER: Final = 256 * 1024
 """Bytes waiting to be written to one peer before the other side stops being read."""
-WRITE_LOW_WATER: Final = 64 * 1024
 
 # --- sign-in
 MAX_COOKIE_BYTES: Final = 4096
@@ -176,6 +175,14 @@ MAX_FORMAT_LENGTH: Final = 16 * 1024
 DRAIN_TIMEOUT: Final = 600.0
 """Envoy's --drain-time-s default: how long SIGTERM lets running requests finish."""
 ACCESS_LOG_BUFFER: Final = 64 * 1024
+LOG_BACKLOG_BYTES: Final = 4 * 1024 * 1024
+"""What waits for a log's reader or disk: seconds of a busy worker; then lines are lost rather than requests."""
+LOG_PATIENCE: Final = 1.0
+"""How long the end of the process waits for a log to take its last lines."""
+OWN_DESCRIPTORS: Final = 32
+"""What a worker has open before anybody comes: its loop, listeners, logs."""
+DESCRIPTOR_RESERVE: Final = 1024
+"""Of the rest, what clients leave to upstreams, providers, DNS and files; half where there is little."""
 
 # --- configuration files
 MAX_CONFIG_BYTES: Final = 16 * 1024 * 1024

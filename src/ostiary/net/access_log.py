@@ -1,34 +1,48 @@
-"""Access-log lines, written in batches: one `write` a second or per 64 KiB instead of one a request."""
+"""Access-log lines, handed on in batches: once a second or per 64 KiB instead of once a request."""
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import sys
-from typing import final
+from typing import Final, final
 
 from ostiary.model import limits
 from ostiary.model.access_log import AccessLog
+from ostiary.net.sink import Sink
 from ostiary.net.ticker import Ticker
+
+_LOG: Final = logging.getLogger("ostiary.access_log")
 
 
 @final
 class LogWriter:
-    """One sink. Several loggers may share a file; each holds its own LogWriter on an O_APPEND descriptor."""
+    """One logger. Several may share a file; each holds its own O_APPEND descriptor."""
 
-    __slots__ = ("_fd", "_lines", "_path", "_size", "_ticker", "dropped")
+    __slots__ = ("_lines", "_name", "_path", "_sink", "_size", "_ticker")
 
     def __init__(self, log: AccessLog, ticker: Ticker) -> None:
+        """Raises OSError, with the path, if the file can't be opened."""
         self._path = log.path if log.sink == "file" else ""
-        self._fd = self._open() if self._path else (sys.stdout if log.sink == "stdout" else sys.stderr).fileno()
+        self._name = self._path or log.sink
         self._lines: list[bytes] = []
         self._size = 0
         self._ticker = ticker
-        self.dropped = 0
+        fd = self._open() if self._path else (sys.stdout if log.sink == "stdout" else sys.stderr).fileno()
+        self._sink = Sink(fd, owned=bool(self._path), report=self._trouble)
         ticker.idle.add(self)
 
+    def _trouble(self, what: str) -> None:
+        _LOG.warning("access log %s %s", self._name, what)
+
     def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:  # O_NONBLOCK: a pipe that nobody reads is an error now, and not a wait for whoever may come
+            fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+        except OSError as error:
+            text = f"can't open the access log {self._path}: {error.strerror}"
+            raise OSError(error.errno, text) from error
+        os.set_blocking(fd, True)
+        return fd
 
     def write(self, line: bytes) -> None:
         """Add one line (with its newline)."""
@@ -38,25 +52,21 @@ class LogWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Hand everything to the system. A full disk loses lines, never requests."""
-        if not self._lines:
-            return
-        data = b"".join(self._lines)
-        self._lines.clear()
-        self._size = 0
-        try:
-            while data:
-                data = data[os.write(self._fd, data) :]
-        except OSError:
-            self.dropped += data.count(b"\n")
+        """Hand on what there is."""
+        if self._lines:
+            self._sink.write(b"".join(self._lines))
+            self._lines.clear()
+            self._size = 0
 
     def reopen(self) -> None:
-        """After log rotation."""
-        if self._path:
-            self.flush()
-            old, self._fd = self._fd, self._open()
-            with contextlib.suppress(OSError):
-                os.close(old)
+        """After log rotation. A file that can't be opened leaves the old one in use."""
+        if not self._path:
+            return
+        self.flush()
+        try:
+            self._sink.replace(self._open())
+        except OSError as error:
+            _LOG.warning("%s; the old file stays in use", error.strerror)
 
     def check_deadlines(self, now: float) -> None:  # noqa: ARG002 - Timed's shape
         """Once a second."""
@@ -66,6 +76,4 @@ class LogWriter:
         """Flush and close."""
         self._ticker.idle.discard(self)
         self.flush()
-        if self._path:
-            with contextlib.suppress(OSError):
-                os.close(self._fd)
+        self._sink.close()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, final
 
 from ostiary.core.decision import Counter
 from ostiary.model.clusters import Cluster, Endpoint
+from ostiary.model.tls import UpstreamTlsContext
 from ostiary.net.pool import Dialer, Pool
 from ostiary.net.ticker import Ticker
 from ostiary.net.upstream import Answered, UpstreamConnection
@@ -64,6 +65,7 @@ class ClusterPool:
                 max_parallel=breakers.max_requests,
                 max_requests=cluster.max_requests_per_connection,
                 idle_timeout=cluster.idle_timeout,
+                buffer_limit=cluster.per_connection_buffer_limit_bytes,
                 counter=named,
             )
             for endpoint in cluster.endpoints
@@ -110,7 +112,7 @@ def _dialer(cluster: Cluster, endpoint: Endpoint, connector: Callable[[], Connec
         settings = cluster.transport_socket
         server_hostname = None
         if context is not None and settings is not None:
-            server_hostname = settings.sni or endpoint.hostname or endpoint.address
+            server_hostname = _server_name(cluster, endpoint, settings)
         _, protocol, _ = await connector().connect(
             endpoint.address,
             endpoint.port,
@@ -129,3 +131,10 @@ def _dialer(cluster: Cluster, endpoint: Endpoint, connector: Callable[[], Connec
         return protocol
 
     return dial
+
+
+def _server_name(cluster: Cluster, endpoint: Endpoint, settings: UpstreamTlsContext) -> str:
+    """The name to send and to verify. With auto_host_sni that of the host goes before `sni`, where it has one."""
+    own = endpoint.hostname or ("" if cluster.type == "STATIC" else endpoint.address)
+    chosen = own or settings.sni if settings.auto_host_sni else settings.sni
+    return chosen or endpoint.hostname or endpoint.address

@@ -7,7 +7,7 @@ step, a connection) holds its body back, bounded, by not reading the client. Aft
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, final
 
 from ostiary.core import chunked
@@ -15,6 +15,7 @@ from ostiary.core.header_lines import BadMessage, HeaderLine
 from ostiary.core.http1 import RequestHead
 from ostiary.core.response import ResponseHead
 from ostiary.model import limits
+from ostiary.model.headers import Headers
 from ostiary.net.request_body import RequestBody
 from ostiary.net.response_head import informational_head, local_lines, response_lines, upgrade_head
 from ostiary.net.status import PLAIN_TEXT, reason_phrase
@@ -41,15 +42,17 @@ class Exchange:
     """Header lines appended to the upstream's."""
     response_drop: frozenset[bytes] = frozenset()
     """Names of the upstream's headers that are left out."""
-    rewrite_response: Callable[[Exchange, ResponseHead], list[bytes]] | None = None
-    """Route-level mutations of the response: returns the wire lines to send instead."""
+    rewrite_response: Callable[[Exchange, Headers], None] | None = None
+    """Route-level mutations of the response, from when a route has the request."""
     on_abandon: Callable[[], object] | None = None
     """Called if the client leaves while something is being fetched for it."""
     sensitive_target = False
     """Its query may hold an authorization code, which no log may show."""
     may_upgrade = False
     """The client asked for another protocol, and the route allows it."""
-    tunnel = False
+    tunnel = health_check = False
+    local = False
+    """The answer is our own."""
     route_timeout = 0.0
     route_deadline = 0.0
     request_done_at = 0.0
@@ -60,12 +63,12 @@ class Exchange:
     failure_reason = ""
     bytes_received = 0
     bytes_sent = 0
-    user = route = cluster = ""
+    user = route = cluster = path = ""  # path: the target as it is now
     upstream_address = upstream_local = ""
     attempts, request_id = 0, b""
     request_headers: object = None
     sent: object = None  # what was made ready before (app/prepared.py): it names user, route and cluster
-    response_headers: list[HeaderLine] | None = None
+    response_headers: list[HeaderLine] | Headers | None = None  # the upstream's as they came, or those that were sent
     _pending: list[bytes] | None = None
     _pending_size = 0
     _response = -1
@@ -289,23 +292,24 @@ class Exchange:
         self.respond(502 if flag == "UPE" else 503, PLAIN_TEXT, body, details, flag)
 
     def respond(
-        self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, details: str, flag: str = ""
+        self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, details: str, flag: str = ""
     ) -> None:
         """Answer without the upstream. `headers` without framing."""
         if self.status:
             return
-        downstream = self.downstream
         self.status = status
         self.details = details
         self.flags = flag
         self.first_byte = time.monotonic()
-        wire = local_lines(self, headers, len(body))
+        wire = local_lines(self, headers, body)
+        if status >= 200 and status != 204:
+            wire.append(b"content-length: %d\r\n" % len(body))
         self._connection_line(wire)
         wire.append(b"\r\n")
         if body and not self.is_head and status not in (204, 304):
             wire.append(body)
             self.bytes_sent = len(body)
-        downstream.transport.write(b"".join(wire))
+        self.downstream.transport.write(b"".join(wire))
         self._end()
 
     def fail(self, status: int, body: bytes, details: str, flag: str) -> None:

@@ -40,6 +40,7 @@ class Pool:
         "_ticker",
         "_waiting",
         "active",
+        "buffer_limit",
         "closing",
         "connections",
         "counters",
@@ -59,6 +60,7 @@ class Pool:
         max_requests: int | None = None,
         max_parallel: int = limits.MAX_PARALLEL_REQUESTS,
         idle_timeout: float | None = limits.UPSTREAM_IDLE_TIMEOUT,
+        buffer_limit: int = limits.WRITE_HIGH_WATER,
         counter: Callable[[str], Counter] = Counter,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -69,6 +71,8 @@ class Pool:
         self._max_parallel = max_parallel
         self._max_requests = max_requests or limits.MAX_REQUESTS_PER_CONNECTION
         self._idle_timeout = idle_timeout
+        self.buffer_limit = buffer_limit
+        """Bytes waiting to be written to a connection before whoever sends them has to pause."""
         self.host = host
         """How access logs name this endpoint."""
         self._idle: list[UpstreamConnection] = []

@@ -1,16 +1,20 @@
-"""The heads of answers: of a forwarded one the upstream's lines that pass, and what the listener adds."""
+"""The head of an answer, forwarded or our own: the lines that pass, what the route makes of them, what we add."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from ostiary.core.header_lines import CONTENT_LENGTH, SERVER
 from ostiary.core.response import ResponseHead
+from ostiary.model.headers import Headers
 from ostiary.net.status import status_line
 
 if TYPE_CHECKING:
     from ostiary.net.exchange import Exchange
+
+_DEFAULT: Final = ("content-type", "text/plain")
+"""The type of our bodies, where the route gives them none."""
 
 
 def response_lines(exchange: Exchange, head: ResponseHead) -> list[bytes]:
@@ -26,7 +30,11 @@ def response_lines(exchange: Exchange, head: ResponseHead) -> list[bytes]:
         if head.status == 204 and head.content_length is not None:
             wire = [line.wire for line in lines if keep[line.kind] and line.kind != CONTENT_LENGTH]
     else:
-        wire = exchange.rewrite_response(exchange, head)
+        drop = exchange.response_drop
+        passed = [line.pair for line in head.lines if settings.keep[line.kind] and line.name not in drop]
+        headers = Headers.of(passed)
+        exchange.rewrite_response(exchange, headers)
+        wire = _lines(headers)
     wire.insert(0, status_line(head.status, head.reason))
     if not head.dated:
         wire.append(b"date: %b\r\n" % downstream.ticker.date)
@@ -42,17 +50,28 @@ def response_lines(exchange: Exchange, head: ResponseHead) -> list[bytes]:
     return wire
 
 
-def local_lines(exchange: Exchange, headers: Iterable[tuple[bytes, bytes]], length: int) -> list[bytes]:
-    """Status line and header lines of an answer of our own with a body of `length` bytes."""
-    downstream, status = exchange.downstream, exchange.status
-    wire = [status_line(status)]
-    wire += [b"%b: %b\r\n" % item for item in headers]
-    if status >= 200 and status != 204:
-        wire.append(b"content-length: %d\r\n" % length)
+def local_lines(exchange: Exchange, fields: Sequence[tuple[bytes, bytes]], body: bytes) -> list[bytes]:
+    """Status line and header lines of an answer of our own, without framing and the empty line."""
+    downstream = exchange.downstream
+    items = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
+    headers = exchange.response_headers = Headers.of(items)
+    exchange.local = True
+    if exchange.rewrite_response is not None:
+        headers = Headers.of([item for item in items if item != _DEFAULT])
+        exchange.rewrite_response(exchange, headers)
+        if not body:
+            headers.remove("content-type")
+        elif _DEFAULT in items and "content-type" not in headers:
+            headers.add(*_DEFAULT)
+    wire = [status_line(exchange.status), *_lines(headers)]
     wire.append(b"date: %b\r\n" % downstream.ticker.date)
     wire.append(downstream.service.settings.server_line)
     wire.append(exchange.response_extra)
     return wire
+
+
+def _lines(headers: Headers) -> list[bytes]:
+    return [f"{name}: {value}\r\n".encode("latin-1", "replace") for name, value in headers]
 
 
 def informational_head(head: ResponseHead) -> bytes:

@@ -56,6 +56,7 @@ class Owner(Protocol):
     """Whom a connection belongs to: net/pool.py."""
 
     reader: ResponseReader
+    buffer_limit: int
 
     def submit(self, client: Answered, fresh: bool = False) -> None:
         """Send a request, on a new connection if `fresh`."""
@@ -118,7 +119,7 @@ class UpstreamConnection(asyncio.Protocol):
         """The winner of the race."""
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self.transport = transport  # type: ignore[assignment] # uvloop's are not subclasses of asyncio's
-        self.transport.set_write_buffer_limits(limits.WRITE_HIGH_WATER, limits.WRITE_LOW_WATER)
+        self.transport.set_write_buffer_limits(self.pool.buffer_limit)
         self.remote_address = address_text(transport.get_extra_info("peername"))
         self.local_address = address_text(transport.get_extra_info("sockname"))
 

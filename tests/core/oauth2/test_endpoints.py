@@ -433,8 +433,10 @@ def test_live_and_ready() -> None:
     world = World()
     browser = Browser(world)
     world.down = "connect"
-    assert respond(browser.get("/.ostiary/live")).status == 200
+    live = respond(browser.get("/.ostiary/live"))
+    assert (live.status, live.health_check) == (200, True)
     answer = respond(browser.get("/.ostiary/ready"))
+    assert answer.health_check
     assert (answer.status, json.loads(answer.body)) == (503, {"ready": False, "error": "discovery-failed"})
     assert not world.filter.is_ready
     world.down = ""

@@ -197,11 +197,11 @@ class Endpoints:
         return self._gate.replies.json(200, document, "userinfo")
 
     def _live(self) -> Respond:
-        return self._gate.replies.json(200, {"live": True}, "live")
+        return self._gate.replies.json(200, {"live": True}, "live", health_check=True)
 
     def _ready(self, now: float) -> Decision:
         if self._gate.provider.is_ready:
-            return self._gate.replies.json(200, {"ready": True}, "ready")
+            return self._gate.replies.json(200, {"ready": True}, "ready", health_check=True)
         return Start(flow=self._become_ready(now), purpose="discovery")
 
     def _become_ready(self, now: float) -> Steps:
@@ -209,8 +209,8 @@ class Endpoints:
             yield from self._gate.provider.refresh(now)
         except SignInError as error:
             document = {"ready": False, "error": error.code}
-            return self._gate.replies.json(503, document, f"{error.code}: {error.reason}")
-        return self._gate.replies.json(200, {"ready": True}, "ready")
+            return self._gate.replies.json(503, document, f"{error.code}: {error.reason}", health_check=True)
+        return self._gate.replies.json(200, {"ready": True}, "ready", health_check=True)
 
     # --- return addresses
 

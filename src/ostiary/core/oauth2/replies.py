@@ -82,6 +82,7 @@ class Replies:
         headers: Iterable[tuple[str, str]] = (),
         cookies: Iterable[str] = (),
         flight: str = "",
+        health_check: bool = False,
     ) -> Respond:
         """A JSON document."""
         return Respond(
@@ -90,6 +91,7 @@ class Replies:
             body=msgspec.json.encode(document) + b"\n",
             details=details,
             flight=flight,
+            health_check=health_check,
         )
 
     def failed(

@@ -1,0 +1,187 @@
+"""The incident's network, in a namespace of its own, with everything in it: DNS, a provider with TLS, an application.
+
+    unshare --net --mount python incident_world.py FOLDER NETWORK PROXY/FAMILY...
+
+Runs each proxy, lets a person sign in through it, and prints what came of it as JSON. FAMILY is Envoy's
+`dns_lookup_family`, `none` where the configuration has no such line, or `native` for `ostiary run --issuer`.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+import trustme
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from net.dns_server import DnsServer, Reply  # the tests' directory is not a package
+from ostiary.testing.provider import DemoClient
+from peers.demo_provider import demo_provider
+from peers.in_thread import serving
+from peers.person import Person
+from peers.proxies import Proxy, envoy_arguments, ostiary_arguments, ostiary_command
+from peers.recorders import Application
+
+NAME = "login.microsoftonline.com"
+ISSUER = f"https://{NAME}/contoso/v2.0"
+CLIENT = DemoClient(client_id="httpbin", client_secret="the-client-secret")
+V4 = ("10.77.0.7",)
+V6 = ("2606:4700::6810:a016", "2606:4700::6810:a116")
+PORT, ADMIN = 4180, 4181
+
+# The networks differ in one thing: which of the provider's addresses are there. DNS always answers with all of them.
+NETWORKS = {"ipv4_only": V4, "ipv6_only": V6}
+
+BOOTSTRAP = """\
+admin: {address: {socket_address: {address: 127.0.0.1, port_value: @ADMIN@}}}
+static_resources:
+  secrets:
+  - name: token
+    generic_secret: {secret: {inline_string: the-client-secret}}
+  - name: hmac
+    generic_secret: {secret: {inline_string: 0123456789abcdef0123456789abcdef}}
+  listeners:
+  - name: ingress
+    address: {socket_address: {address: 127.0.0.1, port_value: @PORT@}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: ingress
+          route_config:
+            virtual_hosts:
+            - name: httpbin
+              domains: ['*']
+              routes:
+              - match: {prefix: /}
+                route: {cluster: httpbin}
+          http_filters:
+          - name: envoy.filters.http.oauth2
+            typed_config:
+              '@type': type.googleapis.com/envoy.extensions.filters.http.oauth2.v3.OAuth2
+              config:
+                token_endpoint: {cluster: oauth, uri: '@ISSUER@/token', timeout: 10s}
+                authorization_endpoint: '@ISSUER@/authorize'
+                redirect_uri: 'http://%REQ(:authority)%/callback'
+                redirect_path_matcher: {path: {exact: /callback}}
+                signout_path: {path: {exact: /signout}}
+                forward_bearer_token: true
+                auth_scopes: [openid, profile]
+                credentials:
+                  client_id: httpbin
+                  token_secret: {name: token}
+                  hmac_secret: {name: hmac}
+          - name: envoy.filters.http.router
+            typed_config:
+              '@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+  clusters:
+  - name: httpbin
+    load_assignment:
+      cluster_name: httpbin
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: @APP@}}}
+"""
+
+# As it was published with the incident; the line with the family is added where a case has one.
+CLUSTER = """\
+  - name: oauth
+    connect_timeout: 10s
+    lb_policy: ROUND_ROBIN
+    load_assignment:
+      cluster_name: oauth
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {address: {socket_address: {address: login.microsoftonline.com, port_value: 443}}}
+    transport_socket:
+      name: envoy.transport_sockets.tls
+      typed_config:
+        '@type': type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+        sni: login.microsoftonline.com
+    type: LOGICAL_DNS
+"""
+
+
+def sh(command: str) -> None:
+    """One command, without a shell."""
+    subprocess.run(command.split(), check=True)
+
+
+def make_proxy(folder: Path, proxy: str, family: str, app: int, roots: Path) -> Proxy:
+    """The proxy of a case, not started. Its system's roots know the provider's certificate."""
+    if family == "native":
+        flags = {"upstream": f"http://127.0.0.1:{app}", "issuer": ISSUER, "client-id": "httpbin",
+                 "client-secret-file": str(folder / "client-secret"), "listen": f"127.0.0.1:{PORT}",
+                 "admin": f"127.0.0.1:{ADMIN}"}  # fmt: skip
+        (folder / "client-secret").write_text(CLIENT.client_secret)
+        argv = [*ostiary_command(), "run", *(f"--{name}={value}" for name, value in flags.items())]
+    else:
+        text = BOOTSTRAP + CLUSTER + ("" if family == "none" else f"    dns_lookup_family: {family}\n")
+        for name, value in {"PORT": PORT, "ADMIN": ADMIN, "APP": app, "ISSUER": ISSUER}.items():
+            text = text.replace(f"@{name}@", str(value))
+        config = folder / "envoy.yaml"
+        config.write_text(text)
+        argv = envoy_arguments(config) if proxy == "envoy" else ostiary_arguments(config)
+    return Proxy(proxy, argv, (PORT,), ADMIN, folder / "log", {"SSL_CERT_FILE": str(roots)})
+
+
+def sign_in(person: Person, app: Application) -> dict[str, Any]:
+    """What the person and the application see. `callback_ms` is for people who measure: the token request is in it."""
+    page = person.open(f"http://127.0.0.1:{PORT}/get?a=1")
+    _, headers, _ = person.step(page.url, form={"username": "ada"})
+    callback = dict(headers)["location"]
+    began = time.monotonic()
+    status, headers, text = person.step(callback)
+    seen: dict[str, Any] = {"callback": status, "callback_ms": round((time.monotonic() - began) * 1000, 1)}
+    if status in (302, 303):
+        page = person.open(urljoin(callback, {name.lower(): value for name, value in headers}["location"]))
+        status, text = page.status, page.text
+    return seen | {"status": status, "text": text, "reached": [received.target for received in app.drain()]}
+
+
+def build(folder: Path, network: str) -> None:
+    """The addresses of this network, and where its DNS server is."""
+    resolv = folder / "resolv.conf"
+    resolv.write_text("nameserver 127.0.0.1\n")
+    sh(f"mount --bind {resolv} /etc/resolv.conf")
+    sh("ip link set lo up")
+    for address in NETWORKS[network]:
+        sh(f"ip addr add {address}/32 dev lo" if "." in address else f"ip addr add {address}/128 dev lo nodad")
+
+
+def main(folder: Path, network: str, cases: list[str]) -> None:
+    """One case after the other, each with a provider that has seen nothing before."""
+    build(folder, network)
+    authority = trustme.CA()
+    roots = folder / "roots.pem"
+    authority.cert_pem.write_to_path(str(roots))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(NAME).configure_cert(tls)
+    trusts = ssl.create_default_context(cafile=str(roots))
+    found: dict[str, Any] = {}
+    records = {(f"{NAME}.", "A"): Reply(V4), (f"{NAME}.", "AAAA"): Reply(V6)}
+    with serving(DnsServer(records, port=53)), Application() as app:
+        for case in cases:
+            own = folder / case.replace("/", "-")
+            own.mkdir()
+            settings: dict[str, Any] = {"host": NETWORKS[network], "issuer": ISSUER, "clients": (CLIENT,), "tls": tls}
+            with demo_provider(443, **settings) as provider:
+                running = make_proxy(own, *case.split("/"), app.port, roots).start()
+                try:
+                    seen = sign_in(Person(trusts), app)
+                finally:
+                    running.stop()
+                found[case] = seen | {"token_requests": len(provider.token_requests), "log": running.output()}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
