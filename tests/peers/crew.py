@@ -76,7 +76,6 @@ def connections(proxy: Proxy, pids: list[int], each: int) -> dict[int, list[rawh
 
 
 def live(connection: rawhttp.Connection) -> None:
-    """One answer, so that the connection has been accepted."""
+    """One answer, whatever it is: then the connection has been accepted."""
     connection.send(rawhttp.request("GET", "/.ostiary/live", host="localhost"))
-    response = connection.receive()
-    assert response.status == 200, response
+    connection.receive()

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
 import pytest
+import yaml
 
-from peers import rawhttp
+from peers import rawhttp, sealed
 from peers.crew import alone, connections, until, whole, workers
 from peers.person import NAVIGATION, Page, Person
-from peers.proxies import Proxy
+from peers.proxies import Proxy, ostiary_arguments
 from peers.rawhttp import Connection, Response
+from peers.recorders import Answer, Application, Provider
+from peers.same_yaml import HMAC_SECRET, HOST, bootstrap, fill, oauth2_config
 from peers.strict_provider import Place, answer, sign_in
+from ports import free_port
 
 pytestmark = pytest.mark.peer
 
@@ -237,6 +243,33 @@ def callback_of(person: Person, page: Page) -> str:
         if "/.ostiary/callback" in url:
             return url
     raise AssertionError("no callback")
+
+
+def test_envoys_profile_does_the_same(tmp_path: Path) -> None:
+    port, admin = free_port(), free_port()
+    with Application() as app, Provider() as provider:
+        values = {"PORT": port, "ADMIN": admin, "APP": app.port, "IDP": provider.port, "LOG": str(tmp_path / "log")}
+        config = tmp_path / "envoy.yaml"
+        config.write_text(yaml.safe_dump(fill(bootstrap(oauth2=oauth2_config()), values)))
+        argv = ostiary_arguments(config, WORKERS)
+        proxy = Proxy("ostiary", argv, (port,), admin, tmp_path / "ostiary.log").start()
+        try:
+            found = connections(proxy, whole(proxy, WORKERS), 4)
+            doors = [door for each in found.values() for door in each]
+            cookie = f"RefreshToken={sealed.encrypt_cbc('refresh-0', HMAC_SECRET)}"
+            new = Answer(delay=0.3, body=json.dumps({**Provider.TOKENS, "access_token": "access-2"}).encode())
+            provider.script.append(new)
+            for door in doors:
+                door.send(rawhttp.request("GET", "/", (("cookie", cookie),), host=HOST))
+            responses = [door.receive() for door in doors]
+            assert [response.status for response in responses] == [200] * len(doors)
+            assert all("BearerToken" in str(response.get_all("set-cookie")) for response in responses)
+            assert len(provider.drain()) == 1
+            assert {request.get("cookie") for request in app.drain()} == {"BearerToken=access-2; IdToken=id-1"}
+            for door in doors:
+                door.close()
+        finally:
+            assert proxy.stop() == 0
 
 
 def test_without_the_parent_each_worker_goes_on_alone(place: Place) -> None:

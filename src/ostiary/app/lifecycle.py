@@ -21,11 +21,11 @@ from ostiary.model.config import Config
 from ostiary.model.errors import OstiaryError
 from ostiary.model.process import Process
 from ostiary.net.http1 import Downstream
-from ostiary.net.lease_client import LeaseClient
 from ostiary.net.listener import ListenerServer, bind
 
 if TYPE_CHECKING:
     from ostiary.net.connector import Connector
+    from ostiary.net.lease_client import LeaseClient
 
 _log = logs.logger("main")
 GC_THRESHOLD: Final = 20_000
@@ -62,6 +62,8 @@ class Doorkeeper:
         servers = self._servers = self._servers or bind_all(self.config)
         try:
             if self._desk is not None:
+                from ostiary.net.lease_client import LeaseClient
+
                 self._leases = await LeaseClient.connect(self._desk, _desk_lost)
             runtime = self.runtime = Runtime(self.config, self._connector, self._leases)
             numbers = itertools.count(1)

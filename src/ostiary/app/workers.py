@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from ostiary.app.logs import logger
-from ostiary.net.lease_desk import LeaseDesk
 
 _log = logger("main")
 _YOUNG: Final = 10.0
@@ -31,6 +30,9 @@ _MAX_PAUSE: Final = 30.0
 EXIT_CONFIGURATION: Final = 2
 _PASSED_ON: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _HANDLED: Final = (*_PASSED_ON, signal.SIGCHLD)
+
+_TOLD_TO_END: Final = {-signal.SIGTERM: 0, -signal.SIGINT: 128 + signal.SIGINT}
+"""A worker that gets a signal before it listens to signals ends by it, as it should."""
 
 Work = Callable[[int, socket.socket], int]
 """(index, socket to the desk) -> exit code."""
@@ -60,6 +62,8 @@ class _Child:
 
 class _Supervisor:
     def __init__(self, number: int, work: Work, on_stop: Callable[[], None]) -> None:
+        from ostiary.net.lease_desk import LeaseDesk  # one worker needs none
+
         self._work = work
         self._on_stop = on_stop
         self._selector = selectors.DefaultSelector()
@@ -128,7 +132,7 @@ class _Supervisor:
             lived = time.monotonic() - known.born
             self._proven = self._proven or lived > _YOUNG
             if self._stopping:
-                self._worst = max(self._worst, abs(code))
+                self._worst = max(self._worst, _TOLD_TO_END.get(code, abs(code)))
             elif code == EXIT_CONFIGURATION and not self._proven:
                 self._worst = code  # it can't start at all: neither could its successor
                 self._pass_on(signal.SIGTERM)
@@ -146,16 +150,24 @@ class _Supervisor:
         now = time.monotonic()
         for index in [index for index, due in self._due.items() if due <= now]:
             del self._due[index]
-            self._spawn(index)
+            try:
+                self._spawn(index)
+            except OSError as error:  # no process or file descriptor to be had: that may pass
+                _log.error("worker %d can't be started now: %s", index, error)
+                self._due[index] = now + _MAX_PAUSE
         return bool(self._due)
 
     def _spawn(self, index: int) -> None:
         line, channel = self._desk.hire()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)  # the child must not take one for its parent
-        child = os.fork()
+        child = -1
+        try:
+            child = os.fork()
+        finally:
+            if child:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                channel.close()  # without a child, that is the end of this line
         if child:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            channel.close()
             self._children[child] = _Child(index, time.monotonic(), line)
             return
         code = 70

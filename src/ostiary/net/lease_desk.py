@@ -6,6 +6,7 @@ died of; one that writes nonsense or doesn't read what it is told is cut off, an
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import socket
 from collections.abc import Callable
@@ -47,12 +48,11 @@ class LeaseDesk:
         return self._hired, theirs
 
     def dismiss(self, worker: int) -> None:
-        """A worker has ended: what it held goes to others."""
-        line = self._lines.pop(worker, None)
-        if line is not None:
-            self._selector.unregister(line.socket)
-            line.socket.close()
-            self._tell(self._table.left(worker, self._clock()))
+        """A worker has ended: what it still said counts, what it held goes to others."""
+        with contextlib.suppress(OSError, WireError):
+            while (line := self._lines.get(worker)) is not None:
+                self._read(line)
+        self._drop(worker)
 
     def tick(self) -> None:
         """Whatever is due."""
@@ -72,21 +72,28 @@ class LeaseDesk:
                 self._read(line)
         except WireError as error:
             self._cut_off(line.worker, str(error))
-            self.dismiss(line.worker)
+            self._drop(line.worker)
         except BlockingIOError:
             return
         except OSError:
-            self.dismiss(line.worker)
+            self._drop(line.worker)
 
     def _read(self, line: _Line) -> None:
         data = line.socket.recv(_READ_BYTES)
         if not data:
-            self.dismiss(line.worker)
+            self._drop(line.worker)
             return
         for message in line.reader.feed(data):
             if line.worker not in self._lines:
                 break  # cut off in between
             self._tell(self._table.handle(line.worker, message, self._clock()))
+
+    def _drop(self, worker: int) -> None:
+        line = self._lines.pop(worker, None)
+        if line is not None:
+            self._selector.unregister(line.socket)
+            line.socket.close()
+            self._tell(self._table.left(worker, self._clock()))
 
     def _tell(self, replies: Replies) -> None:
         for worker, reply in replies:
@@ -100,7 +107,7 @@ class LeaseDesk:
                 continue  # its end of file comes next
             if len(line.backlog) > limits.MAX_LEASE_BACKLOG_BYTES:
                 self._cut_off(worker, "it doesn't read what it is told")
-                self.dismiss(worker)
+                self._drop(worker)
 
     def _flush(self, line: _Line) -> None:
         while line.backlog:
