@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -179,6 +180,20 @@ def test_one_that_pauses_holds_up_nobody(tmp_path: Path) -> None:
         assert len(running.said("up 0")) == 4
         running.process.send_signal(signal.SIGUSR1)
         until(lambda: "SIGUSR1" in running.said(), running.output)
+        running.process.terminate()
+        running.ends_with(0)
+
+
+def test_a_worker_that_can_not_be_started_ends_nobody_else(tmp_path: Path) -> None:
+    with parent(tmp_path, "return serve()") as running:
+        running.up(2)
+        pid = running.process.pid
+        highest = max(int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir())
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (highest + 1, hard))
+        os.kill(running.last(0), signal.SIGKILL)
+        until(lambda: "worker 0 can't be started now: " in running.output(), running.output)
+        assert running.children() == [running.last(1)]
         running.process.terminate()
         running.ends_with(0)
 

@@ -112,32 +112,32 @@ class Endpoints:
     def _once(self, visit: Visit, key: str, pending: PendingSignIn, code: str, issuer: str | None) -> Decision:
         """Redeem the code, unless this callback is a second one: a browser that reloads sends the same cookies."""
         keeper, outcomes = self._gate.keeper, self._outcomes
-        flight = flow.single_flight(key, pending, code, issuer)
+        once = flow.single_flight(key, pending, code, issuer)
 
         def arrive(outcome: SignInOutcome | None) -> Respond:
             return self._arrive(visit, key, pending, outcome or _NOTHING)
 
         def adopt(sealed: bytes) -> Respond | None:
-            outcome = keeper.opened(lambda ring: outcomes.adopt(flight, sealed, ring.opening("outcome")))
+            outcome = keeper.opened(lambda ring: outcomes.adopt(once, sealed, ring.opening("outcome")))
             return None if outcome is None else arrive(outcome)
 
-        recent = outcomes.recent(flight, visit.now)
+        recent = outcomes.recent(once, visit.now)
         if recent is not None:
             return arrive(recent)
         return Start(
-            flow=self._complete(visit, key, pending, code, issuer, flight),
-            single_flight=flight,
+            flow=self._complete(visit, key, pending, code, issuer, once),
+            single_flight=once,
             purpose="token",
-            follow=lambda _: arrive(outcomes.last(flight)),
-            share=lambda: outcomes.share(flight, keeper.keys.sealing("outcome")),
+            follow=lambda _: arrive(outcomes.last(once)),
+            share=lambda: outcomes.share(once, keeper.keys.sealing("outcome")),
             adopt=adopt,
             longest=self._gate.longest,
         )
 
     def _complete(
-        self, visit: Visit, key: str, pending: PendingSignIn, code: str, issuer: str | None, flight: bytes
+        self, visit: Visit, key: str, pending: PendingSignIn, code: str, issuer: str | None, once: bytes
     ) -> Steps:
-        self._outcomes.begin(flight)
+        self._outcomes.begin(once)
         grace = 0.0  # what failed may be tried again
         try:
             session = yield from self._gate.exchange.complete(pending, code, issuer, visit.now)
@@ -146,7 +146,7 @@ class Endpoints:
         except SignInError as error:
             outcome = SignInOutcome(None, error.code, error.reason)
         now = visit.now if outcome.session is None else outcome.session.last_seen
-        self._outcomes.remember(flight, outcome, now, grace)
+        self._outcomes.remember(once, outcome, now, grace)
         return self._arrive(visit, key, pending, outcome)
 
     def _arrive(self, visit: Visit, key: str, pending: PendingSignIn, outcome: SignInOutcome) -> Respond:
