@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -70,6 +70,7 @@ class World:
         self.counters: dict[str, Counter] = {}
         self.secret: Secret | None = Secret(DEMO_CLIENT.client_secret)
         self.ring = KeyRing([SECRET])
+        self.look_again: Callable[[], bool] = lambda: False
         self.entropy = random.Random(seed).randbytes
         self.filter = self.new_filter()
 
@@ -82,6 +83,7 @@ class World:
             entropy=self.entropy,
             counter=lambda name: self.counters.setdefault(name, Counter(name)),
             render=render,
+            look_again=lambda: self.look_again(),
         )
 
     def count(self, name: str) -> int:

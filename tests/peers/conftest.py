@@ -10,6 +10,7 @@ import pytest
 
 from peers.compare import Pair
 from peers.same_yaml import Tree
+from peers.strict_provider import Place, strict_provider
 
 TALLY: Counter[str] = Counter()
 
@@ -51,6 +52,14 @@ def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def tally() -> Counter[str]:
     """Counts of comparisons, printed at the end."""
     return TALLY
+
+
+@pytest.fixture
+def place(node: Path, oidc_provider: Path, tmp_path: Path) -> Iterator[Place]:
+    """npm's oidc-provider, an application, and where the doorkeeper will be."""
+    assert oidc_provider.is_dir()
+    with strict_provider(node, tmp_path) as running:
+        yield running
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -23,7 +23,7 @@ from ports import free_port
 @contextmanager
 def doorkeeper(directory: Path, provider: dict[str, Any], app_port: int, **changes: Any) -> Iterator[Proxy]:
     """`ostiary run` with this provider; `ports[0]` is where browsers go."""
-    port = changes.pop("port", None) or free_port()
+    port, workers = changes.pop("port", None) or free_port(), changes.pop("workers", 1)
     name = f"doorkeeper-{port}"
     secret = directory / "session-secret"
     if not secret.exists():
@@ -39,7 +39,7 @@ def doorkeeper(directory: Path, provider: dict[str, Any], app_port: int, **chang
     }
     config = directory / f"{name}.yaml"
     config.write_text(yaml.safe_dump(document))
-    proxy = Proxy(name, ostiary_arguments(config), (port,), admin, directory / f"{name}.log").start()
+    proxy = Proxy(name, ostiary_arguments(config, workers), (port,), admin, directory / f"{name}.log").start()
     try:
         yield proxy
     finally:

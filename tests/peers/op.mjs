@@ -1,6 +1,8 @@
 // npm's oidc-provider with one client and any user: `node op.mjs PORT REDIRECT_URI POST_LOGOUT_URI`.
 //
-// POST /test/rotate puts a new signing key first (the old one stays published); GET /test/grants counts live grants.
+// POST /test/rotate puts a new signing key first (the old one stays published); POST /test/delay/SECONDS makes each token
+// request wait that long before the provider sees it, if its sender still waits by then; GET /test/token-requests lists
+// them.
 import { createServer } from 'node:http';
 import { generateKeyPairSync } from 'node:crypto';
 import { Provider } from 'oidc-provider';
@@ -51,6 +53,7 @@ let keys = [key('first')];
 let provider = new Provider(issuer, configuration(keys));
 const tokenRequests = [];
 let rotations = 0;
+let delay = 0;
 
 createServer((request, response) => {
   if (request.url === '/test/rotate') {
@@ -59,6 +62,9 @@ createServer((request, response) => {
     keys = [key(`rotated-${rotations}`), ...keys];
     provider = new Provider(issuer, configuration(keys));
     response.end(keys[0].kid);
+  } else if (request.url.startsWith('/test/delay/')) {
+    delay = Number(request.url.split('/').pop());
+    response.end();
   } else if (request.url === '/test/token-requests') {
     response.setHeader('content-type', 'application/json');
     response.end(JSON.stringify(tokenRequests));
@@ -68,6 +74,10 @@ createServer((request, response) => {
       tokenRequests.push(seen);
       response.on('finish', () => { seen.status = response.statusCode; });
     }
-    provider.callback()(request, response);
+    const handle = () => {
+      if (!request.socket.destroyed) provider.callback()(request, response);
+    };
+    if (request.url === '/token' && delay) setTimeout(handle, delay * 1000);
+    else handle();
   }
 }).listen(Number(port), '127.0.0.1', () => console.log('ready'));

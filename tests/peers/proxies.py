@@ -34,9 +34,9 @@ def ostiary_command() -> list[str]:
     return [sys.executable, "-m", "ostiary"]
 
 
-def ostiary_arguments(config: Path) -> list[str]:
+def ostiary_arguments(config: Path, workers: int = 1) -> list[str]:
     """How Ostiary takes a configuration."""
-    return [*ostiary_command(), "run", "-c", str(config), "--workers", "1"]
+    return [*ostiary_command(), "run", "-c", str(config), "--workers", str(workers)]
 
 
 @dataclass(slots=True)

@@ -9,75 +9,19 @@ from __future__ import annotations
 import base64
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote_plus, urlsplit
 
 import pytest
 
-from peers.doorkeeper import ask, doorkeeper, identity, json_of, program
-from peers.person import Page, Person
+from peers.doorkeeper import ask, doorkeeper, identity, program
+from peers.person import Person
 from peers.recorders import Application
+from peers.strict_provider import CLIENT_SECRET, Place, sign_in
 from ports import free_port
 
 pytestmark = pytest.mark.peer
-
-CLIENT_SECRET = "a secret: 100% safe+sound"  # as op.mjs knows it
-
-
-@dataclass(slots=True)
-class Place:
-    """A provider, an application, and the port of the doorkeeper between them."""
-
-    provider_port: int
-    port: int
-    app: Application
-    directory: Path
-
-    @property
-    def issuer(self) -> str:
-        return f"http://127.0.0.1:{self.provider_port}"
-
-    @property
-    def url(self) -> str:
-        return f"http://localhost:{self.port}"  # another host than the provider: cookies are kept by host
-
-    def doorkeeper(self, **changes: Any) -> Any:
-        """The doorkeeper; access tokens live 4 s and are refreshed at half of that."""
-        provider = {"issuer": self.issuer, "client_id": "ostiary", "client_secret": CLIENT_SECRET}
-        provider["scopes"] = "openid profile email groups offline_access"
-        settings: dict[str, Any] = {"port": self.port, "pass": {"access_token": True}, **changes}
-        return doorkeeper(self.directory, provider, self.app.port, **settings)
-
-    def token_requests(self) -> list[dict[str, Any]]:
-        """What the provider saw at its token endpoint."""
-        seen: list[dict[str, Any]] = json_of(self.provider_port, "/test/token-requests")
-        return seen
-
-
-@pytest.fixture
-def place(node: Path, oidc_provider: Path, tmp_path: Path) -> Iterator[Place]:
-    """npm's oidc-provider, running."""
-    assert oidc_provider.is_dir()
-    provider_port, port = free_port(), free_port()
-    home = f"http://localhost:{port}"
-    argv = [str(node), "op.mjs", str(provider_port), f"{home}/.ostiary/callback", f"{home}/"]
-    with Application() as app, program(argv, tmp_path, provider_port, "oidc-provider"):
-        yield Place(provider_port, port, app, tmp_path)
-
-
-def sign_in(person: Person, url: str, user: str) -> Page:
-    """Open a page and do what the provider asks: log in, consent."""
-    page = person.open(url)
-    for _ in range(3):
-        if "/interaction/" not in page.url:
-            return page
-        values = {"login": user, "password": "any"} if 'name="login"' in page.text else {}
-        page = person.submit(page, **values)
-    return page
 
 
 def wait_for_refresh(person: Person, place: Place, path: str = "/again") -> None:

@@ -114,7 +114,12 @@ class Files:
 
     def check_deadlines(self, now: float) -> None:  # noqa: ARG002 - Timed's shape
         """Once a second."""
+        self.look()
+
+    def look(self) -> bool:
+        """Read what has changed, now; True if something has."""
         changed = [watched for watched in self._watched if watched.poll()]
         if changed:
             for callback in self.on_change:
                 callback()
+        return bool(changed)

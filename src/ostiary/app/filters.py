@@ -130,6 +130,7 @@ class Filters:
             entropy=os.urandom,
             counter=self._stats.scope(f"{self._http}oauth2"),
             render=_render,
+            look_again=self._files.look,
         )
         self.sign_ins.append(made)
         return made

@@ -1,18 +1,22 @@
 """Drives the core's flows: what a generator asks for is fetched, and what it returns is the decision.
 
 Flows with the same `single_flight` key run once: whoever comes meanwhile, or within the grace time after, gets the same
-result. A refresh token that rotates is so used only once, however many tabs wake up together.
+result. A refresh token that rotates is so used only once, however many tabs wake up together. Where several processes
+serve the same sessions, `Leases` says which of them runs a flow, and the others adopt its outcome.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from typing import Protocol, final
+from typing import TYPE_CHECKING, Protocol, final
 
 from ostiary.app.logs import logger
 from ostiary.core.decision import Allow, Fetch, Fetched, FetchFailed, Flow, Respond, Start
 from ostiary.net.ticker import Ticker
+
+if TYPE_CHECKING:
+    from ostiary.core.leases import Leases
 
 _log = logger("oauth2")
 
@@ -64,8 +68,9 @@ async def drive_maintenance(wanted: Generator[Fetch, Fetched, None], fetcher: Fe
 class Flows:
     """The flows under way in this worker."""
 
-    def __init__(self, fetcher: Fetcher, ticker: Ticker) -> None:
+    def __init__(self, fetcher: Fetcher, ticker: Ticker, leases: Leases | None = None) -> None:
         self._fetcher = fetcher
+        self._leases = leases
         self._ticker = ticker
         self._running: dict[bytes, asyncio.Task[Allow | Respond]] = {}
         self._recent: dict[bytes, tuple[float, Allow | Respond]] = {}
@@ -87,13 +92,36 @@ class Flows:
         task = self._running.get(key)
         leads = task is None
         if task is None:
-            task = asyncio.get_running_loop().create_task(drive(start.flow, self._fetcher))
+            task = asyncio.get_running_loop().create_task(self._lead(start))
             self._running[key] = task
             task.add_done_callback(lambda done: self._ended(key, start.grace, done))
         else:
             start.flow.close()
         result = await asyncio.shield(task)  # one client leaving ends it for nobody else
         return result if leads or start.follow is None else start.follow(result)
+
+    async def _lead(self, start: Start) -> Allow | Respond:
+        """Run the flow, or take its outcome from the process that does."""
+        leases = self._leases
+        if leases is None or start.share is None or start.adopt is None:
+            return await drive(start.flow, self._fetcher)
+        lease = await leases.ask(start.single_flight, start.longest)
+        if lease.outcome is not None:
+            adopted = start.adopt(lease.outcome)
+            if adopted is not None:
+                start.flow.close()
+                return adopted
+            _log.debug("the outcome of another worker's %s can't be opened", start.purpose)
+        shared = None
+        try:
+            result = await drive(start.flow, self._fetcher)
+            shared = start.share()
+        finally:
+            if shared is None:
+                lease.release()
+            else:
+                lease.done(shared.sealed, shared.grace)
+        return result
 
     def _ended(self, key: bytes, grace: float, task: asyncio.Task[Allow | Respond]) -> None:
         del self._running[key]
@@ -104,6 +132,11 @@ class Flows:
         """Forget results whose grace is over."""
         for key in [key for key, (until, _) in self._recent.items() if until <= now]:
             del self._recent[key]
+
+    async def finish(self, patience: float) -> None:
+        """Let flows end whose clients have left: other processes may wait for what they come to."""
+        if self._leases is not None and self._running:
+            await asyncio.wait(self._running.values(), timeout=patience)
 
     async def close(self) -> None:
         """Cancel what still runs."""

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import itertools
 import signal
+import socket
 import sys
 from typing import TYPE_CHECKING, Final, final
 
@@ -25,6 +26,7 @@ from ostiary.net.listener import ListenerServer, bind
 
 if TYPE_CHECKING:
     from ostiary.net.connector import Connector
+    from ostiary.net.lease_client import LeaseClient
 
 _log = logs.logger("main")
 GC_THRESHOLD: Final = 20_000
@@ -42,8 +44,9 @@ class Doorkeeper:
         process: Process | None = None,
         connector: Connector | None = None,
         servers: list[ListenerServer] | None = None,
+        desk: socket.socket | None = None,
     ) -> None:
-        """`servers` are listeners bound already (by a parent process)."""
+        """`servers` are listeners bound already by a parent process, `desk` leads to where it grants leases."""
         self.config = config
         self.process = process or Process()
         self._connector = connector
@@ -52,12 +55,18 @@ class Doorkeeper:
         """Listener name -> where it listens; `admin` is the admin API. Known after `start`."""
         self._servers: list[ListenerServer] = servers or []
         self._admin: AdminServer | None = None
+        self._desk = desk
+        self._leases: LeaseClient | None = None
 
     async def start(self) -> None:
         """Bind, build, accept. Raises OSError (address) or OstiaryError (configuration)."""
         servers = self._servers = self._servers or bind_all(self.config)
         try:
-            runtime = self.runtime = Runtime(self.config, self._connector)
+            if self._desk is not None:
+                from ostiary.net.lease_client import LeaseClient
+
+                self._leases = await LeaseClient.connect(self._desk, _desk_lost)
+            runtime = self.runtime = Runtime(self.config, self._connector, self._leases)
             numbers = itertools.count(1)
             for server in servers:
                 service = runtime.services[server.listener.name]
@@ -76,6 +85,7 @@ class Doorkeeper:
 
     async def stop(self, patience: float) -> int:
         """Accept no more, let running requests finish for `patience` seconds. Returns how many were cut."""
+        end = asyncio.get_running_loop().time() + patience
         for server in self._servers:
             server.stop_accepting()
         cut = 0
@@ -85,8 +95,11 @@ class Doorkeeper:
             cut = sum(await asyncio.gather(*(server.drain(patience) for server in self._servers)))
             if self._admin is not None:
                 await self._admin.stop()
+            await self.runtime.finish(max(0.0, end - asyncio.get_running_loop().time()))
             await self.runtime.close()
             self.runtime = None
+        if self._leases is not None:
+            self._leases.close()
         for server in self._servers:
             server.close()
         self._servers = []
@@ -158,17 +171,17 @@ def run(config: Config, process: Process) -> int:
         servers = bind_all(config)
     except OSError as error:
         return _refused(error)
-    _log.warning(
-        "%d workers: each refreshes sessions on its own. With a provider whose refresh tokens may be used only once, "
-        "run one worker per address instead",
-        number,
-    )
     without_admin = replace(config, admin=None)
-    return workers.supervise(
-        number,
-        lambda index: _run_one(Doorkeeper(config if index == 0 else without_admin, process, servers=servers)),
-        lambda: _close_all(servers),
-    )
+
+    def work(index: int, desk: socket.socket) -> int:
+        own = config if index == 0 else without_admin
+        return _run_one(Doorkeeper(own, process, servers=servers, desk=desk))
+
+    return workers.supervise(number, work, lambda: _close_all(servers))
+
+
+def _desk_lost() -> None:
+    _log.error("the process that started the workers is gone: each refreshes sessions on its own now")
 
 
 def _close_all(servers: list[ListenerServer]) -> None:

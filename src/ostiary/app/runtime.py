@@ -38,6 +38,7 @@ from ostiary.net.ticker import Ticker
 from ostiary.net.tls import DownstreamTls, TlsError, UpstreamTls
 
 if TYPE_CHECKING:
+    from ostiary.core.leases import Leases
     from ostiary.core.oauth2.filter import SignInFilter
     from ostiary.net.connector import Connector
 
@@ -50,8 +51,10 @@ _NOT_FORWARDED: Final = frozenset((CONNECTION, HOP_BY_HOP, TRANSFER_ENCODING, UP
 class Runtime:
     """Everything one worker needs besides its listening sockets."""
 
-    def __init__(self, config: Config, connector: Connector | None = None) -> None:
+    def __init__(self, config: Config, connector: Connector | None = None, leases: Leases | None = None) -> None:
+        """`leases` says which of several processes runs a flow that must run once; None: there is just this one."""
         self.config = config
+        self._leases = leases
         self.ticker = Ticker(asyncio.get_running_loop())
         self.stats = Stats()
         self.files = Files()
@@ -103,7 +106,7 @@ class Runtime:
         filters = Filters(self.stats, http.stat_prefix, self.files, self.clusters.__contains__)
         scope = self.stats.scope(f"http.{http.stat_prefix}")
         client = self._client(http)
-        flows = Flows(client, self.ticker)
+        flows = Flows(client, self.ticker, self._leases)
         self._flows.append(flows)
         routers = [link.config for link in http.http_filters if isinstance(link.config, Router)]
         suppress = any(router.suppress_envoy_headers for router in routers)
@@ -164,6 +167,10 @@ class Runtime:
         """Open access-log files anew, after rotation."""
         for service in self.services.values():
             service.reopen_logs()
+
+    async def finish(self, patience: float) -> None:
+        """What nobody here waits for any more, but somebody elsewhere may, has this long to end."""
+        await asyncio.gather(*(flows.finish(patience) for flows in self._flows))
 
     async def close(self) -> None:
         """Cancel, flush and close everything."""

@@ -1,17 +1,24 @@
 """Several worker processes behind the same listening sockets.
 
-The parent binds and forks, and does nothing else: a worker that dies is replaced (after a pause that grows while they
-die young), signals are passed on. Workers share the sockets, so a connection that waits to be accepted is lost by no
-worker's death. The first worker serves the admin API, which so shows that worker's part.
+The parent binds and forks; then it supervises, and keeps the desk where workers ask who may refresh a session
+(core/leases.py). A worker that dies is replaced (after a pause that grows while they die young), signals are passed on.
+Workers share the sockets, so a connection that waits to be accepted is lost by no worker's death. The first worker
+serves the admin API, which so shows that worker's part.
+
+All happens in one loop, one thing after the other: signals arrive there as bytes of a wakeup socket (a handler would
+run in the middle of anything, a fork included), deaths as SIGCHLD, pauses as timeouts.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import signal
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from ostiary.app.logs import logger
@@ -22,6 +29,13 @@ _YOUNG: Final = 10.0
 _MAX_PAUSE: Final = 30.0
 EXIT_CONFIGURATION: Final = 2
 _PASSED_ON: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+_HANDLED: Final = (*_PASSED_ON, signal.SIGCHLD)
+
+_TOLD_TO_END: Final = {-signal.SIGTERM: 0, -signal.SIGINT: 128 + signal.SIGINT}
+"""A worker that gets a signal before it listens to signals ends by it, as it should."""
+
+Work = Callable[[int, socket.socket], int]
+"""(index, socket to the desk) -> exit code."""
 
 
 def count(wanted: int) -> int:
@@ -29,85 +43,157 @@ def count(wanted: int) -> int:
     return wanted or len(os.sched_getaffinity(0))
 
 
-def supervise(number: int, work: Callable[[int], int], on_stop: Callable[[], None]) -> int:
-    """Run `work(index)` in `number` processes until SIGTERM or SIGINT; the worst exit code of the last ones.
+def supervise(number: int, work: Work, on_stop: Callable[[], None]) -> int:
+    """Run `work` in `number` processes until SIGTERM or SIGINT; the worst exit code of the last ones.
 
     `on_stop` closes the parent's copies of the sockets: while one is open, connections queue up that nobody takes.
     """
-    return _Supervisor(number, work, on_stop).run()
+    with contextlib.closing(_Supervisor(number, work, on_stop)) as supervisor:
+        return supervisor.run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    index: int
+    born: float
+    line: int
+    """Its number at the desk."""
 
 
 class _Supervisor:
-    def __init__(self, number: int, work: Callable[[int], int], on_stop: Callable[[], None]) -> None:
-        self._number = number
+    def __init__(self, number: int, work: Work, on_stop: Callable[[], None]) -> None:
+        from ostiary.net.lease_desk import LeaseDesk  # one worker needs none
+
         self._work = work
         self._on_stop = on_stop
-        self._children: dict[int, tuple[int, float]] = {}
-        self._handlers: dict[signal.Signals, object] = {}
+        self._selector = selectors.DefaultSelector()
+        self._desk = LeaseDesk(self._selector, time.monotonic, self._cut_off)
+        self._children: dict[int, _Child] = {}
+        self._due = dict.fromkeys(range(number), 0.0)
+        """Index -> when a worker is to be started there."""
+        self._pauses: dict[int, float] = {}
         self._stopping = False
         self._proven = False
         """A worker has lived: the configuration can start."""
+        self._worst = 0
+        self._woken, self._wakeup = socket.socketpair()
+        self._woken.setblocking(False)
+        self._wakeup.setblocking(False)
+        self._selector.register(self._woken, selectors.EVENT_READ, lambda _: self._signalled())
+        self._handlers = {what: signal.signal(what, _noted) for what in _HANDLED}
+        self._wakeup_before = signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
 
     def run(self) -> int:
-        self._handlers = {what: signal.signal(what, self._pass_on) for what in _PASSED_ON}
-        try:
-            for index in range(self._number):
-                self._spawn(index)
-            return self._reap()
-        finally:
-            for what, handler in self._handlers.items():
-                signal.signal(what, handler)  # type: ignore[arg-type] # what signal() gave back
+        while self._start() or self._children:
+            for key, events in self._selector.select(self._timeout()):
+                key.data(events)
+            self._desk.tick()
+            self._reap()
+        return self._worst
 
-    def _pass_on(self, what: int, _frame: object) -> None:
+    def close(self) -> None:
+        self._undo_signals()
+        self._selector.close()
+        self._woken.close()
+        self._wakeup.close()
+
+    def _undo_signals(self) -> None:
+        signal.set_wakeup_fd(self._wakeup_before)
+        for what, handler in self._handlers.items():
+            signal.signal(what, handler)
+
+    def _timeout(self) -> float | None:
+        times = [*self._due.values()]
+        if self._desk.deadline is not None:
+            times.append(self._desk.deadline)
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _signalled(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            for what in self._woken.recv(4096):
+                if what in _PASSED_ON:
+                    self._pass_on(what)
+
+    def _pass_on(self, what: int) -> None:
         if what != signal.SIGUSR1 and not self._stopping:
             self._stopping = True
+            self._due.clear()
             self._on_stop()
-        for child in list(self._children):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, what)
+        for child in self._children:
+            os.kill(child, what)  # it is there: nobody else waits for it
 
-    def _reap(self) -> int:
-        worst, pause = 0, 0.0
-        while self._children:
-            child, status = os.waitpid(-1, 0)
-            if child not in self._children:
+    def _reap(self) -> None:
+        for child, status in _ended():
+            known = self._children.pop(child, None)
+            if known is None:
                 continue
-            index, born = self._children.pop(child)
+            self._desk.dismiss(known.line)
             code = os.waitstatus_to_exitcode(status)
-            lived = time.monotonic() - born
+            lived = time.monotonic() - known.born
             self._proven = self._proven or lived > _YOUNG
             if self._stopping:
-                worst = max(worst, abs(code))
+                self._worst = max(self._worst, _TOLD_TO_END.get(code, abs(code)))
             elif code == EXIT_CONFIGURATION and not self._proven:
-                worst = code  # it can't start at all: neither could its successor
-                self._pass_on(signal.SIGTERM, None)
+                self._worst = code  # it can't start at all: neither could its successor
+                self._pass_on(signal.SIGTERM)
             else:
-                _log.error("worker %d ended with %d and is replaced", index, code)
-                pause = _pause(pause, lived)
-                self._sleep(pause)
-                if not self._stopping:
-                    self._spawn(index)
-        return worst
+                _log.error("worker %d ended with %d and is replaced", known.index, code)
+                pause = self._pauses[known.index] = _pause(self._pauses.get(known.index, 0.0), lived)
+                self._due[known.index] = time.monotonic() + pause
 
-    def _sleep(self, pause: float) -> None:
-        end = time.monotonic() + pause
-        while not self._stopping and time.monotonic() < end:
-            time.sleep(0.05)
+    def _cut_off(self, line: int, why: str) -> None:
+        index = next((child.index for child in self._children.values() if child.line == line), -1)
+        _log.error("worker %d is cut off from the others and refreshes sessions on its own: %s", index, why)
+
+    def _start(self) -> bool:
+        """Start what is due; whether anything still is to be started."""
+        now = time.monotonic()
+        for index in [index for index, due in self._due.items() if due <= now]:
+            del self._due[index]
+            try:
+                self._spawn(index)
+            except OSError as error:  # no process or file descriptor to be had: that may pass
+                _log.error("worker %d can't be started now: %s", index, error)
+                self._due[index] = now + _MAX_PAUSE
+        return bool(self._due)
 
     def _spawn(self, index: int) -> None:
-        child = os.fork()
+        line, channel = self._desk.hire()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)  # the child must not take one for its parent
+        child = -1
+        try:
+            child = os.fork()
+        finally:
+            if child:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                channel.close()  # without a child, that is the end of this line
         if child:
-            self._children[child] = (index, time.monotonic())
+            self._children[child] = _Child(index, time.monotonic(), line)
             return
         code = 70
         try:
-            for what, handler in self._handlers.items():
-                signal.signal(what, handler)  # type: ignore[arg-type] # what signal() gave back
-            code = self._work(index)
+            self._undo_signals()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            self._desk.abandon()
+            self._selector.close()
+            self._woken.close()
+            self._wakeup.close()
+            code = self._work(index, channel)
         except BaseException:  # noqa: BLE001 - said, then the process ends
             _log.exception("worker %d failed", index)
         finally:
             os._exit(code)
+
+
+def _noted(_number: int, _frame: object) -> None:
+    """Python writes the signal's number to the wakeup socket if there is a handler; the loop does the rest."""
+
+
+def _ended() -> Iterator[tuple[int, int]]:
+    """Children that have ended, each once."""
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            yield found
 
 
 def _pause(before: float, lived: float) -> float:

@@ -19,6 +19,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from ostiary.model import limits
 from ostiary.model.headers import Headers
 
 Entropy = Callable[[int], bytes]
@@ -170,6 +171,15 @@ class FetchFailed(Exception):
 Flow = Generator[Fetch, Fetched, "Allow | Respond"]
 
 
+class Shared(_Discreet, frozen=True, kw_only=True):
+    """A flow's outcome for other processes."""
+
+    sealed: bytes
+    """Nobody reads it without the keys that open sessions."""
+    grace: float
+    """Seconds for which it answers those who come late."""
+
+
 class Start(_Discreet, frozen=True, kw_only=True, eq=False):
     """Something must be fetched first."""
 
@@ -182,6 +192,12 @@ class Start(_Discreet, frozen=True, kw_only=True, eq=False):
     follow: Callable[[Allow | Respond], Allow | Respond] | None = None
     """What whoever waited for another request's flow of the same key gets, given that flow's result: the outcome
     is shared, but each request has its own headers and URL. None: the result itself."""
+    share: Callable[[], Shared | None] | None = None
+    """The outcome after the flow ended, for those in other processes whose flow has the same key; None: it has none."""
+    adopt: Callable[[bytes], Allow | Respond | None] | None = None
+    """What this request gets, given what another process's `share` sealed; None: it can't be opened, run the flow."""
+    longest: float = limits.LEASE_TIME
+    """Seconds that the flow can take; whoever runs it for longer counts as lost."""
 
 
 Decision = Allow | Respond | Start

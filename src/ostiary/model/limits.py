@@ -82,8 +82,10 @@ REFRESH_MARGIN: Final = 60.0
 """A session is refreshed when its access token has less than this left."""
 REFRESH_GRACE: Final = 30.0
 """How long the result of a refresh answers requests that still carry the old cookie."""
-MAX_RECENT_REFRESHES: Final = 1024
-"""Results of refreshes remembered for REFRESH_GRACE, per filter and worker."""
+CALLBACK_GRACE: Final = 30.0
+"""How long a callback that is loaded again gets what its code has bought; a code is good for one use."""
+MAX_RECENT_OUTCOMES: Final = 4096
+"""Outcomes of refreshes, and of callbacks, remembered for their grace, per filter and worker."""
 CLOCK_LEEWAY: Final = 60.0
 """Skew accepted between our clock and the provider's (exp, iat, nbf)."""
 MAX_RETURN_URL_BYTES: Final = 2048
@@ -183,6 +185,23 @@ OWN_DESCRIPTORS: Final = 32
 """What a worker has open before anybody comes: its loop, listeners, logs."""
 DESCRIPTOR_RESERVE: Final = 1024
 """Of the rest, what clients leave to upstreams, providers, DNS and files; half where there is little."""
+
+
+# --- leases between workers (core/leases.py)
+LEASE_TIME: Final = 60.0
+"""A flow that may run once takes no longer, unless its requests may: then its holder counts as lost."""
+MAX_FETCHES_PER_FLOW: Final = 6 + MAX_GROUP_PAGES
+"""Discovery, tokens, keys twice, userinfo twice, groups: each may take the provider's timeout."""
+LEASE_ANSWER_TIMEOUT: Final = 5.0
+"""The desk answers each question within a millisecond; a worker that hears nothing goes on alone."""
+MAX_LEASE_ASKERS: Final = 65_536
+"""Leases held and waited for, and outcomes kept: more sessions than could be refreshed within one grace."""
+MAX_LEASE_OUTCOME_BYTES: Final = 64 * 1024 * 1024
+"""All sealed outcomes that the desk keeps; the oldest go first."""
+MAX_LEASE_MESSAGE_BYTES: Final = 256 * 1024
+"""One message: a sealed session is smaller than MAX_SESSION_BYTES and its encoding."""
+MAX_LEASE_BACKLOG_BYTES: Final = 16 * 1024 * 1024
+"""Replies that a worker has not read; one that lets more pile up is stuck, and is cut off."""
 
 # --- configuration files
 MAX_CONFIG_BYTES: Final = 16 * 1024 * 1024

@@ -72,14 +72,14 @@ def test_outcomes_are_remembered_for_a_while(result: str, lifetime: float) -> No
     kept.remember(SESSION, outcome)
     assert kept.outcome(SESSION, 1000.0 + lifetime - 0.1) is outcome
     assert kept.outcome(SESSION, 1000.0 + lifetime) is None
-    assert kept.outcome(SESSION, 1000.0 + lifetime, however_old=True) is outcome
+    assert kept.awaited(SESSION) is outcome
     assert kept.outcome(msgspec.structs.replace(SESSION, id="j"), 1000.0) is None
 
 
 def test_memory_is_bounded() -> None:
     kept = keeper()
-    sessions = [msgspec.structs.replace(SESSION, id=str(number)) for number in range(limits.SESSION_CACHE_ENTRIES + 5)]
+    sessions = [msgspec.structs.replace(SESSION, id=str(number)) for number in range(limits.MAX_RECENT_OUTCOMES + 5)]
     for session in sessions:
         kept.remember(session, RefreshOutcome("renewed", session, 1000.0))
-    assert len(kept._outcomes) == limits.SESSION_CACHE_ENTRIES
+    assert len(kept._outcomes) == limits.MAX_RECENT_OUTCOMES
     assert kept.outcome(sessions[-1], 1000.0) is not None and kept.outcome(sessions[0], 1000.0) is None

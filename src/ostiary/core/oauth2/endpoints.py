@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, final
 from urllib.parse import parse_qsl
 
@@ -14,12 +15,14 @@ from ostiary.core.oauth2.failures import SignInError
 from ostiary.core.oauth2.flow import PendingSignIn
 from ostiary.core.oauth2.gate import Gate, Steps
 from ostiary.core.oauth2.identity import headers_of
+from ostiary.core.oauth2.outcomes import FlowOutcomes
 from ostiary.core.oauth2.replies import wants_html
 from ostiary.core.oauth2.return_url import HOME, return_url
 from ostiary.core.oauth2.session import Session
 from ostiary.core.oauth2.token import provider_error
 from ostiary.core.oauth2.visit import Visit, forwarded_place
 from ostiary.core.oidc import ProviderMetadata
+from ostiary.model import limits
 
 _MAX_PARAMETERS: Final = 32
 _READ: Final = ("GET", "HEAD")
@@ -28,12 +31,25 @@ _SELECTS_ACCOUNT: Final = ("google", "entra", "github")
 _ONCE: Final = ("state", "code", "error", "error_description", "iss")
 
 
+@dataclass(frozen=True, slots=True)
+class SignInOutcome:
+    """What a code was good for: a session, or an error."""
+
+    session: Session | None
+    code: str = ""
+    reason: str = ""
+
+
+_NOTHING: Final = SignInOutcome(None, "internal-error", "a sign-in ended without an outcome")
+
+
 @final
 class Endpoints:
     """One handler an address."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self._outcomes = FlowOutcomes(SignInOutcome, "callback", gate.entropy)
         self._handlers: dict[str, tuple[tuple[str, ...] | None, Callable[[Visit], Decision]]] = {
             "start": (_READ, self._start),
             "callback": (("GET",), self._callback),
@@ -78,7 +94,7 @@ class Endpoints:
         key = params.get("state", "")
         if not flow.is_key(key):
             return self._fail(visit, SignInError("state-invalid", "state is not one of ours"))
-        pending = flow.find(key, visit.cookies, visit.policy, self._gate.keeper.keys)
+        pending = self._gate.keeper.opened(lambda ring: flow.find(key, visit.cookies, visit.policy, ring))
         if pending is None or not pending.is_alive(visit.now):
             return self._lost(visit, key, pending)
         if "error" in params:
@@ -86,8 +102,7 @@ class Endpoints:
             return self._fail(visit, refused, key, pending)
         if not params.get("code"):
             return self._fail(visit, SignInError("callback-invalid", "neither code nor error"), key, pending)
-        steps = self._complete(visit, key, pending, params["code"], params.get("iss"))
-        return Start(flow=steps, purpose="token")
+        return self._once(visit, key, pending, params["code"], params.get("iss"))
 
     def _lost(self, visit: Visit, key: str, pending: PendingSignIn | None) -> Decision:
         """The attempt is gone or too old: on if there is a session meanwhile, else once more from the start."""
@@ -102,15 +117,56 @@ class Endpoints:
             return self._fail(visit, SignInError("csrf-cookie-missing", reason), key, pending)
         return self._gate.begin(visit, return_to, restarted=True, cookies=gone)
 
-    def _complete(self, visit: Visit, key: str, pending: PendingSignIn, code: str, issuer: str | None) -> Steps:
+    def _once(self, visit: Visit, key: str, pending: PendingSignIn, code: str, issuer: str | None) -> Decision:
+        """Redeem the code, unless this callback is a second one: a browser that reloads sends the same cookies."""
+        keeper, outcomes = self._gate.keeper, self._outcomes
+        once = flow.single_flight(key, pending, code, issuer)
+
+        def arrive(outcome: SignInOutcome | None) -> Respond:
+            return self._arrive(visit, key, pending, outcome or _NOTHING)
+
+        def adopt(sealed: bytes) -> Respond | None:
+            outcome = keeper.opened(lambda ring: outcomes.adopt(once, sealed, ring.opening("outcome")))
+            return None if outcome is None else arrive(outcome)
+
+        recent = outcomes.recent(once, visit.now)
+        if recent is not None:
+            return arrive(recent)
+        return Start(
+            flow=self._complete(visit, key, pending, code, issuer, once),
+            single_flight=once,
+            purpose="token",
+            follow=lambda _: arrive(outcomes.last(once)),
+            share=lambda: outcomes.share(once, keeper.keys.sealing("outcome")),
+            adopt=adopt,
+            longest=self._gate.longest,
+        )
+
+    def _complete(
+        self, visit: Visit, key: str, pending: PendingSignIn, code: str, issuer: str | None, once: bytes
+    ) -> Steps:
+        self._outcomes.begin(once)
+        grace = 0.0  # what failed may be tried again
         try:
             session = yield from self._gate.exchange.complete(pending, code, issuer, visit.now)
             headers_of(session, self._gate.config)  # a session that no request could use must not begin
-            cookies = self._gate.keeper.store(session, visit.cookies, visit.policy, session.last_seen)
+            outcome, grace = SignInOutcome(session), limits.CALLBACK_GRACE
+        except SignInError as error:
+            outcome = SignInOutcome(None, error.code, error.reason)
+        now = visit.now if outcome.session is None else outcome.session.last_seen
+        self._outcomes.remember(once, outcome, now, grace)
+        return self._arrive(visit, key, pending, outcome)
+
+    def _arrive(self, visit: Visit, key: str, pending: PendingSignIn, outcome: SignInOutcome) -> Respond:
+        session, policy = outcome.session, visit.policy
+        if session is None:
+            return self._fail(visit, SignInError(outcome.code, outcome.reason), key, pending)
+        try:
+            cookies = self._gate.keeper.store(session, visit.cookies, policy, session.last_seen)
         except SignInError as error:
             return self._fail(visit, error, key, pending)
         self._gate.success.inc()
-        written = [*cookies, *visit.policy.delete([visit.policy.flow(key)])]
+        written = [*cookies, *policy.delete([policy.flow(key)])]
         return self._gate.replies.redirect(pending.return_url, "signed in", written, pending.flight)
 
     def _fail(self, visit: Visit, error: SignInError, key: str = "", pending: PendingSignIn | None = None) -> Respond:

@@ -8,12 +8,12 @@ who waited for another request's flow.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 from msgspec.structs import replace
 
 from ostiary.core.access import under
-from ostiary.core.decision import Allow, Counter, Decision, Entropy, Fetch, Fetched, Flow, Request, Respond, Start
+from ostiary.core.decision import Counter, Decision, Entropy, Fetch, Fetched, Flow, Request, Respond, Start
 from ostiary.core.oauth2.endpoints import Endpoints
 from ostiary.core.oauth2.failures import SignInError, failure
 from ostiary.core.oauth2.flow import new_flight
@@ -25,6 +25,8 @@ from ostiary.core.oauth2.session import KeyRing
 from ostiary.model.secret import Secret
 from ostiary.model.signin import SignIn
 
+A = TypeVar("A")
+B = TypeVar("B")
 _PLAIN: Final = (("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store"))
 
 
@@ -41,10 +43,11 @@ class SignInFilter:
         entropy: Entropy,
         counter: Callable[[str], Counter],
         render: Render,
+        look_again: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`client_secret` and `keys` are asked whenever they are needed, so files may change; `counter` makes or finds
-        a counter by its short name; `render` makes a page of a name and a context. Raises ValueError for a
-        configuration that can't work."""
+        """`client_secret` and `keys` are asked whenever they are needed, so files may change; `look_again` reads them
+        now and says whether they have; `counter` makes or finds a counter by its short name; `render` makes a page of
+        a name and a context. Raises ValueError for a configuration that can't work."""
         self._replies = Replies(render, config.prefix)
         self._gate = Gate(
             config,
@@ -53,6 +56,7 @@ class SignInFilter:
             entropy=entropy,
             counter=counter,
             replies=self._replies,
+            look_again=look_again,
         )
         self._endpoints = Endpoints(self._gate)
         self._strip = identity_headers(config)
@@ -73,7 +77,8 @@ class SignInFilter:
             return replace(
                 decision,
                 flow=self._guarded(decision.flow, request),
-                follow=None if decision.follow is None else self._guarded_follow(decision.follow, request),
+                follow=None if decision.follow is None else self._guarded_call(decision.follow, request),
+                adopt=None if decision.adopt is None else self._guarded_call(decision.adopt, request),
             )
         return decision
 
@@ -113,12 +118,10 @@ class SignInFilter:
         except Exception as error:  # noqa: BLE001 - as in `decide`
             return self._refuse(request, error)
 
-    def _guarded_follow(
-        self, follow: Callable[[Allow | Respond], Allow | Respond], request: Request
-    ) -> Callable[[Allow | Respond], Allow | Respond]:
-        def guarded(result: Allow | Respond) -> Allow | Respond:
+    def _guarded_call(self, function: Callable[[A], B], request: Request) -> Callable[[A], B | Respond]:
+        def guarded(argument: A) -> B | Respond:
             try:
-                return follow(result)
+                return function(argument)
             except Exception as error:  # noqa: BLE001 - as in `decide`
                 return self._refuse(request, error)
 

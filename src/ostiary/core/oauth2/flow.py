@@ -86,6 +86,12 @@ def challenge(verifier: str) -> str:
     return base64url(hashlib.sha256(verifier.encode()).digest())
 
 
+def single_flight(key: str, pending: PendingSignIn, code: str, issuer: str | None) -> bytes:
+    """What the exchange of a code is known by, to this attempt of this browser alone."""
+    parts = (key, pending.verifier, code, "" if issuer is None else f"iss {issuer}")
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
+
+
 def store(key: str, pending: PendingSignIn, policy: CookiePolicy, ring: KeyRing, entropy: Entropy) -> str:
     """The Set-Cookie of an attempt. SameSite is Lax, or the way back from the provider would arrive without it."""
     name = policy.flow(key)

@@ -3,11 +3,11 @@
 First what the rules say about the place, then whether there is a session and whether its tokens are fresh, then what
 the rules say about the person.
 
-A refresh runs once for a session, however many requests arrive: the shell joins them (`Start.single_flight`), and for
-REFRESH_GRACE the keeper's memory of its outcome answers those that still carry the old cookie. The outcome is shared;
-each request gets an answer made for its own cookies and address. A refresh without an answer is not tried again for
-REFRESH_RETRY_DELAY; the session goes on while its access token lives, and REFRESH_FAILURE_TOLERANCE beyond if no token
-is handed on.
+A refresh runs once for a session, however many requests arrive, in however many workers: the shell joins them
+(`Start.single_flight`), and for REFRESH_GRACE the keeper's memory of its outcome answers those that still carry the old
+cookie. The outcome is shared; each request gets an answer made for its own cookies and address. A refresh without an
+answer is not tried again for REFRESH_RETRY_DELAY; the session goes on while its access token lives, and
+REFRESH_FAILURE_TOLERANCE beyond if no token is handed on.
 """
 
 from __future__ import annotations
@@ -50,13 +50,15 @@ class Gate:
         entropy: Entropy,
         counter: Callable[[str], Counter],
         replies: Replies,
+        look_again: Callable[[], bool] = lambda: False,
     ) -> None:
         self.config = config
         self.replies = replies
         self.entropy = entropy
         self.provider = Provider(config.provider)
         self.exchange = TokenExchange(config, self.provider, client_secret, entropy)
-        self.keeper = SessionKeeper(config.session, keys, entropy)
+        self.keeper = SessionKeeper(config.session, keys, entropy, look_again)
+        self.longest = max(limits.LEASE_TIME, limits.MAX_FETCHES_PER_FLOW * config.provider.timeout)
         self._external = parse_external_url(config.external_url) if config.external_url else None
         if config.external_url and self._external is None:
             raise ValueError("external_url is not an http(s) origin")
@@ -253,11 +255,17 @@ class Gate:
         return self.replies.redirect(location, "sign-in", written, pending.flight)
 
     def _refresh(self, visit: Visit, session: Session) -> Start:
+        keeper = self.keeper
+
         def follow(_: Allow | Respond) -> Allow | Respond:
-            outcome = self.keeper.outcome(session, visit.now, however_old=True)
+            outcome = keeper.awaited(session)
             if outcome is None:
                 raise SignInError("internal-error", "a refresh ended without an outcome")
             return self._after_refresh(visit, outcome)
+
+        def adopt(sealed: bytes) -> Allow | Respond | None:
+            outcome = keeper.adopt(session, sealed)
+            return None if outcome is None else self._after_refresh(visit, outcome)
 
         return Start(
             flow=self._refresh_steps(visit, session),
@@ -265,9 +273,13 @@ class Gate:
             grace=limits.REFRESH_RETRY_DELAY,
             purpose="refresh",
             follow=follow,
+            share=lambda: keeper.share(session),
+            adopt=adopt,
+            longest=self.longest,
         )
 
     def _refresh_steps(self, visit: Visit, session: Session) -> Steps:
+        self.keeper.begin(session)
         outcome = yield from self.exchange.refresh(session, visit.now)
         self.keeper.remember(session, outcome)
         (self._refreshed if outcome.result == "renewed" else self._unrefreshed).inc()

@@ -19,7 +19,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Sequence
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args
 
 import msgspec
 import pybase64
@@ -34,7 +34,7 @@ from ostiary.model.errors import OstiaryError
 from ostiary.model.secret import Secret
 from ostiary.model.signin import ProviderConfig
 
-Purpose = Literal["session", "flow"]
+Purpose = Literal["session", "flow", "outcome"]
 T = TypeVar("T")
 
 _PLAIN: Final = b"\x01"
@@ -92,7 +92,7 @@ class KeyRing:
         if not secrets:
             raise SecretInvalid("no session secret is configured")
         raw = [parse_secret(secret) for secret in secrets]
-        self._ring: dict[str, list[AESGCM]] = {p: [_derive(s, p, audience) for s in raw] for p in ("session", "flow")}
+        self._ring: dict[str, list[AESGCM]] = {p: [_derive(s, p, audience) for s in raw] for p in get_args(Purpose)}
 
     def sealing(self, purpose: Purpose) -> AESGCM:
         """The key that seals now."""

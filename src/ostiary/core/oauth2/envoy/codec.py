@@ -22,10 +22,12 @@ from typing import Final
 
 import pybase64
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from ostiary.core.decision import Entropy
@@ -56,6 +58,11 @@ def decode_base64url(text: str) -> bytes | None:
     except binascii.Error:
         return None
     return data if base64url(data) == text else None
+
+
+def outcome_key(secret: bytes) -> bytes:
+    """The AES-256 key of outcomes that processes share (no cookie, so nothing of Envoy's)."""
+    return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"ostiary envoy v1 outcome").derive(secret)
 
 
 class TokenCipher:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from ostiary.core.decision import Allow, Counter, Entropy, Request, Respond
 from ostiary.core.formatter import Format, compile_format
 from ostiary.core.matching import any_of, string_matcher
 from ostiary.core.oauth2.envoy.authorization_url import AuthorizationUrl
-from ostiary.core.oauth2.envoy.codec import TokenCipher
+from ostiary.core.oauth2.envoy.codec import TokenCipher, outcome_key
 from ostiary.core.oauth2.envoy.cookies import CookieWriter, RequestCookies
 from ostiary.core.oauth2.envoy.token_request import TokenEndpoint
 from ostiary.core.oauth2.envoy.urls import AllowedDomains
@@ -44,6 +46,8 @@ class Keys:
     hmac_secret: bytes = field(repr=False)
     client_secret: bytes = field(repr=False)
     cipher: TokenCipher
+    outcome_cipher: AESGCM
+    """For what other processes are told."""
 
 
 class Counters:
@@ -139,7 +143,9 @@ class Context:
             return None
         keys = self._keys
         if keys is None or keys.hmac_secret != hmac_secret or keys.client_secret != client_secret:
-            keys = self._keys = Keys(hmac_secret, client_secret, self._cipher(hmac_secret))
+            keys = self._keys = Keys(
+                hmac_secret, client_secret, self._cipher(hmac_secret), AESGCM(outcome_key(hmac_secret))
+            )
         return keys
 
     def _cipher(self, hmac_secret: bytes) -> TokenCipher:

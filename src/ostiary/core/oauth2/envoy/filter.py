@@ -24,6 +24,8 @@ from ostiary.core.oauth2.envoy.sign_in import (
     redirect_to_provider,
 )
 from ostiary.core.oauth2.envoy.sign_out import sign_out
+from ostiary.core.oauth2.envoy.token_response import Redeemed
+from ostiary.core.oauth2.outcomes import FlowOutcomes
 from ostiary.core.regex import wire_text
 from ostiary.model.matchers import HeaderMatcher
 from ostiary.model.oauth2 import OAuth2Config, RuntimeFlags
@@ -78,6 +80,7 @@ class EnvoyOAuth2Filter:
         )
         self._sessions = SessionCache()
         self._refresher = Refresher(self._context)
+        self._codes = FlowOutcomes(Redeemed, "callback", entropy)
         self._pass_through = any_of(config.pass_through_matcher) if config.pass_through_matcher else None
         by_path = any(matcher.name.lower() == ":path" for matcher in config.pass_through_matcher)
         self._passed = Allow(
@@ -156,7 +159,7 @@ class EnvoyOAuth2Filter:
             return context.unauthorized(str(refused), flow_id=refused.flow_id)
         if signed_in:
             return finish_while_signed_in(context, callback)
-        return redeem(context, keys, request, cookies, callback, now)
+        return redeem(context, self._codes, keys, request, cookies, callback, now)
 
     def _count_cbc(self, reads: int) -> None:
         for _ in range(reads):

@@ -1,9 +1,9 @@
 """An expired session with a refresh token goes on without the user noticing (RFC 6749 section 6).
 
 A browser sends several requests with the same expired session at once, and a provider that rotates refresh tokens
-takes each of them once. So one request redeems the token, the others wait for it, and for REFRESH_GRACE seconds
-whoever still comes with the old token gets the tokens that it bought. Every request gets its own edits of its own
-headers: only the tokens are shared.
+takes each of them once. So one request redeems the token, the others wait for it, also in other workers, and for
+REFRESH_GRACE seconds whoever still comes with the old token gets the tokens that it bought. Every request gets its own
+edits of its own headers: only the tokens are shared.
 
 The session's MAC can't be asked for here: browsers drop that cookie when the access token expires.
 """
@@ -19,7 +19,8 @@ from ostiary.core.oauth2.envoy.context import Context, Keys
 from ostiary.core.oauth2.envoy.cookies import RequestCookies
 from ostiary.core.oauth2.envoy.session import Session, new_session, token_headers
 from ostiary.core.oauth2.envoy.sign_in import redirect_to_provider
-from ostiary.core.oauth2.envoy.token_response import TokenResponse, TokenResponseError, request_tokens
+from ostiary.core.oauth2.envoy.token_response import Redeemed, TokenResponse, TokenResponseError, request_tokens
+from ostiary.core.oauth2.outcomes import FlowOutcomes
 from ostiary.model import limits
 
 _DENIED: Final = "Failed to refresh the access token, and redirecting to OAuth server is not allowed"
@@ -31,17 +32,23 @@ class Refresher:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._recent: dict[bytes, TokenResponse] = {}
+        self._outcomes = FlowOutcomes(Redeemed, "refresh", context.entropy)
 
     def decide(self, keys: Keys, request: Request, cookies: RequestCookies, session: Session, now: float) -> Decision:
         """For an invalid session whose refresh token is ours."""
-        context = self._context
+        context, outcomes = self._context, self._outcomes
         if context.token_endpoint is None:
             return self._misconfigured(request, cookies, "Token endpoint cluster not found", "")
         key = self._key(keys, session.refresh_token)
-        tokens = self._recent.get(key)
-        if tokens is not None and not self._is_over(tokens, now):
-            return self._allow(keys, request, cookies, tokens)
+
+        def answer(outcome: Redeemed | None) -> Allow | Respond:
+            if outcome is None or outcome.tokens is None:
+                return self._failed(keys, request, cookies, outcome.reason if outcome is not None else "")
+            return self._allow(keys, request, cookies, outcome.tokens)
+
+        recent = outcomes.recent(key, now)
+        if recent is not None:
+            return answer(recent)
         try:
             fetch = context.token_endpoint.refresh(
                 session.refresh_token, secret=keys.client_secret, now=now, entropy=context.entropy
@@ -50,36 +57,34 @@ class Refresher:
             return self._misconfigured(request, cookies, "Failed to obtain client credential", str(problem))
 
         def flow() -> Flow:
+            outcomes.begin(key)
             try:
                 tokens = yield from request_tokens(fetch, context.config)
             except TokenResponseError as problem:
-                self._recent.pop(key, None)
-                return self._failed(keys, request, cookies, problem.reason)
-            self._remember(key, self._with_refresh_token(tokens, session.refresh_token))
-            return self._allow(keys, request, cookies, self._recent[key])
+                outcome = Redeemed(None, problem.reason)
+                outcomes.remember(key, outcome, now, grace=0.0)
+            else:
+                outcome = Redeemed(self._with_refresh_token(tokens, session.refresh_token))
+                outcomes.remember(key, outcome, tokens.received, min(limits.REFRESH_GRACE, tokens.expires_in))
+            return answer(outcome)
 
-        def follow(_: Allow | Respond) -> Allow | Respond:
-            tokens = self._recent.get(key)
-            if tokens is None:
-                return self._failed(keys, request, cookies, "")
-            return self._allow(keys, request, cookies, tokens)
+        def adopt(sealed: bytes) -> Allow | Respond | None:
+            outcome = outcomes.adopt(key, sealed, (keys.outcome_cipher,))
+            return None if outcome is None else answer(outcome)
 
-        return Start(flow=flow(), single_flight=key, purpose="refresh", follow=follow)
+        return Start(
+            flow=flow(),
+            single_flight=key,
+            purpose="refresh",
+            follow=lambda _: answer(outcomes.last(key)),
+            share=lambda: outcomes.share(key, keys.outcome_cipher),
+            adopt=adopt,
+            longest=max(limits.LEASE_TIME, 2 * fetch.timeout),
+        )
 
     def _key(self, keys: Keys, refresh_token: str) -> bytes:
         parts = (keys.hmac_secret, self._context.client_id.encode("latin-1"), refresh_token.encode("latin-1"))
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
-
-    def _remember(self, key: bytes, tokens: TokenResponse) -> None:
-        recent = self._recent
-        recent.pop(key, None)
-        recent[key] = tokens
-        while len(recent) > limits.MAX_RECENT_REFRESHES or self._is_over(next(iter(recent.values())), tokens.received):
-            del recent[next(iter(recent))]
-
-    @staticmethod
-    def _is_over(tokens: TokenResponse, now: float) -> bool:
-        return not 0 <= now - tokens.received < min(limits.REFRESH_GRACE, tokens.expires_in)
 
     @staticmethod
     def _with_refresh_token(tokens: TokenResponse, used: str) -> TokenResponse:

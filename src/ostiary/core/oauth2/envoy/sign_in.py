@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -24,8 +25,10 @@ from ostiary.core.oauth2.envoy.context import Context, Keys
 from ostiary.core.oauth2.envoy.cookies import RequestCookies
 from ostiary.core.oauth2.envoy.session import new_session
 from ostiary.core.oauth2.envoy.state import State, StateError, decode_state, encode_state
-from ostiary.core.oauth2.envoy.token_response import TokenResponseError, request_tokens
+from ostiary.core.oauth2.envoy.token_response import Redeemed, TokenResponse, TokenResponseError, request_tokens
 from ostiary.core.oauth2.envoy.urls import ascii_target, host_of, path_of, target_of
+from ostiary.core.oauth2.outcomes import FlowOutcomes
+from ostiary.model import limits
 
 _VERIFIER: Final = re.compile(r"[A-Za-z0-9\-._~]{43,128}")
 """RFC 7636 section 4.1."""
@@ -153,38 +156,35 @@ def finish_while_signed_in(context: Context, callback: Callback) -> Respond:
 
 
 def redeem(
-    context: Context, keys: Keys, request: Request, cookies: RequestCookies, callback: Callback, now: float
-) -> Decision:
-    """Exchange the code for tokens."""
-    name = context.names.code_verifier
-    stored = (callback.flow_id and cookies.get(f"{name}.{callback.flow_id}")) or cookies.get(name)
-    if not stored:
-        return context.unauthorized("Code verifier cookie is missing in the request", flow_id=callback.flow_id)
-    try:
-        verifier = keys.cipher.decrypt(stored)
-        if not _VERIFIER.fullmatch(verifier):
-            raise DecryptError("failed to finalize decryption")
-    except DecryptError as problem:
-        cause = f"Failed to decrypt code verifier: ({len(stored)} bytes, not shown), error: {problem}"
-        return context.unauthorized(cause, flow_id=callback.flow_id)
-    if is_cbc(stored):
-        context.count.legacy_cbc_decrypt.inc()
-    if context.token_endpoint is None:
-        return context.unauthorized("Token endpoint cluster not found", flow_id=callback.flow_id)
-    return Start(flow=_exchange(context, keys, request, cookies, callback, verifier, now), purpose="sign-in")
-
-
-def _exchange(
     context: Context,
+    outcomes: FlowOutcomes[Redeemed],
     keys: Keys,
     request: Request,
     cookies: RequestCookies,
     callback: Callback,
-    verifier: str,
     now: float,
-) -> Flow:
-    assert context.token_endpoint is not None
-    flow_id = callback.flow_id
+) -> Decision:
+    """Exchange the code for tokens, once: a browser that loads the callback again gets what the first time bought."""
+    try:
+        verifier = _verifier(context, keys, cookies, callback)
+    except CallbackRefused as refused:
+        return context.unauthorized(str(refused), flow_id=refused.flow_id)
+    if context.token_endpoint is None:
+        return context.unauthorized("Token endpoint cluster not found", flow_id=callback.flow_id)
+    key = _single_flight(context, keys, callback, verifier, context.redirect_uri(request))
+
+    def answer(outcome: Redeemed | None) -> Respond:
+        if outcome is None or outcome.tokens is None:
+            return context.unauthorized(outcome.cause if outcome is not None else "", flow_id=callback.flow_id)
+        return _signed_in(context, keys, request, cookies, callback, outcome.tokens)
+
+    def adopt(sealed: bytes) -> Respond | None:
+        outcome = outcomes.adopt(key, sealed, (keys.outcome_cipher,))
+        return None if outcome is None else answer(outcome)
+
+    recent = outcomes.recent(key, now)
+    if recent is not None:
+        return answer(recent)
     try:
         fetch = context.token_endpoint.exchange(
             callback.code,
@@ -195,15 +195,68 @@ def _exchange(
             entropy=context.entropy,
         )
     except ClientCredentialError as problem:
-        return context.unauthorized(f"Failed to obtain client credential: {problem}", flow_id=flow_id)
+        return context.unauthorized(f"Failed to obtain client credential: {problem}", flow_id=callback.flow_id)
+
+    def flow() -> Flow:
+        outcomes.begin(key)
+        try:
+            tokens = yield from request_tokens(fetch, context.config)
+        except TokenResponseError as problem:
+            outcome = Redeemed(None, problem.reason, str(problem))
+            outcomes.remember(key, outcome, now, grace=0.0)
+        else:
+            outcome = Redeemed(tokens)
+            outcomes.remember(key, outcome, tokens.received, min(limits.CALLBACK_GRACE, tokens.expires_in))
+        return answer(outcome)
+
+    return Start(
+        flow=flow(),
+        single_flight=key,
+        purpose="sign-in",
+        follow=lambda _: answer(outcomes.last(key)),
+        share=lambda: outcomes.share(key, keys.outcome_cipher),
+        adopt=adopt,
+        longest=max(limits.LEASE_TIME, 2 * fetch.timeout),
+    )
+
+
+def _verifier(context: Context, keys: Keys, cookies: RequestCookies, callback: Callback) -> str:
+    """The PKCE verifier of this sign-in. Raises CallbackRefused."""
+    name = context.names.code_verifier
+    stored = (callback.flow_id and cookies.get(f"{name}.{callback.flow_id}")) or cookies.get(name)
+    if not stored:
+        raise CallbackRefused("Code verifier cookie is missing in the request", callback.flow_id)
     try:
-        tokens = yield from request_tokens(fetch, context.config)
-    except TokenResponseError as problem:
-        return context.unauthorized(str(problem), flow_id=flow_id)
+        verifier = keys.cipher.decrypt(stored)
+        if not _VERIFIER.fullmatch(verifier):
+            raise DecryptError("failed to finalize decryption")
+    except DecryptError as problem:
+        cause = f"Failed to decrypt code verifier: ({len(stored)} bytes, not shown), error: {problem}"
+        raise CallbackRefused(cause, callback.flow_id) from problem
+    if is_cbc(stored):
+        context.count.legacy_cbc_decrypt.inc()
+    return verifier
+
+
+def _single_flight(context: Context, keys: Keys, callback: Callback, verifier: str, redirect_uri: str) -> bytes:
+    """What the exchange of a code is known by, to this sign-in of this browser alone."""
+    texts = (context.client_id, callback.flow_id, callback.code, verifier, redirect_uri)
+    parts = (b"callback", keys.hmac_secret, *(text.encode("utf-8", "surrogatepass") for text in texts))
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
+
+
+def _signed_in(
+    context: Context,
+    keys: Keys,
+    request: Request,
+    cookies: RequestCookies,
+    callback: Callback,
+    tokens: TokenResponse,
+) -> Respond:
     session = new_session(context, keys, cookies, request, tokens)
     context.count.success.inc()
     return Respond(
         status=302,
-        headers=(*session.set_cookies, *context.writer.delete_flow(flow_id), ("location", callback.url)),
+        headers=(*session.set_cookies, *context.writer.delete_flow(callback.flow_id), ("location", callback.url)),
         details="oauth.logged_in",
     )

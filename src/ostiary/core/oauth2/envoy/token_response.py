@@ -57,6 +57,15 @@ class TokenResponse:
     """Unix time of the answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """What a code or a refresh token was good for: tokens, or why there are none (as in TokenResponseError)."""
+
+    tokens: TokenResponse | None
+    reason: str = ""
+    cause: str = field(default="", repr=False)
+
+
 def request_tokens(fetch: Fetch, config: OAuth2Config) -> Generator[Fetch, Fetched, TokenResponse]:
     """Send a token request and read its answer. Raises TokenResponseError whatever goes wrong."""
     try:
