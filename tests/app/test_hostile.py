@@ -184,6 +184,17 @@ async def test_the_offer_of_h2c_is_ignored(profile: str) -> None:
         assert app.heard[0].get(b"upgrade") is app.heard[0].get(b"http2-settings") is None
 
 
+@pytest.mark.parametrize("profile", ["ostiary", "envoy"])
+@scenario
+async def test_a_question_about_the_server_itself_is_no_applications(profile: str) -> None:
+    async with Upstream().running() as app, running(proxy(app.port, profile=profile)) as door:
+        client = await Client.connect(address(door))
+        client.send(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await client.answer()).status == 404
+        assert (await client.get()).status == 200  # on the same connection
+        assert len(app.heard) == 1
+
+
 @scenario
 async def test_a_length_that_is_repeated_goes_on_once() -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 2\r\nContent-Length: 2\r\n\r\nok"

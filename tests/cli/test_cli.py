@@ -309,3 +309,18 @@ def test_a_reader_that_has_seen_enough_is_no_error_message(good: str) -> None:
     command = f"{sys.executable} -m ostiary run --help | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=True)
     assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("ostiary run -c ", "file,"),
+        ("ostiary run --secret-file ", "file,"),
+        ("ostiary run --log-level d", "plain,debug"),
+        ("ostiary run --log-format i", "plain,istio"),
+    ],
+)
+def test_completion_offers_files_and_words(line: str, expected: str) -> None:
+    count = str(len(line.split(" ")) - 1)
+    words = {"COMP_WORDS": line, "COMP_CWORD": count, "_OSTIARY_COMPLETE": "bash_complete"}
+    assert expected in ostiary(**words).stdout.splitlines()

@@ -59,6 +59,10 @@ def test_what_can_not_be_told_is_refused_with_what_was_seen(text: str, seen: str
     assert seen in str(caught.value)
 
 
+def test_misspelt_keys_are_left_to_the_dialect_that_has_them() -> None:
+    assert detect(b"upstrem: http://127.0.0.1:9\nlistn: :80\n", "f") == "native"
+
+
 @given(st.binary(max_size=120) | st.text("abc:=[]{}-\n #'\"", max_size=60).map(str.encode))
 def test_no_bytes_raise_anything_but_a_config_error(text: bytes) -> None:
     answer: str

@@ -60,6 +60,11 @@ def test_the_other_fields() -> None:
     assert (http.underscores_in_headers, http.upgrade_types) == ("REJECT_REQUEST", {"websocket": False})
 
 
+@pytest.mark.parametrize("tracing", ["{}", "{random_sampling: {value: 10}, verbose: true}"])
+def test_tracing_without_a_provider_changes_nothing(tracing: str) -> None:
+    good((HTTP_FILTERS, f"          tracing: {tracing}\n{HTTP_FILTERS}"))
+
+
 def test_the_chain_in_its_order() -> None:
     matching = "headers: [{name: ':path', string_match: {exact: /hc}}]"
     health = f"extensions.filters.http.health_check.v3.HealthCheck, pass_through_mode: false, {matching}"

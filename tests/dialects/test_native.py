@@ -459,6 +459,7 @@ def test_a_file_that_cannot_be_read_is_told_with_the_reason() -> None:
         ("pass: {claims: {'a b': x}}", "o.yaml:6:16: error: pass.claims: 'a b' can't be a header's name"),
         ("admin: 0.0.0.0:9901", "o.yaml:6:8: warning: admin: whoever can connect to the admin address can stop"),
         ("log: {level: loud}", "o.yaml:6:14: error: log.level: 'loud' is not one of trace, debug"),
+        ("log: {components: 'oauth:debug'}", "log.components: 'oauth' is no component (did you mean oauth2?)"),
         ("log: {components: 'dns:loud'}", "o.yaml:6:19: error: log.components: dns: 'loud' is not a level"),
         ("access_log: {format: x, json: {a: b}}", "o.yaml:6:31: error: access_log.json: both format and json"),
         ("access_log: {format: '%REQ%%'}", "o.yaml:6:22: error: access_log.format: "),

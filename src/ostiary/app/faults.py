@@ -17,7 +17,7 @@ def head_fault(exchange: Exchange, target: Target, http: HttpConnectionManager) 
     if target.rejected:
         if http.profile == "envoy" and exchange.method == b"CONNECT":
             return 404, "route_not_found", "NR"
-        if http.profile == "envoy" and exchange.target == b"*":
+        if exchange.target == b"*":  # speaks of this server, not of an application behind it
             return 404, "absolute_path_rejected", ""
         return 400, f"path_normalization_failed:_{target.rejected}".replace(" ", "_"), ""
     if host is None:

@@ -149,8 +149,8 @@ class HttpService:
     def _judge(self, exchange: Exchange, target: Target) -> None:
         fault = head_fault(exchange, target, self.http)
         if fault:
-            exchange.close = True
             status, details, flag = fault
+            exchange.close = status != 404
             self._no_route.value += flag == "NR"
             body = reason_phrase(status) if flag == "DPE" else b""
             exchange.respond(status, PLAIN_TEXT if body else (), body, details, flag)

@@ -53,11 +53,17 @@ def config_options(command: _Command) -> _Command:
     """The options `-c`, `--dialect`, `--ignore-unsupported`, `--set`, and every flag of the native dialect."""
     options = [
         click.option(
-            "-c", "--config", "files", multiple=True, metavar="FILE", help="A configuration; may be repeated."
+            "-c",
+            "--config",
+            "files",
+            multiple=True,
+            type=click.Path(),
+            metavar="FILE",
+            help="A configuration; may be repeated.",
         ),
         click.option("--dialect", type=click.Choice(DIALECTS), help="Don't tell the dialect from the content."),
         click.option("--ignore-unsupported", is_flag=True, help="Warn about unsupported fields instead of refusing."),
-        *(click.option(f"--{flag}", metavar=metavar, help=text) for flag, (metavar, text) in _HELP.items()),
+        *(_flag(flag, metavar, text) for flag, (metavar, text) in _HELP.items()),
         click.option(
             "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other key: session.lifetime=8h."
         ),
@@ -65,6 +71,17 @@ def config_options(command: _Command) -> _Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def _flag(name: str, metavar: str, text: str) -> Callable[[_Command], _Command]:
+    """A flag of the native dialect: read there, so that its errors are the same everywhere; here shells complete it."""
+    words = {"LEVEL": LOG_LEVELS, "FORMAT": LOG_FORMATS}.get(metavar, ())
+
+    def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete.lower())]
+
+    kind = click.Path() if metavar == "FILE" else None
+    return click.option(f"--{name}", metavar=metavar, help=text, type=kind, shell_complete=complete if words else None)
 
 
 def given_flags(options: dict[str, Any]) -> dict[str, str]:

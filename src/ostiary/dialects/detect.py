@@ -6,6 +6,7 @@ what was seen, never guessed: a configuration read in the wrong dialect would fa
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from collections.abc import Mapping as MappingType
@@ -114,6 +115,9 @@ def _detect_mapping(document: Mapping) -> Dialect:
     if voted:
         found = "; ".join(f"{name} ({', '.join(votes[name])})" for name in voted)
         raise _refuse(document.file, where, f"keys of several dialects: {found}", "choose with --dialect")
+    unknown = [key for key in keys if key not in NATIVE_KEYS[""]]
+    if any(difflib.get_close_matches(key[:64], NATIVE_KEYS[""], 1, 0.8) for key in unknown):
+        return "native"  # which says of each key how it is spelt
     text = f"no key tells the dialect (the file has: {seen})"
     raise _refuse(document.file, where, text, "choose with --dialect native|envoy|istio|oauth2-proxy")
 

@@ -122,6 +122,9 @@ def connection_manager(message: Message, context: Context) -> HttpConnectionMana
     """filters.network.http_connection_manager.v3.HttpConnectionManager."""
     message.choice("codec_type", ("AUTO", "HTTP1"), "HTTP/1.1 is served; use AUTO")
     message.optional("http_protocol_options").ignore("enable_trailers", "use_balsa_parser", "allow_absolute_url")
+    tracing = message.message("tracing")
+    if tracing is not None and not tracing.has("provider"):  # nobody to report to: nothing is traced
+        tracing.ignore(*tracing.written())
     filters = _http_filters(message, context)
     kinds: dict[str, set[str]] = {}
     for name, kind, _ in filters:

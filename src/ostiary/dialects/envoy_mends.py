@@ -31,7 +31,7 @@ MENDS: Final[Mapping[str, str]] = {
     f"{_HCM}.http2_protocol_options": "HTTP/1.1 is served: remove it",
     f"{_HCM}.http3_protocol_options": "HTTP/1.1 is served: remove it",
     f"{_HCM}.local_reply_config": "remove it",
-    f"{_HCM}.tracing": "remove it",
+    f"{_HCM}.Tracing.provider": "remove it",
     f"{_HCM}.original_ip_detection_extensions": "use use_remote_address and xff_num_trusted_hops",
     f"{_HCM}.internal_address_config": "remove it: no address is treated as internal",
     f"{_HCM}.early_header_mutation_extensions": "use request_headers_to_add of the route configuration",

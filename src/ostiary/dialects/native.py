@@ -13,6 +13,7 @@ the same way wherever it was made. Nothing here opens a file: `read`, where give
 
 from __future__ import annotations
 
+import difflib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from ostiary.dialects.native_values import Value, at_path, from_node, overlay_al
 from ostiary.model import limits
 from ostiary.model.config import Config
 from ostiary.model.errors import ConfigError, Diagnostic
-from ostiary.model.process import LOG_FORMATS, LOG_LEVELS, LogFormat, LogLevel, Process
+from ostiary.model.process import LOG_COMPONENTS, LOG_FORMATS, LOG_LEVELS, LogFormat, LogLevel, Process
 
 MAX_WORKERS: Final = 256
 
@@ -182,6 +183,10 @@ def _component_levels(section: Section) -> dict[str, LogLevel]:
     else:
         levels = section.mapping("components")
     for name, level in levels.items():
-        if level.lower() not in LOG_LEVELS:
+        if name not in LOG_COMPONENTS:
+            close = difflib.get_close_matches(name[:64], sorted(LOG_COMPONENTS), 1, 0.6)
+            mend = f"did you mean {close[0]}?" if close else "for example oauth2, happy_eyeballs, http or main"
+            section.error("components", f"{name!r} is no component", mend)
+        elif level.lower() not in LOG_LEVELS:
             section.error("components", f"{name}: {level!r} is not a level", f"one of {', '.join(LOG_LEVELS)}")
     return {name: cast(LogLevel, level.lower()) for name, level in levels.items()}
