@@ -46,6 +46,7 @@ LISTED: tuple[Difference, ...] = (
     Difference("refresh-no-access-token", "*", TRY_AGAIN),
     Difference("refresh-not-json-allowed", "counters.http.ing.oauth_refreshtoken_failure", TRY_AGAIN),
     Difference("callback-by-post", "1.idp.0.*", ONCE),
+    Difference("callback-by-post", "log.received", ONCE),
     Difference("verifier-*", "log.details", NOT_SHOWN),
     Difference("state-*", "log.details", ESCAPED),
     Difference("refresh-on-callback-path", "log.details", ESCAPED),
