@@ -96,6 +96,23 @@ def test_what_came_before_changes_nothing(lines: list[bytes], forwarded: bool) -
     assert [line.pair for line in after.relevant] == [line.pair for line in fresh.relevant]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [((b"1", b"1"), (b"1", b"2")), ((b"", b""), (b"a", b"b")), ((b"a", b"b"), (b"", b"c"))]
+)
+def test_of_two_request_ids_the_first_counts_whatever_came_before(
+    before: tuple[bytes, bytes], after: tuple[bytes, bytes]
+) -> None:
+    def block(ids: tuple[bytes, bytes]) -> bytes:
+        return head(b"Host: a", *[b"X-Request-Id: " + each for each in ids])
+
+    def classify(name: bytes) -> int:
+        return SET_PER_REQUEST if name == b"x-request-id" else RELEVANT
+
+    heads = HeadReader(classify=classify)
+    last = heads.read(block(before))
+    assert heads.read(block(after), last).request_id == HeadReader(classify=classify).read(block(after)).request_id
+
+
 def test_the_memory_of_lines_is_bounded() -> None:
     lines = LineCache(10, lambda _name: 0)
     for number in range(1000):
