@@ -18,6 +18,7 @@ import re
 import subprocess
 import sys
 import traceback
+import warnings
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -26,8 +27,8 @@ sys.path[0] = str(TESTS)  # as pytest has it: `fuzz` and the tests' helpers are 
 
 from fuzz.targets import NAMES, target  # noqa: E402
 
-_ONE_INPUT = 10
-"""Seconds for one input; more is a finding."""
+_ONE_INPUT = 30
+"""Seconds for one input, by the clock on the wall; more is a finding."""
 _MAX_BYTES = 4096
 _NOISE = re.compile(
     r"\t(NEW|REDUCE|RELOAD) |# Uses: |ecommended dictionary|^(INFO|WARNING|Done|\s*$)|^0x|^MS: |^Base64: "
@@ -38,6 +39,7 @@ _WORKER = "--in-this-process"
 
 def main(arguments: list[str]) -> int:
     """The exit code: 0 if nothing was found."""
+    warnings.simplefilter("error", append=True)  # as in the tests
     if arguments[:1] == [_WORKER]:
         _fuzz(arguments[1], int(arguments[2]))
     if len(arguments) > 1 and arguments[0] in NAMES and all(Path(name).is_file() for name in arguments[1:]):
