@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +34,20 @@ def test_a_target_takes_its_seeds(name: str) -> None:
 def test_every_module_with_a_target_is_listed() -> None:
     modules = {path.stem for path in Path(__file__).parent.glob("*.py") if "\ndef one(" in path.read_text()}
     assert modules == set(NAMES)
+
+
+def test_an_input_can_be_looked_at_again(tmp_path: Path) -> None:
+    kept = tmp_path / "crash-1"
+    kept.write_bytes(heads.SEEDS[0])
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    again = run("heads", str(kept))
+    assert (again.returncode, again.stdout) == (0, f"{kept}: nothing found\n"), again.stderr
+    unknown = run("heads", str(kept) + "x")
+    assert unknown.returncode == 2 and "neither a target nor a file; targets are heads, bodies" in unknown.stderr
 
 
 def test_seeds_reach_what_they_are_for() -> None:
