@@ -5,7 +5,6 @@ The input is a file of any dialect.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable
 
 from envoy_example import BOOTSTRAP
@@ -212,7 +211,7 @@ def _filter(link: HttpFilter, route: MatchedRoute) -> Filter | None:
             config,
             client_secret=lambda: None,
             keys=lambda: ring,
-            entropy=secrets.token_bytes,
+            entropy=bytes,
             counter=Counter,
             render=render,
         )
@@ -220,7 +219,7 @@ def _filter(link: HttpFilter, route: MatchedRoute) -> Filter | None:
         oauth2 = own if isinstance(own, OAuth2Config) else config.config
         if oauth2 is not None:
             return EnvoyOAuth2Filter(
-                oauth2, runtime=config.runtime, secrets=_Secrets(), entropy=secrets.token_bytes, counter=Counter,
+                oauth2, runtime=config.runtime, secrets=_Secrets(), entropy=bytes, counter=Counter,
                 known_cluster=lambda _name: True,
             )  # fmt: skip
     return None

@@ -6,7 +6,6 @@ The input is the callback's query, and also the address to return to.
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -104,12 +103,10 @@ class _Provider(signin_world.World):
 
 def _ready() -> _Provider:
     world = _Provider()
-    world.drive(world.filter.maintenance(world.now) or _nothing())
+    steps = world.filter.maintenance(world.now)
+    assert steps is not None
+    world.drive(steps)
     return world
-
-
-def _nothing() -> Generator[Fetch, Any, None]:
-    yield from ()
 
 
 NATIVE = _ready()
