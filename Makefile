@@ -9,6 +9,7 @@ SHELL := bash
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+export FUZZ_SECONDS ?= 60
 SETUP := VENV=$(VENV) tools/setup
 
 .PHONY: help demo test lint format bench fuzz clean
@@ -48,8 +49,14 @@ bench: $(VENV)/.bench ## Ostiary and its peers under the same work, as ratios
 	$(SETUP) bench
 	$(BIN)/python -m bench $(ARGS)
 
-fuzz: $(VENV)/.test ## every property test with many more examples
+$(VENV)/.fuzz: $(VENV)/.test
+	$(SETUP) fuzz
+
+fuzz: $(VENV)/.fuzz ## hostile bytes for FUZZ_SECONDS=60 a target (or TARGET=heads), then the property tests for long
+	$(BIN)/python tests/fuzz $(TARGET)
+ifndef TARGET
 	$(BIN)/python -m pytest -m property --hypothesis-profile=fuzz --timeout=0 $(ARGS)
+endif
 
 clean: ## remove what make made
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist tests/peers/node_modules

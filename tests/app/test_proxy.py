@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.harness import address, proxy, running
+from ostiary.model import limits
 from ostiary.model.access_log import AccessLog, AccessLogFilter
 from ostiary.model.config import HealthCheck, HttpFilter
 from ostiary.model.matchers import HeaderMatcher, StringMatcher
@@ -373,6 +374,31 @@ async def test_greedy_heads_are_431() -> None:
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 20_000)  # no end in sight
         assert (await client.answer()).status == 431
         assert not app.heard
+
+
+@scenario
+async def test_the_largest_head_may_come_in_parts() -> None:
+    async with Upstream().running() as app, running(proxy(app.port, max_request_headers_kb=8)) as door:
+        head = b"GET / HTTP/1.1\r\nHost: a\r\nX: ".ljust(8192, b"a") + b"\r\n\r\n"
+        for cut in (8190, 8192, 8195):
+            client = await Client.connect(address(door))
+            client.send(head[:cut])
+            await asyncio.sleep(0.02)
+            client.send(head[cut:])
+            assert (await client.answer()).status == 200
+
+
+@scenario
+@pytest.mark.parametrize("cut", [100, 300_000])
+async def test_an_answer_with_too_large_a_head_is_a_502_however_it_arrives(cut: int) -> None:
+    async def handler(_heard: Heard, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = b"HTTP/1.1 200 OK\r\nX: ".ljust(limits.MAX_RESPONSE_HEADERS_BYTES + 1, b"a") + b"\r\n\r\n"
+        writer.write(head[:cut])
+        await asyncio.sleep(0.02)
+        writer.write(head[cut:])
+
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port)) as door:
+        assert (await (await Client.connect(address(door))).get()).status == 502
 
 
 SMUGGLING = [

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ostiary.core.access import claim_values, host_matches, host_name, judge, under
 from ostiary.model.signin import AccessRule
@@ -144,3 +146,34 @@ def test_a_claim_named_with_dots_wins_over_the_way_into_an_object() -> None:
     assert claim_values(claims, "a.b") == ["flat"]
     assert claim_values({"a": {"b": None}}, "a.b") == []
     assert claim_values({"a": "text"}, "a.b.c") == []
+
+
+@given(st.text(max_size=20), st.sampled_from(["example.com", "*.example.com", "h"]))
+def test_a_domain_holds_no_neighbour(name: str, pattern: str) -> None:
+    for candidate in (name, f"{name}.example.com", f"{name}example.com"):
+        if host_matches((pattern,), candidate):
+            assert candidate.endswith("example.com") or candidate == pattern == "h"
+            assert pattern.startswith("*.") == candidate.endswith(".example.com") or candidate == pattern
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["a", "b", "a.b"]), JSON, max_size=3), st.sampled_from(["a", "a.b", "a.b.a", ""])
+)
+def test_the_values_of_any_claim_are_texts(claims: dict[str, Any], path: str) -> None:
+    values = claim_values(claims, path)
+    assert all(isinstance(value, str) for value in values)
+    if claims.get(path) is not None:
+        members = claims[path] if isinstance(claims[path], list) else [claims[path]]
+        assert len(values) == sum(member is not None for member in members)
+
+
+@given(st.text(st.characters(codec="ascii"), max_size=10), st.text(max_size=10))
+def test_a_host_s_port_and_case_are_nobody_s_name(host: str, port: str) -> None:
+    if ":" not in host and not host.startswith("["):
+        assert host_name(f"{host}:{port}") == host_name(host) == host_name(host.upper())

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ostiary.core.chunked import ChunkedReader, encode, encode_end
 from ostiary.core.header_lines import BadMessage, HeaderLine
+from ostiary.model import limits
 
 
 def feed_all(reader: ChunkedReader, *parts: bytes) -> None:
@@ -73,6 +74,20 @@ def test_malformed_chunks_are_refused(wire: bytes) -> None:
         reader = ChunkedReader()
         with pytest.raises(BadMessage):
             feed_all(reader, wire[:cut], wire[cut:] + b"x" * 400)
+
+
+@pytest.mark.parametrize(
+    ("before", "line", "limit"),
+    [(b"", b"1;", limits.MAX_CHUNK_LINE_BYTES), (b"0\r\n", b"X-Sum: ", limits.MAX_TRAILER_BYTES)],
+)
+def test_a_line_has_one_bound_however_it_arrives(before: bytes, line: bytes, limit: int) -> None:
+    longest = before + line.ljust(limit, b"x") + b"\r\n"
+    for cut in range(len(longest) - 3, len(longest) + 1):
+        feed_all(ChunkedReader(), longest[:cut], longest[cut:])
+    beyond = longest.replace(b"x", b"xx", 1)
+    for cut in (*range(len(beyond) - 3, len(beyond)), len(beyond)):
+        with pytest.raises(BadMessage):
+            feed_all(ChunkedReader(), beyond[:cut], beyond[cut:])
 
 
 @given(st.binary(max_size=100))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ostiary.core.cors import CorsFilter
 from ostiary.core.decision import FOREVER, Allow, Counter, Respond
@@ -112,3 +114,13 @@ def test_counters() -> None:
     assert (valid.value, invalid.value) == (1, 2)
     assert cors.is_ordinary("/")
     assert not cors.request_headers_to_strip()
+
+
+@given(
+    st.text(st.characters(max_codepoint=255), max_size=12) | st.sampled_from(["http://ok", "http://ok.evil", "null"])
+)
+def test_only_a_listed_origin_is_named(origin: str) -> None:
+    for method, headers in (("GET", ()), ("OPTIONS", (PREFLIGHT,))):
+        answer = decide((POLICY,), ("origin", origin), *headers, method=method)
+        fields = dict(answer.response_set if isinstance(answer, Allow) else answer.headers)
+        assert fields.get("access-control-allow-origin") == ("http://ok" if origin == "http://ok" else None)

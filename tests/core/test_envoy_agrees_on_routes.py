@@ -181,6 +181,13 @@ REDIRECTS = [
         )
     )
 ]
+ROOTLESS = [
+    Route(
+        match=RouteMatch(prefix="/old"),
+        action=RedirectAction(regex_rewrite=RegexRewrite(pattern="^/old", substitution="")),
+    ),
+    Route(match=RouteMatch(prefix="/np"), action=RedirectAction(path_redirect="np")),
+]
 AUTHORITIES = ["h", "h:80", "h:443", "h:8080", "[::1]:80", "[::1]"]
 
 REWRITES = [
@@ -196,6 +203,10 @@ REWRITES = [
             cluster="app", regex_rewrite=RegexRewrite(pattern="([a-z])([0-9])", substitution="\\2\\1\\\\")
         ),
     ),
+    Route(
+        match=RouteMatch(prefix="/strip"),
+        action=RouteAction(cluster="app", regex_rewrite=RegexRewrite(pattern="^/strip", substitution="")),
+    ),
     Route(match=RouteMatch(prefix="/hh"), action=RouteAction(cluster="app", host_rewrite_header="x-h")),
     Route(
         match=RouteMatch(prefix="/hl"),
@@ -208,6 +219,7 @@ REWRITES = [
 ]
 REWRITTEN = [
     *("/a/b?c", "/a/", "/s", "/s/x?y", "/star/axxb?xx", "/g/a1b2?a1", "/hh", "/hl", "/case?x", "/full/x?y"),
+    *("/strip", "/strip?a", "/strip/b?c"),
 ]
 
 
@@ -313,7 +325,7 @@ def envoy() -> Iterator[Oracle]:
         "matches": match_configuration(),
         "hosts": host_configuration(),
         "hosts-without-ports": host_configuration(ignore_port_in_host_matching=True),
-        "redirects": one_host(*REDIRECTS),
+        "redirects": one_host(*REDIRECTS, *ROOTLESS),
         "tls": one_host(CATCH_ALL, require_tls="ALL"),
         "rewrites": one_host(*REWRITES),
         "mutations": mutating(False),
@@ -381,8 +393,9 @@ def test_virtual_hosts(envoy: Oracle, listener: str, options: dict[str, bool]) -
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("authority", AUTHORITIES)
 def test_redirects(envoy: Oracle, scheme: str, authority: str) -> None:
-    router = Router(one_host(*REDIRECTS))
-    for target in (f"/{index}/a?b" for index in range(len(REDIRECTS))):
+    router = Router(one_host(*REDIRECTS, *ROOTLESS))
+    rootless = ("/old", "/old?a", "/old/b?c", "/old.evil.example/", "/old@evil.example/", "/old:80/", "/np?a")
+    for target in (*(f"/{index}/a?b" for index in range(len(REDIRECTS))), *rootless):
         answer = envoy.get("redirects", target, ("x-forwarded-proto", scheme), host=authority)
         request = make_request(target, authority=authority, scheme=scheme)
         matched = router.match(request)

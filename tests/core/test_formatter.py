@@ -55,6 +55,12 @@ def test_rendering(source: str, expected: str | None) -> None:
         assert compile_format(source).render(record(("x-a", "value"))) == expected
 
 
+def test_text_in_a_time_format_is_as_sendable_as_any_other() -> None:
+    compiled = compile_format("%START_TIME(%Y年)% 年")
+    assert compiled.render(Record()).encode("latin-1").decode() == "1970年 年"
+    assert compiled.render_line(Record()) == b"1970\\xE5\\xB9\\xB4 " + "年".encode()
+
+
 def test_missing_can_be_nothing() -> None:
     assert compile_format("a%REQ(x)%b", omit_empty=True).render(record()) == "ab"
 

@@ -96,6 +96,23 @@ def test_what_came_before_changes_nothing(lines: list[bytes], forwarded: bool) -
     assert [line.pair for line in after.relevant] == [line.pair for line in fresh.relevant]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [((b"1", b"1"), (b"1", b"2")), ((b"", b""), (b"a", b"b")), ((b"a", b"b"), (b"", b"c"))]
+)
+def test_of_two_request_ids_the_first_counts_whatever_came_before(
+    before: tuple[bytes, bytes], after: tuple[bytes, bytes]
+) -> None:
+    def block(ids: tuple[bytes, bytes]) -> bytes:
+        return head(b"Host: a", *[b"X-Request-Id: " + each for each in ids])
+
+    def classify(name: bytes) -> int:
+        return SET_PER_REQUEST if name == b"x-request-id" else RELEVANT
+
+    heads = HeadReader(classify=classify)
+    last = heads.read(block(before))
+    assert heads.read(block(after), last).request_id == HeadReader(classify=classify).read(block(after)).request_id
+
+
 def test_the_memory_of_lines_is_bounded() -> None:
     lines = LineCache(10, lambda _name: 0)
     for number in range(1000):
@@ -203,3 +220,30 @@ def test_what_a_response_names_in_connection_ends_here() -> None:
 def test_bad_response_heads(answer: bytes) -> None:
     with pytest.raises(BadMessage):
         ResponseReader().read(answer)
+
+
+ANSWER_LINES = (
+    b"Content-Length: 1", b"Content-Length: 2", b"Transfer-Encoding: chunked", b"Connection: close", b"Connection: x-a",
+    b"X-A: 1", b"Date: d", b"Upgrade: u", b"no colon", b"Set-Cookie: \xe9",
+)  # fmt: skip
+
+
+@given(
+    st.sampled_from([b"HTTP/1.1 200 OK", b"HTTP/1.0 404 ", b"HTTP/1.1 200", b"HTTP/2 200 OK"]) | st.binary(max_size=20),
+    st.lists(st.sampled_from(ANSWER_LINES) | st.binary(max_size=20), max_size=5),
+)
+def test_an_answer_s_head_is_read_the_same_each_time_or_refused_as_the_upstream_s_fault(
+    status: bytes, lines: list[bytes]
+) -> None:
+    def read(reader: ResponseReader) -> object:
+        try:
+            found = reader.read(head(status, *lines))
+        except BadMessage as error:
+            return error.details, error.status
+        assert not (found.chunked and found.content_length is not None)
+        framing = (found.status, found.reason, found.content_length, found.chunked, found.close, found.upgrade)
+        return framing, [line.wire for line in found.lines]
+
+    remembering = ResponseReader()
+    first = read(ResponseReader())
+    assert [read(remembering) for _ in range(3)] == [first] * 3

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -336,3 +337,28 @@ def test_google_alone_may_leave_the_scheme_out_of_its_name() -> None:
     assert is_issuer("accounts.google.com", "https://accounts.google.com", None)
     assert not is_issuer("idp.example", "https://idp.example", None)
     assert not is_issuer("accounts.google.com", "https://idp.example", None)
+
+
+MEMBERS = st.sampled_from(["kty", "n", "e", "crv", "x", "y", "use", "alg", "kid", "key_ops", "d", "issuer"])
+WORDS = st.sampled_from(["RSA", "EC", "OKP", "oct", "AQAB", "P-256", "Ed25519", "sig", "enc", "verify", "A" * 43, ""])
+
+
+@given(JSON | st.fixed_dictionaries({"keys": st.lists(st.dictionaries(MEMBERS, WORDS | JSON), max_size=3) | JSON}))
+def test_any_document_is_a_key_set_or_refused(document: Any) -> None:
+    body = json.dumps(document).encode()
+    try:
+        keys = parse_key_set(body).keys
+    except KeySetInvalid:
+        return
+    assert 0 < len(keys) <= len(document["keys"])
+    assert all(key.kty in ("RSA", "EC", "OKP") and not key.key.is_private for key in keys)
+
+
+def _is_finite(value: Any) -> bool:
+    return not {"NaN", "Infinity", "-Infinity"} & set(re.findall(r"-?\w+", json.dumps(value)))
+
+
+@given(st.permutations([EC, RSA, ED]), st.lists(JSON.filter(_is_finite), max_size=3))
+def test_good_keys_are_found_whatever_stands_beside_them(keys: list[Any], beside: list[Any]) -> None:
+    members = [*beside, *json.loads(jwks(*keys))["keys"]]
+    assert [key.kid for key in parse_key_set(json.dumps({"keys": members}).encode()).keys] == [k.kid for k in keys]

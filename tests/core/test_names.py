@@ -1,8 +1,13 @@
 """What may be a host."""
 
-import pytest
+from urllib.parse import urlsplit
 
-from ostiary.core.names import is_valid_authority
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ostiary.core.http1 import TOKEN
+from ostiary.core.names import is_token, is_valid_authority
 
 
 @pytest.mark.parametrize(
@@ -18,3 +23,18 @@ def test_authorities(authority: str) -> None:
 )
 def test_refused_authorities(authority: str) -> None:
     assert not is_valid_authority(authority)
+
+
+@given(st.text(alphabet="a1.-_%[]:@/\\?#é ", max_size=12))
+def test_a_valid_authority_is_one_for_every_url_parser(authority: str) -> None:
+    if is_valid_authority(authority):
+        parts = urlsplit(f"http://{authority}/path")
+        assert parts.netloc == authority and parts.path == "/path" and parts.username is None
+        assert parts.hostname
+        assert parts.port is None or 0 <= parts.port <= 65535
+
+
+@given(st.text(max_size=8))
+def test_a_token_is_one_for_the_reader_of_heads(text: str) -> None:
+    as_a_name = bool(text) and text.isascii() and not text.encode().translate(None, TOKEN)
+    assert is_token(text) == as_a_name

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ostiary.core.operators import NAMES, compile_operator
 from ostiary.core.record import Record
@@ -110,3 +114,22 @@ def test_query_parameters() -> None:
     assert compile_operator("QUERY_PARAM", "a", None)(record) == "x y"
     assert compile_operator("QUERY_PARAM", "b", None)(record) is None
     assert compile_operator("QUERY_PARAMS", None, None)(record) == "a=x%20y&a=2&b="
+
+
+WIRE = st.text(st.characters(max_codepoint=255), max_size=20)
+
+
+@given(st.sampled_from(NAMES), WIRE, st.none() | st.integers(0, 9))
+def test_no_request_makes_an_operator_raise(name: str, value: str, longest: int | None) -> None:
+    record = Record.of(make_request(f"/{value}?x={value}", ("x", value), authority=value))
+    record.upstream_host = record.downstream_remote_address = record.downstream_local_address = value
+    found = compile_operator(name, WITH_ARGUMENT.get(name), longest)(record)
+    assert found is None or isinstance(found, str | int)
+    if longest is not None and isinstance(found, str):
+        assert len(found) <= longest
+
+
+@given(WIRE)
+def test_a_query_parameter_is_what_was_encoded(value: str) -> None:
+    record = Record.of(make_request(f"/?a=1&x={quote(value.encode('latin-1'))}&x=2"))
+    assert compile_operator("QUERY_PARAM", "x", None)(record) == (value or None)

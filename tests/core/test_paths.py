@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -12,6 +9,7 @@ from hypothesis import strategies as st
 from ostiary.core.access import under
 from ostiary.core.paths import EscapedSlashes, PathRejected, is_plain, normalise, split_absolute, split_target, strict
 from ostiary.model import limits
+from servers_read_paths import STEPS
 
 ACTIONS: tuple[EscapedSlashes, ...] = ("KEEP_UNCHANGED", "UNESCAPE_AND_FORWARD", "UNESCAPE_AND_REDIRECT")
 TRAVERSALS = [
@@ -119,30 +117,6 @@ def test_a_path_with_too_many_readings_is_refused() -> None:
         strict("/a;x//b%2fc\\d%252fe;y%3fz")
 
 
-def _unescaped(path: str) -> str:
-    return re.sub("%([0-9a-fA-F]{2})", lambda found: chr(int(found[1], 16)), path)
-
-
-def _dots_removed(path: str) -> str:
-    kept: list[str] = []
-    for part in path.split("/")[1:]:
-        if part == "..":
-            del kept[-1:]
-        elif part != ".":
-            kept.append(part)
-    return "/" + "/".join(kept)
-
-
-STEPS: dict[str, Callable[[str], str]] = {
-    "decode": _unescaped,
-    "decode all but slashes": lambda path: _unescaped(re.sub("%(?=2[fF]|5[cC])", "%25", path)),
-    "merge": lambda path: re.sub("/+", "/", path),
-    "parameters": lambda path: re.sub(";[^/]*", "", path),
-    "backslashes": lambda path: path.replace("\\", "/"),
-    "query": lambda path: re.split("[?#]", path, maxsplit=1)[0],
-    "dots": _dots_removed,
-}
-"""What servers do with a path, in orders of their own."""
 NASTY = st.lists(
     st.sampled_from(
         [

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ostiary.core.record import Record
 from ostiary.core.rewriting import (
@@ -259,3 +263,31 @@ def test_contradictions_are_refused(action: RedirectAction) -> None:
 def test_two_host_rewrites_are_refused() -> None:
     with pytest.raises(ValueError, match="exclude"):
         RequestRewriter(ROOT, RouteAction(cluster="c", host_rewrite_literal="a", auto_host_rewrite=True), ())
+
+
+PATTERNS = st.sampled_from(["^/a", "^/", "/", ".*", "a+", "^/a/?", "[^/]*$", "(a)(b)?", "^.", "//"])
+REWRITES = st.one_of(
+    st.builds(
+        RegexRewrite, pattern=PATTERNS, substitution=st.sampled_from(["", "/", "x", "\\0", "//", ".evil.example"])
+    ),
+    st.sampled_from(["/", "x", "/x", "//x", ".evil.example", "@evil.example", ":1"]),
+)
+TARGETS = st.text(alphabet="/a.b@:?x%2f", max_size=12).map(lambda tail: "/a" + tail)
+
+
+@given(REWRITES, TARGETS)
+def test_no_rewrite_leads_to_another_host_or_to_no_target(rewrite: RegexRewrite | str, target: str) -> None:
+    by_regex = isinstance(rewrite, RegexRewrite)
+    match = RouteMatch(prefix="/a")
+    fields = {"regex_rewrite": rewrite} if by_regex else {"prefix_rewrite": rewrite}
+    request = make_request(target)
+    location = Redirector(match, RedirectAction(**fields)).location(request)
+    assert urlsplit(location)[:2] == ("http", "app.test")
+    sent = RequestRewriter(match, RouteAction(cluster="c", **fields), ()).apply(request, Record.of(request))
+    assert (
+        sent.target.startswith("/") and sent.target.isascii() and sent.target.isprintable() and " " not in sent.target
+    )
+    assert sent.authority == request.authority
+    assert sent.headers.get("x-envoy-original-path") in (None, target)
+    if not by_regex:
+        assert sent.target.endswith(target.removeprefix("/a"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ostiary.core.routing import Router, without_port
 from ostiary.model.matchers import HeaderMatcher, QueryParameterMatcher, StringMatcher
@@ -201,3 +203,28 @@ def test_required_tls(require: str, headers: tuple[tuple[str, str], ...], redire
         assert matched.redirector.location(request) == "https://h:80/a?b"
     else:
         assert matched.name == "r"
+
+
+LABELS = st.lists(st.sampled_from(["foo", "bar", "a", "com", "FOO"]), max_size=4).map(".".join)
+
+
+@given(LABELS, st.sampled_from(["", ":80", ":8080"]))
+def test_the_most_specific_domain_counts(name: str, port: str) -> None:
+    domains = ("foo.com", "*.foo.com", "*.com", "foo.*", "*")
+    authority = name + port
+    lower = authority.lower()
+    wanted = next(
+        domain
+        for domain in domains
+        if domain in (lower, "*")
+        or (domain[0] == "*" and lower.endswith(domain[1:]) and len(lower) > len(domain) - 1)
+        or (domain[-1] == "*" and lower.startswith(domain[:-1]) and len(lower) > len(domain) - 1)
+    )
+    assert name_of(hosts(*domains), authority=authority) == wanted
+
+
+@given(st.text(st.characters(max_codepoint=255), max_size=12))
+def test_what_has_no_port_stays_as_it_is(host: str) -> None:
+    assert without_port(f"[{host}]") == f"[{host}]"
+    if ":" not in host:
+        assert without_port(host) == host == without_port(f"{host}:80")

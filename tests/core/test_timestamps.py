@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,3 +42,20 @@ def test_refused(pattern: str) -> None:
 def test_what_is_remembered_of_a_second_never_leaks_into_another(moments: list[float]) -> None:
     reused = time_formatter("%s %6f")
     assert [reused(moment) for moment in moments] == [time_formatter("%s %6f")(moment) for moment in moments]
+
+
+@given(st.floats(min_value=0, max_value=4e9))
+def test_the_usual_format_is_a_date_that_can_be_read_back(moment: float) -> None:
+    read = datetime.fromisoformat(time_formatter("")(moment)).timestamp()
+    assert -0.002 < read - moment < 0.002
+
+
+@given(st.text(alphabet="%EYmdHMSfsz0123aQ é\n", max_size=12))
+def test_any_text_is_a_format_or_refused(pattern: str) -> None:
+    try:
+        render = time_formatter(pattern)
+    except ValueError:
+        assert "%" in pattern or not pattern.isprintable()
+        return
+    if "%" not in pattern and pattern:
+        assert render(MOMENT) == pattern

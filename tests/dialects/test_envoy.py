@@ -162,6 +162,12 @@ def test_what_is_harmless_is_accepted() -> None:
     assert warnings(("static_resources:\n", node)) == []
 
 
+def test_a_finding_is_one_line_whatever_a_key_holds() -> None:
+    _, found = load([("f", b'{"static_resources": {"a\\nf:1:1: error: b\\u001b": 1}}')])
+    (line,) = [str(item) for item in found if item.severity == "error"]
+    assert line.startswith("f:1:23: error: ") and "a\\nf:1:1: error: b\\x1b" in line and line.isprintable()
+
+
 def test_nothing_served_is_a_warning() -> None:
     config, found = load([("f", b"static_resources: {}\n")])
     assert config is not None

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from ostiary.dialects import native
 from ostiary.dialects.native_schema import ENVIRONMENT, FLAGS, KEYS
+from ostiary.dialects.native_values import Value, at_path, from_node, overlay
+from ostiary.dialects.yaml_nodes import parse_all
 from ostiary.model.config import Address, Config
 from ostiary.model.process import Process
 from ostiary.model.routes import RedirectAction, RouteAction
@@ -459,7 +461,10 @@ def test_a_file_that_cannot_be_read_is_told_with_the_reason() -> None:
         ("pass: {claims: {'a b': x}}", "o.yaml:6:16: error: pass.claims: 'a b' can't be a header's name"),
         ("admin: 0.0.0.0:9901", "o.yaml:6:8: warning: admin: whoever can connect to the admin address can stop"),
         ("log: {level: loud}", "o.yaml:6:14: error: log.level: 'loud' is not one of trace, debug"),
-        ("log: {components: 'oauth:debug'}", "log.components: 'oauth' is no component (did you mean oauth2?)"),
+        (
+            "log: {components: 'oauth:debug'}",
+            "o.yaml:6:19: error: log.components: 'oauth' is no component (did you mean oauth2?)",
+        ),
         ("log: {components: 'dns:loud'}", "o.yaml:6:19: error: log.components: dns: 'loud' is not a level"),
         ("access_log: {format: x, json: {a: b}}", "o.yaml:6:31: error: access_log.json: both format and json"),
         ("access_log: {format: '%REQ%%'}", "o.yaml:6:22: error: access_log.format: "),
@@ -582,3 +587,38 @@ def test_arbitrary_documents_made_of_known_keys_never_raise(document: dict[str, 
 def test_arbitrary_flags_never_raise(flag: str, value: str) -> None:
     loaded = load_all(MINIMAL, flags={flag: value})
     assert (loaded.config is None) == any(d.severity == "error" for d in loaded.diagnostics)
+
+
+@given(
+    st.integers(1, 10_000), st.sampled_from([("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600), ("d", 86400), ("", 1)])
+)
+def test_a_duration_is_its_number_in_its_unit(number: int, unit: tuple[str, float]) -> None:
+    name, seconds = unit
+    loaded = load_all(MINIMAL + f"timeouts: {{drain: '{number}{name}'}}\n")
+    assert loaded.process is not None and loaded.process.drain_timeout == number * seconds
+
+
+@given(st.text(st.characters(codec="ascii"), max_size=20) | st.from_regex(r"[0-9.]{1,5}(ms|s|d)?", fullmatch=True))
+def test_any_text_is_a_duration_or_refused_in_its_place(text: str) -> None:
+    import json
+
+    loaded = load_all(MINIMAL + f"timeouts: {json.dumps({'drain': text})}\n")
+    if loaded.process is None:
+        assert [(d.path, d.line) for d in loaded.diagnostics] == [("timeouts.drain", 6)]
+    else:
+        assert loaded.process.drain_timeout >= 0
+
+
+@given(st.lists(st.sampled_from(["a", "b", "0", "1"]), min_size=1, max_size=4), _TEXT)
+def test_a_value_that_is_placed_is_there_and_nothing_else_changes(steps: list[str], text: str) -> None:
+    root = from_node(parse_all(b"a: {b: x, a: [y]}\nb: z\n", "f")[0])
+    placed = at_path(root, ".".join(steps), Value(text, "--set"))
+    if placed is None:
+        return
+    assert overlay(root, root) == root
+    found: Any = placed
+    for step in steps:
+        found = found.content[int(step)] if isinstance(found.content, tuple) else found.content[step]
+    assert found == Value(text, "--set")
+    other = "b" if steps[0] == "a" else "a"
+    assert placed.content[other] == root.content[other]  # type: ignore[index]

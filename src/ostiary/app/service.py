@@ -150,7 +150,7 @@ class HttpService:
         fault = head_fault(exchange, target, self.http)
         if fault:
             status, details, flag = fault
-            exchange.close = status != 404
+            exchange.close = details != "absolute_path_rejected"
             self._no_route.value += flag == "NR"
             body = reason_phrase(status) if flag == "DPE" else b""
             exchange.respond(status, PLAIN_TEXT if body else (), body, details, flag)

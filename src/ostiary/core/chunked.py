@@ -16,6 +16,8 @@ _SIZE: Final = 0
 _DATA: Final = 1
 _DATA_END: Final = 2
 _TRAILERS: Final = 3
+_LONGEST: Final = {_SIZE: limits.MAX_CHUNK_LINE_BYTES, _DATA_END: 0, _TRAILERS: limits.MAX_TRAILER_BYTES}
+"""State -> bytes of a line, its CRLF aside: the same bound whether the line comes at once or in parts."""
 _NEVER_TRAILING: Final = (b"x-forwarded-", b"x-ostiary-", b"x-envoy-", b"x-real-ip", b"forwarded", b"x-auth-")
 """What says who asks comes in the head or not at all."""
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -85,15 +87,15 @@ class ChunkedReader:
         return out[0] if len(out) == 1 else b"".join(out)
 
     def _keep(self, rest: bytes) -> None:
-        limit = {_SIZE: limits.MAX_CHUNK_LINE_BYTES, _DATA_END: 1}.get(self._state, limits.MAX_TRAILER_BYTES)
-        if len(rest) > limit or b"\n" in rest or b"\r" in rest[:-1]:
+        line = rest.removesuffix(b"\r")
+        if len(line) > _LONGEST[self._state] or b"\n" in line or b"\r" in line:
             raise BadMessage("invalid_chunk")
         self._buffer = rest
 
     def _line(self, line: bytes) -> None:
+        if len(line) > _LONGEST[self._state]:
+            raise BadMessage("invalid_chunk")
         if self._state == _DATA_END:
-            if line:
-                raise BadMessage("invalid_chunk")
             self._state = _SIZE
         elif self._state == _SIZE:
             self._size(line)
@@ -108,8 +110,7 @@ class ChunkedReader:
         size, semicolon, extension = line.partition(b";")
         if semicolon:
             size = size.rstrip(b" \t")
-        too_long = len(line) > limits.MAX_CHUNK_LINE_BYTES or len(size) > 15
-        if too_long or not size or size.translate(None, _HEX) or b"\n" in extension or b"\r" in extension:
+        if len(size) > 15 or not size or size.translate(None, _HEX) or b"\n" in extension or b"\r" in extension:
             raise BadMessage("invalid_chunk")
         self._left = int(size, 16)
         self._state = _DATA if self._left else _TRAILERS

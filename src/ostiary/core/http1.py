@@ -150,7 +150,8 @@ class RequestHead:
         head.request_id = self.request_id
         for line in old + new:
             if line.kind:
-                head.request_id = next((line.value for line in together if line.kind == REQUEST_ID), b"")
+                ids = [line.value for line in together if line.kind == REQUEST_ID]
+                head.request_id = next(filter(None, ids), b"")
                 break
         head.relevant, head.host, head.close, head.keep_alive = self.relevant, self.host, self.close, self.keep_alive
         head.content_length, head.chunked, head.has_body = self.content_length, self.chunked, self.has_body

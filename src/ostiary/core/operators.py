@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from ostiary.core.matching import first_parameters
 from ostiary.core.record import Record
+from ostiary.core.regex import wire_text
 from ostiary.core.timestamps import time_formatter
 
 Value = str | int | None
@@ -227,7 +228,9 @@ def _redacting(one: Callable[[str], Getter]) -> Callable[[str], Getter]:
 
 def _start_time(pattern: str) -> Getter:
     render = time_formatter(pattern)
-    return lambda record: render(record.start_time)
+    if pattern.isascii():
+        return lambda record: render(record.start_time)
+    return lambda record: wire_text(render(record.start_time))
 
 
 def _path(argument: str) -> Getter:

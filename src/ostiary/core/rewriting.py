@@ -46,7 +46,7 @@ _JOINED: Final = frozenset(
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 PathRewrite = Callable[[str], str]
-"""Target (query included) -> target."""
+"""Target (query included) -> target; an empty one if nothing would be left, which then is not rewritten."""
 
 
 @final
@@ -128,6 +128,11 @@ def path_rewrite(match: RouteMatch, action: RouteAction | RedirectAction) -> Pat
     """The rewrite of a target, or None. Raises ValueError for a bad pattern, or two rewrites."""
     if action.prefix_rewrite and action.regex_rewrite:
         raise ValueError("prefix_rewrite and regex_rewrite exclude each other")
+    rewrite = _bare_rewrite(match, action)
+    return None if rewrite is None else lambda target: _rooted(rewrite(target))
+
+
+def _bare_rewrite(match: RouteMatch, action: RouteAction | RedirectAction) -> PathRewrite | None:
     if action.prefix_rewrite:
         replacement = _visible("prefix_rewrite", action.prefix_rewrite)
         prefix = match.prefix if match.prefix is not None else match.path_separated_prefix
@@ -141,10 +146,16 @@ def path_rewrite(match: RouteMatch, action: RouteAction | RedirectAction) -> Pat
 
         def rewrite(target: str) -> str:
             path, separator, query = target.partition("?")
-            return f"{substitution.replace_all(path)}{separator}{query}"
+            path = substitution.replace_all(path)
+            return f"{path}{separator}{query}" if path else ""
 
         return rewrite
     return None
+
+
+def _rooted(target: str) -> str:
+    """With its slash: without, it is no target, and after a redirect's host it would be read as part of that."""
+    return target if not target or target.startswith("/") else f"/{target}"
 
 
 def _visible(field: str, text: str) -> str:
@@ -213,11 +224,12 @@ class RequestRewriter:
         result = Rewritten(request.target, request.authority, headers)
         if authority:
             result = with_host(result, authority, self._append_forwarded_host, self._keep_original)
-        if self._path_rewrite is None:
+        target = self._path_rewrite(request.target) if self._path_rewrite is not None else ""
+        if not target:
             return result
         if self._keep_original:
             result.headers.set("x-envoy-original-path", request.target)
-        return Rewritten(self._path_rewrite(request.target), result.authority, result.headers)
+        return Rewritten(target, result.authority, result.headers)
 
 
 def with_host(head: Rewritten, authority: str, append_x_forwarded_host: bool, keep_original: bool = True) -> Rewritten:
@@ -245,7 +257,7 @@ class Redirector:
             raise ValueError("https_redirect and scheme_redirect exclude each other")
         self._action = action
         self._keeps_port = required_tls
-        self._path_redirect = _visible("path_redirect", action.path_redirect or "")
+        self._path_redirect = _rooted(_visible("path_redirect", action.path_redirect or ""))
         for field in ("host_redirect", "scheme_redirect"):
             _visible(field, getattr(action, field) or "")
         self._path_rewrite = path_rewrite(match, action)
@@ -263,7 +275,7 @@ class Redirector:
 
     def _target(self, target: str) -> str:
         if self._path_rewrite is not None:
-            target = self._path_rewrite(target)
+            target = self._path_rewrite(target) or target
         if self._path_redirect:
             if "?" in self._path_redirect:  # it brings its own query, which strip_query leaves alone
                 return self._path_redirect

@@ -141,7 +141,8 @@ class Section:
 
     def _reported(self, key: str) -> bool:
         value = self.get(key)
-        return value is not None and value.content is not None and not isinstance(value.content, str)
+        content = value.content if value is not None else None
+        return content is not None and not (isinstance(content, str) and _is_one_line(content))
 
     def choice(self, key: str, choices: tuple[str, ...], default: str) -> str:
         """One of a few words, without case."""
@@ -250,7 +251,11 @@ def scalar(value: Value, path: str, report: Report, default: str = "") -> str:
     if not isinstance(value.content, str):
         report.error(value, path, f"a single value is needed, not {value.kind}")
         return default
-    if any(ord(c) < 0x20 or ord(c) == 0x7F for c in value.content):
+    if not _is_one_line(value.content):
         report.error(value, path, "holds a line break or another control character", "quote it on one line")
         return default
     return value.content
+
+
+def _is_one_line(text: str) -> bool:
+    return not any(ord(c) < 0x20 or ord(c) == 0x7F for c in text)

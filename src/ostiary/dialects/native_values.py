@@ -92,7 +92,7 @@ def overlay(below: Value, above: Value) -> Value:
     for key, value in above.content.items():
         merged[key] = overlay(merged[key], value) if key in merged else value
     # The place of a merged mapping is the file's: it is where someone would look for a missing key.
-    return Value(merged, below.file, below.line, below.column)
+    return replace(below, content=merged)
 
 
 def overlay_all(values: Iterable[Value], file: str) -> Value:

@@ -39,7 +39,8 @@ class Diagnostic:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         path = f"{self.path}: " if self.path else ""
         mend = f" ({self.mend})" if self.mend else ""
-        return f"{place}: {self.severity}: {path}{self.message}{mend}"
+        line = f"{place}: {self.severity}: {path}{self.message}{mend}"
+        return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 class ConfigError(OstiaryError):

@@ -232,7 +232,7 @@ class Downstream(asyncio.Protocol):
 
     def _incomplete(self, data: bytes) -> None:
         """No head's end in sight."""
-        if len(data) > self.service.settings.max_head_bytes:
+        if len(data) - 3 > self.service.settings.max_head_bytes:  # all but the last 3 bytes are the head's for sure
             self.refuse(BadMessage("headers_too_large", 431))
             return
         if not self._head_deadline:

@@ -212,9 +212,10 @@ class UpstreamConnection(asyncio.Protocol):
     def _on_head(self, client: Answered, data: bytes) -> None:
         self._seen = True
         end = data.find(b"\r\n\r\n")
+        at_least = end if end >= 0 else len(data) - 3
+        if at_least > limits.MAX_RESPONSE_HEADERS_BYTES:
+            raise BadMessage("headers_too_large", 502)
         if end < 0:
-            if len(data) > limits.MAX_RESPONSE_HEADERS_BYTES:
-                raise BadMessage("headers_too_large", 502)
             if b"\n\n" in data or b"\n\r\n" in data:  # lines that end in LF alone: the end would never come
                 raise BadMessage("invalid_line_end", 502)
             self._buffer = data

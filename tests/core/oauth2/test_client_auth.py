@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import datetime
 import os
+from urllib.parse import unquote_plus
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import given
+from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
@@ -111,3 +114,17 @@ def test_a_secret_that_can_not_do_it_is_named_but_not_shown(
         authenticate(method, "app", None if secret is None else Secret(secret), ENDPOINT, NOW, os.urandom)
     assert caught.value.code == code
     assert "AAAA" not in caught.value.reason and "MIG" not in caught.value.reason
+
+
+@given(st.text(min_size=1, max_size=20), st.text(min_size=1, max_size=20))
+def test_basic_is_read_back_as_the_standard_says(client_id: str, secret: str) -> None:
+    ((_, value),) = authenticate("client_secret_basic", client_id, Secret(secret), ENDPOINT, NOW, os.urandom).headers
+    name, colon, password = base64.b64decode(value.removeprefix("Basic ")).decode().partition(":")
+    assert colon and (unquote_plus(name), unquote_plus(password)) == (client_id, secret)
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_an_assertion_says_what_it_was_told(client_id: str, endpoint: str) -> None:
+    params = dict(authenticate("private_key_jwt", client_id, Secret(EC), endpoint, NOW, os.urandom).params)
+    said = jwt.decode(params["client_assertion"], ECKey.import_key(EC), algorithms=["ES256"]).claims
+    assert (said["iss"], said["sub"], said["aud"]) == (client_id, client_id, endpoint)

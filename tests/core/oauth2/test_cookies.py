@@ -97,6 +97,7 @@ def test_a_planted_duplicate_does_not_hide_the_real_one() -> None:
         ('a="x y";b=;  c==; ostiary=q;d=é', 'a="x y";b=;  c==;d=é'),
         ("ostiaryx=1; ostiary.x=2; ostiary.1x=3; my-ostiary=4", "ostiaryx=1; ostiary.x=2; ostiary.1x=3; my-ostiary=4"),
         ("a=ostiary", "a=ostiary"),
+        ("ostiary.²=1; ostiary.=2", "ostiary.²=1; ostiary.=2"),
         ("", ""),
         (" ; ;a=1", " ; ;a=1"),
     ],

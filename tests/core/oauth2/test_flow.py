@@ -7,6 +7,8 @@ import hashlib
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ostiary.core.oauth2 import flow
 from ostiary.core.oauth2.cookies import CookiePolicy
@@ -111,3 +113,30 @@ def test_a_flight_code_can_be_read_out() -> None:
 def test_nothing_secret_is_shown() -> None:
     pending = flow.new_pending(os.urandom, return_url="/", redirect_uri="r", now=NOW)
     assert pending.verifier not in repr(pending) and pending.flight in repr(pending)
+
+
+@given(st.text(), st.text(), st.floats(0, 4e9))
+def test_an_attempt_comes_back_as_it_was(url: str, text: str, created: float) -> None:
+    pending = flow.PendingSignIn(
+        verifier=text, nonce=text, return_url=url, redirect_uri=url, created=created, flight="f"
+    )
+    key = flow.new_key(os.urandom, restarted=False)
+    name, _, value = flow.store(key, pending, POLICY, RING, os.urandom).partition(";")[0].partition("=")
+    assert flow.find(key, [(name, value)], POLICY, RING) == pending
+
+
+@given(st.binary(min_size=16, max_size=16), st.booleans())
+def test_every_key_is_one_and_says_whether_it_is_a_restart(octets: bytes, restarted: bool) -> None:
+    key = flow.new_key(lambda _count: octets, restarted=restarted)
+    assert flow.is_key(key) and flow.was_restarted(key) is restarted
+    assert POLICY.flow_keys([(POLICY.flow(key), "")]) == [key]
+    assert not flow.is_key(key + "\n") and not flow.is_key(key[1:])
+
+
+@given(st.binary(min_size=5, max_size=5))
+def test_every_flight_code_can_be_read_out(octets: bytes) -> None:
+    code = flow.new_flight(lambda _count: octets)
+    assert len(code) == 8 and code.isalnum() and not set(code) & set("ilou")
+    assert sum(
+        "0123456789abcdefghjkmnpqrstvwxyz".index(c) << 5 * i for i, c in enumerate(code[::-1])
+    ) == int.from_bytes(octets, "big")

@@ -66,6 +66,12 @@ def test_anything_else_is_no_session(text: str) -> None:
     assert open_sealed(text, Session, "session", NAME, RING) is None
 
 
+@pytest.mark.parametrize(("ours", "other"), [("-", "+"), ("_", "/")])
+def test_only_the_url_safe_alphabet_opens(ours: str, other: str) -> None:
+    sealed = next(s for s in iter(lambda: seal(SESSION, "session", NAME, RING, os.urandom), "") if ours in s)
+    assert open_sealed(sealed.replace(ours, other), Session, "session", NAME, RING) is None
+
+
 def test_cut_short_it_does_not_open() -> None:
     sealed = seal(SESSION, "session", NAME, RING, os.urandom)
     assert all(open_sealed(sealed[:length], Session, "session", NAME, RING) is None for length in range(len(sealed)))
@@ -162,3 +168,24 @@ def test_a_refresh_is_known_by_session_and_token() -> None:
 
 def _padded(text: str) -> str:
     return text + "=" * (-len(text) % 4)
+
+
+@given(st.binary(min_size=32, max_size=64))
+def test_a_secret_may_be_written_in_hex_or_base64(raw: bytes) -> None:
+    url_safe = base64.urlsafe_b64encode(raw)
+    for written in (
+        raw.hex().encode(),
+        raw.hex().upper().encode() + b"\n",
+        base64.b64encode(raw),
+        url_safe.rstrip(b"="),
+    ):
+        assert parse_secret(Secret(written)) == raw
+
+
+@given(st.binary(max_size=60))
+def test_a_secret_is_long_enough_or_refused_without_being_shown(raw: bytes) -> None:
+    if len(raw) >= 32:
+        assert len(parse_secret(Secret(raw))) >= 32
+    else:
+        with pytest.raises(SecretInvalid, match=f"^a session secret has {len(raw)} bytes, it needs 32 or more"):
+            parse_secret(Secret(raw))

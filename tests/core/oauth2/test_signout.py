@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qsl, urlsplit
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ostiary.core.oauth2.return_url import Origin
 from ostiary.core.oauth2.signout import end_session_url, is_deliberate
@@ -67,3 +71,24 @@ def leaving(endpoint: str, *, id_token: str = "t", client_id: str = "a", **provi
     )
     config = ProviderConfig(client_id=client_id, **provider)  # type: ignore[arg-type]
     return end_session_url(metadata, config, id_token=id_token, return_to="https://app.example/")
+
+
+WORLD = World()
+
+
+@given(
+    st.text(st.characters(max_codepoint=255), max_size=30) | st.sampled_from(["https://app.example", "//app.example"])
+)
+def test_no_other_page_signs_anybody_out(said: str) -> None:
+    request = Browser(WORLD).request("/.ostiary/sign_out", **{**NONE, "origin": said})
+    if said and is_deliberate(request, HERE):
+        assert urlsplit(said).scheme == "https" and urlsplit(said).hostname == "app.example"
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_every_parameter_arrives_at_the_provider(token: str, client: str) -> None:
+    url = leaving("https://idp.example/out?x=1", id_token=token, client_id=client)
+    back = ("post_logout_redirect_uri", "https://app.example/")
+    wanted = [("x", "1"), ("id_token_hint", token), ("client_id", client), back]
+    found = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    assert url.isascii() and found == [pair for pair in wanted if pair != ("id_token_hint", "")]

@@ -221,3 +221,33 @@ def test_no_answer_raises_anything_else(body: bytes, status: int) -> None:
 def test_nothing_secret_is_shown() -> None:
     assert "zzz" not in repr(Tokens(access_token="zzz", refresh_token="zzz", id_token="zzz"))
     assert "Basic" not in repr(AUTH)
+
+
+NAMES = st.text(min_size=1, max_size=8) | st.sampled_from(
+    ["state", "nonce", "client_id", "scope", "prompt", "redirect_uri"]
+)
+
+
+@given(st.text(max_size=20), st.dictionaries(NAMES, st.text(max_size=8), max_size=4))
+def test_every_parameter_arrives_and_none_of_ours_is_replaced(state: str, extra: dict[str, str]) -> None:
+    url = authorization_url(
+        METADATA, CONFIG, redirect_uri=state, state=state, nonce=state, code_challenge=state, extra=extra
+    )
+    assert url.isascii() and url.startswith("https://idp.example/authorize?tenant=a%20b&")
+    found = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    params = dict(found)
+    assert len(found) == len(params)
+    ours = {"redirect_uri": state, "state": state, "nonce": state, "client_id": "app & co", "code_challenge": state}
+    assert {name: params[name] for name in ours} == ours
+    theirs = {name: value for name, value in extra.items() if name not in ours}
+    assert {name: params[name] for name in theirs if name != "scope" and name != "tenant"} == {
+        name: value for name, value in theirs.items() if name != "scope" and name != "tenant"
+    }
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_every_value_of_a_token_request_arrives(code: str, verifier: str) -> None:
+    fetch = code_request(METADATA, CONFIG, AUTH, code=code, redirect_uri=verifier, verifier=verifier)
+    params = dict(parse_qsl(fetch.body.decode("ascii"), keep_blank_values=True))
+    assert (params["code"], params["redirect_uri"], params["code_verifier"]) == (code, verifier, verifier)
+    assert params["grant_type"] == "authorization_code"

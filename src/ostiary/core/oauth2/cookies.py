@@ -22,6 +22,7 @@ from ostiary.model import limits
 from ostiary.model.errors import LimitExceeded
 
 _VALUE = re.compile(r"[A-Za-z0-9_-]*")
+_PIECE = re.compile(r"(?:\.[0-9]+)?")
 _FLOW_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -55,7 +56,7 @@ class CookiePolicy:
         if not name.startswith(self.base):
             return False
         rest = name[len(self.base) :]
-        return rest == "" or (rest[:1] == "." and rest[1:].isdigit()) or rest.startswith("-flow.")
+        return _PIECE.fullmatch(rest) is not None or rest.startswith("-flow.")
 
     def set(self, name: str, value: str, max_age: float, *, same_site: str | None = None) -> str:
         """One Set-Cookie value; `max_age` in seconds, 0 deletes. Raises ValueError for one that is not base64url."""
@@ -109,8 +110,7 @@ class CookiePolicy:
         return list(dict.fromkeys(name for name, _ in cookies if self._is_piece(name)))
 
     def _is_piece(self, name: str) -> bool:
-        rest = name.removeprefix(self.session)
-        return name.startswith(self.session) and (rest == "" or (rest[0] == "." and rest[1:].isdigit()))
+        return name.startswith(self.session) and _PIECE.fullmatch(name, len(self.session)) is not None
 
 
 def parse_cookies(header: str) -> list[tuple[str, str]]:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from urllib.parse import parse_qsl, urlsplit
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from envoy_signin import config
 from ostiary.core.oauth2.envoy.authorization_url import AuthorizationUrl
@@ -42,3 +46,21 @@ def test_a_client_id_adds_no_parameter() -> None:
 def test_an_endpoint_that_is_none_is_refused(endpoint: str) -> None:
     with pytest.raises(ValueError, match="invalid authorization endpoint URL"):
         render(authorization_endpoint=endpoint)
+
+
+WIRE = st.text(st.characters(max_codepoint=255), max_size=20)
+
+
+@given(WIRE, st.text(max_size=12), st.lists(st.text(max_size=8), max_size=2).map(tuple))
+def test_every_parameter_arrives_once(redirect_uri: str, client_id: str, resources: tuple[str, ...]) -> None:
+    made = AuthorizationUrl(config(credentials_client_id=client_id, resources=resources))
+    url = made(redirect_uri=redirect_uri, code_challenge="cc", state="ss")
+    assert url.isascii() and url.isprintable()
+    found = parse_qsl(urlsplit(url).query, keep_blank_values=True, encoding="latin-1")
+    names = [name for name, _ in found]
+    assert sorted(set(names)) == sorted(names[: len(names) - len(resources)] + ["resource"] * bool(resources))
+    params = dict(found)
+    assert params["redirect_uri"] == redirect_uri and (params["code_challenge"], params["state"]) == ("cc", "ss")
+    assert params["client_id"].encode("latin-1").decode() == client_id
+    sent = [value.encode("latin-1").decode() for name, value in found if name == "resource"]
+    assert tuple(sent) == resources

@@ -6,6 +6,8 @@ from typing import get_args
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import given
+from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 
@@ -20,6 +22,9 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 
 def pem(key: PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+EC_PEM = pem(ec.generate_private_key(ec.SECP256R1()))
 
 
 def assertion(algorithm: SigningAlgorithm, lifetime: float = 90.0) -> ClientAssertion:
@@ -73,3 +78,14 @@ def test_a_new_secret_is_used_at_once() -> None:
     assert first.rpartition(".")[0] == second.rpartition(".")[0]
     assert decode_base64url(first.rpartition(".")[2]) != decode_base64url(second.rpartition(".")[2])
     jws.deserialize_compact(second, RSAKey.import_key(pem(other)), algorithms=["RS256"])
+
+
+@given(st.text(max_size=20), st.text(max_size=20), st.floats(0, 4e9))
+def test_any_name_is_signed_as_it_is(client: str, audience: str, now: float) -> None:
+    config = PrivateKeyJwtConfig(signing_algorithm="ES256", assertion_lifetime=60)
+    token = ClientAssertion(client, audience, config)(EC_PEM, now, entropy)
+    said = json.loads(jws.deserialize_compact(token, ECKey.import_key(EC_PEM), algorithms=["ES256"]).payload)
+    assert (said["iss"], said["sub"], said["aud"], said["iat"], said["exp"]) == (
+        *(client, client, audience),
+        *(int(now), int(now) + 60),
+    )

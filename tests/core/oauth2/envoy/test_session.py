@@ -9,6 +9,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from envoy_signin import NOW, World, config, cookie_names, set_cookies
 from ostiary.core.decision import Allow, Request, Respond
@@ -218,3 +220,30 @@ def test_the_cache_holds_so_many_sessions() -> None:
         one.authority = str(number)
         held.append(cache.get(one, keys, 0.0) is not None)
     assert held == [False, False, True, True]
+
+
+TOKENS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters=';"'), max_size=20)
+
+
+@given(TOKENS, TOKENS, TOKENS, st.booleans())
+def test_a_stored_session_is_read_again(access: str, id_token: str, refresh: str, gcm: bool) -> None:
+    world = World(config(use_refresh_token=True), oauth2_use_gcm_encryption=gcm)
+    answer = world.sign_in(access_token=access, id_token=id_token, refresh_token=refresh)
+    assert answer.status == 302
+    decision = world.decide(world.request())
+    assert isinstance(decision, Allow) and decision.cookie is not None
+    sent = dict(pair.partition("=")[::2] for pair in decision.cookie.split("; "))
+    assert sent.get("BearerToken", "") == access and sent.get("IdToken", "") == id_token
+
+
+@given(st.data())
+def test_no_changed_character_of_a_session_opens_the_door(data: st.DataObject) -> None:
+    world = World(config(use_refresh_token=False))
+    world.sign_in()
+    name = data.draw(st.sampled_from(["OauthHMAC", "OauthExpires", "BearerToken", "IdToken"]))
+    value = world.cookies[name]
+    position = data.draw(st.integers(0, len(value) - 1))
+    character = data.draw(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters=";"))
+    changed = value[:position] + character + value[position + 1 :]
+    world.cookies[name] = changed
+    assert isinstance(world.decide(world.request()), Allow) == (changed == value)

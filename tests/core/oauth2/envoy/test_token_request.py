@@ -2,8 +2,11 @@ from __future__ import annotations
 
 from base64 import b64decode
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from envoy_signin import config
 from ostiary.core.decision import Fetch
@@ -93,3 +96,21 @@ def test_no_secret_is_printed() -> None:
     assert "s%cr" not in shown
     assert "Basic" not in shown
     assert "co%2Bde" not in shown
+
+
+WIRE = st.text(st.characters(max_codepoint=255), max_size=20)
+
+
+@given(WIRE, st.binary(min_size=1, max_size=20))
+def test_every_value_arrives_and_adds_no_other(text: str, secret: bytes) -> None:
+    client = endpoint(auth_type="URL_ENCODED_BODY")
+    code = client.exchange("c0de", redirect_uri=text, verifier="vvv", secret=secret, now=0.0, entropy=bytes)
+    again = client.refresh(text, secret=secret, now=0.0, entropy=bytes)
+    for fetch, name, names in (
+        (code, "redirect_uri", {"grant_type", "code", "client_id", "client_secret", "redirect_uri", "code_verifier"}),
+        (again, "refresh_token", {"grant_type", "refresh_token", "client_id", "client_secret"}),
+    ):
+        found = parse_qsl(fetch.body.decode("ascii"), keep_blank_values=True, encoding="latin-1")
+        params = dict(found)
+        assert set(params) == names and len(found) == len(names)
+        assert params[name] == text and params["client_secret"].encode("latin-1") == secret
