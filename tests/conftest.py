@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -87,8 +88,11 @@ def chromium() -> Path:
     """A Chromium that runs without a display: Debian's, or Playwright's, which doesn't bring its libraries."""
     own = sorted(Path.home().glob(".cache/ms-playwright/chromium_headless_shell-*/*/*headless?shell"))
     found = _found("chromium", *_program("chromium-headless-shell", "chromium"), *own[-1:])
-    tried = subprocess.run([found, "--version"], check=False, capture_output=True, text=True, timeout=30)
-    return found if tried.returncode == 0 else _absent(f"{found} doesn't start: {tried.stderr.strip()}")
+    for command in ([str(found)], [sys.executable, "-m", "playwright"]):
+        tried = subprocess.run([*command, "--version"], check=False, capture_output=True, text=True, timeout=30)
+        if tried.returncode != 0:
+            _absent(f"{' '.join(command)} doesn't start: {tried.stderr.strip()}")
+    return found
 
 
 @pytest.fixture(scope="session")
