@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import itertools
 import signal
@@ -32,6 +33,10 @@ _log = logs.logger("main")
 GC_THRESHOLD: Final = 20_000
 """Allocations between two looks for garbage: a request leaves none in cycles, so looking often finds nothing."""
 EXIT_INTERRUPTED: Final = 130
+_MENDS: Final = {
+    errno.EADDRINUSE: " (choose another address, or end the program that listens there: `ss -ltnp` names it)",
+    errno.EACCES: " (ports below 1024 need root or the capability net_bind_service)",
+}
 
 
 @final
@@ -201,6 +206,7 @@ def _run_one(doorkeeper: Doorkeeper) -> int:
 
 
 def _refused(error: Exception) -> int:
+    number = error.errno if isinstance(error, OSError) else None
     text = error.strerror if isinstance(error, OSError) and error.strerror else error
-    print(f"ostiary: error: {text}", file=sys.stderr)
+    print(f"ostiary: error: {text}{_MENDS.get(number or 0, '')}", file=sys.stderr)
     return 2
