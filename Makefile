@@ -60,5 +60,6 @@ ifndef TARGET
 endif
 
 clean: ## remove what make made
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist tests/peers/node_modules
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist \
+		tests/peers/node_modules tests/peers/screenshots
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
