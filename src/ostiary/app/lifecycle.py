@@ -33,10 +33,6 @@ _log = logs.logger("main")
 GC_THRESHOLD: Final = 20_000
 """Allocations between two looks for garbage: a request leaves none in cycles, so looking often finds nothing."""
 EXIT_INTERRUPTED: Final = 130
-_MENDS: Final = {
-    errno.EADDRINUSE: " (choose another address, or end the program that listens there: `ss -ltnp` names it)",
-    errno.EACCES: " (ports below 1024 need root or the capability net_bind_service)",
-}
 
 
 @final
@@ -206,7 +202,9 @@ def _run_one(doorkeeper: Doorkeeper) -> int:
 
 
 def _refused(error: Exception) -> int:
-    number = error.errno if isinstance(error, OSError) else None
     text = error.strerror if isinstance(error, OSError) and error.strerror else error
-    print(f"ostiary: error: {text}{_MENDS.get(number or 0, '')}", file=sys.stderr)
+    mend = ""
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        mend = " (choose another address, or end the program that listens there: `ss -ltnp` names it)"
+    print(f"ostiary: error: {text}{mend}", file=sys.stderr)
     return 2
