@@ -5,6 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -19,16 +20,16 @@ help: ## this list
 	@echo "  Options of the command behind it: make test ARGS='-k native'"
 
 $(VENV)/.run: pyproject.toml tools/setup
-	$(SETUP) venv
+	@$(SETUP) venv
 $(VENV)/.test: $(VENV)/.run
-	$(SETUP) group test
+	@$(SETUP) group test
 $(VENV)/.lint: $(VENV)/.run
-	$(SETUP) group lint
+	@$(SETUP) group lint
 $(VENV)/.peers: $(VENV)/.test $(wildcard tests/peers/package-lock.json)
-	$(SETUP) peers
+	@$(SETUP) peers
 
 demo: $(VENV)/.run ## a provider, an application and the doorkeeper, ready to click
-	@$(BIN)/ostiary demo $(ARGS)
+	@$(BIN)/ostiary demo $(ARGS) || [[ $$? -eq 130 ]] # Ctrl-C is how it ends, no failure
 
 test: $(VENV)/.test $(VENV)/.peers ## all tests, with the real peers they need
 	$(BIN)/python -m pytest $(ARGS)
@@ -43,10 +44,10 @@ format: $(VENV)/.lint ## put the code into its form
 	$(BIN)/ruff format .
 
 $(VENV)/.bench: $(VENV)/.peers
-	$(SETUP) group bench
+	@$(SETUP) group bench
 
 bench: $(VENV)/.bench ## Ostiary and its peers under the same work, as ratios
-	$(SETUP) bench
+	@$(SETUP) bench
 	$(BIN)/python -m bench $(ARGS)
 
 $(VENV)/.fuzz: $(VENV)/.test
@@ -59,5 +60,6 @@ ifndef TARGET
 endif
 
 clean: ## remove what make made
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist tests/peers/node_modules
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist \
+		tests/peers/node_modules tests/peers/screenshots
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

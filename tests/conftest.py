@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -34,7 +36,10 @@ def _found(what: str, *candidates: str | Path | None) -> Path:
     for candidate in candidates:
         if candidate is not None and Path(candidate).exists():
             return Path(candidate)
-    reason = f"{what} isn't installed here: make test installs it where it may"
+    return _absent(f"{what} isn't installed here: make test installs it where it may")
+
+
+def _absent(reason: str) -> NoReturn:
     if REQUIRED:
         pytest.fail(f"{reason}, and OSTIARY_REQUIRE_PEERS=1 says it must be there")
     pytest.skip(reason)
@@ -80,9 +85,14 @@ def oidc_provider() -> Path:
 
 @pytest.fixture(scope="session")
 def chromium() -> Path:
-    """A Chromium that runs without a display: Debian's, or Playwright's."""
-    own = sorted(Path.home().glob(".cache/ms-playwright/chromium_headless_shell-*/*/headless_shell"))
-    return _found("chromium", *_program("chromium-headless-shell", "chromium"), *own[-1:])
+    """A Chromium that runs without a display: Debian's, or Playwright's, which doesn't bring its libraries."""
+    own = sorted(Path.home().glob(".cache/ms-playwright/chromium_headless_shell-*/*/*headless?shell"))
+    found = _found("chromium", *_program("chromium-headless-shell", "chromium"), *own[-1:])
+    for command in ([str(found)], [sys.executable, "-m", "playwright"]):
+        tried = subprocess.run([*command, "--version"], check=False, capture_output=True, text=True, timeout=30)
+        if tried.returncode != 0:
+            _absent(f"{' '.join(command)} doesn't start: {tried.stderr.strip()}")
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -102,4 +112,4 @@ def own_network() -> list[str]:
         command = [unshare, *rights, "--net", "--mount"]
         if subprocess.run([*command, "true"], check=False, capture_output=True).returncode == 0:
             return command
-    pytest.skip("this machine gives out no network namespaces")
+    return _absent("this machine gives out no network namespaces")

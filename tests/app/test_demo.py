@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import html
 import http.cookiejar
+import os
 import re
+import shlex
+import subprocess
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -13,7 +17,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ostiary.app.demo import PROVIDER_NAME, Demo, draw
+from ostiary.app.demo import PROVIDER_NAME, Demo, draw, greeting
+from ports import free_port
 
 
 class Browser:
@@ -62,6 +67,28 @@ def test_one_user_may_enter_and_the_other_may_not() -> None:
         status, _, page = Browser().sign_in(demo.url, "bob")
         assert status == 403
         assert "ada@example.com" not in page
+
+    with_demo(use)
+
+
+def test_the_command_that_is_printed_protects_an_application_of_ones_own() -> None:
+    def use(demo: Demo) -> None:
+        said = greeting(demo, broken_ipv6=False)
+        line = next(line for line in said.replace("\\\n", " ").splitlines() if "OSTIARY_CLIENT_SECRET" in line)
+        secret, _, *arguments = shlex.split(line)
+        port = free_port()
+        changed = {"127.0.0.1:4181": f"127.0.0.1:{port}", "http://127.0.0.1:8080": demo.app.url}
+        argv = [sys.executable, "-m", "ostiary", *(changed.get(argument, argument) for argument in arguments)]
+        process = subprocess.Popen(argv, env=os.environ | dict([secret.split("=", 1)]), stderr=subprocess.PIPE)
+        try:
+            assert process.stderr is not None
+            while b"listening on" not in (line := process.stderr.readline()):
+                assert line
+            status, where, page = Browser().sign_in(f"http://127.0.0.1:{port}/anything", "ada")
+            assert (status, where, "ada@example.com" in page) == (200, f"http://127.0.0.1:{port}/anything", True)
+        finally:
+            process.kill()
+            process.communicate()
 
     with_demo(use)
 

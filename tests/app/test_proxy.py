@@ -12,6 +12,7 @@ from ostiary.model.access_log import AccessLog, AccessLogFilter
 from ostiary.model.config import HealthCheck, HttpFilter
 from ostiary.model.matchers import HeaderMatcher, StringMatcher
 from ostiary.model.routes import Route, RouteAction, RouteMatch
+from ports import free_port
 from wire import Client, Heard, Upstream, read_body, scenario
 
 
@@ -267,6 +268,26 @@ async def test_an_upstream_that_is_not_there_is_a_503_with_envoys_words() -> Non
             answer = await client.get()
             assert answer.status == 503
             assert answer.body.startswith(b"upstream connect error or disconnect/reset before headers. reset reason: ")
+
+
+@scenario
+async def test_the_log_says_once_why_an_upstream_is_not_reached_and_when_it_is_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "ostiary.upstream")
+    app = Upstream()
+    app.port = free_port()
+    async with running(proxy(app.port)) as door:
+        client = await Client.connect(address(door))
+        assert [(await client.get()).status for _ in range(3)] == [503] * 3
+        async with app.running():
+            assert [(await client.get()).status for _ in range(3)] == [200] * 3
+    said = [record.getMessage() for record in caplog.records if record.name == "ostiary.upstream"]
+    here = f"127.0.0.1:{app.port}"
+    assert said == [
+        f"upstream {here}: Can't connect to {here}: IPv4 failed: nothing listens on that port, ECONNREFUSED ({here}).",
+        f"upstream {here}: connected again",
+    ]
 
 
 @scenario

@@ -252,9 +252,12 @@ def test_the_demo_ends_by_ctrl_c_with_130_and_by_a_taken_port_with_2() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = ostiary("demo", "--port", str(port))
-    assert done.returncode == 2
-    said = f"can't listen on 127.0.0.1:{port}: Address already in use (--port 0 takes any free one)"
-    assert done.stderr == f"ostiary: error: {said}\n"
+        argv = f"run --listen 127.0.0.1:{port} --upstream http://a.test --issuer https://b.test --client-id c"
+        run = ostiary(*argv.split())
+    assert (done.returncode, run.returncode) == (2, 2)
+    said = f"ostiary: error: can't listen on 127.0.0.1:{port}: Address already in use ("
+    assert done.stderr == f"{said}--port 0 takes any free one; make demo ARGS='--port 0' too)\n"
+    assert run.stderr.splitlines()[-1].startswith(f"{said}choose another address, or end the program that listens")
 
 
 def test_check_tells_what_differs_from_envoy(tmp_path: Path) -> None:

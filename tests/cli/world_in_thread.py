@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,9 +32,6 @@ def running(server: DnsServer, peers: Peers) -> Iterator[None]:
         thread.join(10)
         loop.run_until_complete(_wind_down())
         loop.close()
-        with warnings.catch_warnings():  # a connection that the world accepted as it ended; leaks of ours: tests/net
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
 
 
 async def _wind_down() -> None:

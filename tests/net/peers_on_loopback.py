@@ -28,6 +28,7 @@ class Peers:
     async def __aenter__(self) -> Peers:
         self._stack = AsyncExitStack()
         self._writers: list[asyncio.StreamWriter] = []
+        self._servers: list[asyncio.Server] = []
         sockets = self._bind()
         for family, behaviour in (("v6", self.v6), ("v4", self.v4)):
             sock = sockets[family]
@@ -38,10 +39,15 @@ class Peers:
             else:
                 context = self.tls.get(family) if behaviour == "greets" else None
                 server = await asyncio.start_server(self._greeter(family, behaviour), sock=sock, ssl=context)
+                self._servers.append(server)
                 self._stack.callback(server.close)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        # asyncio drops a connection, unclosed, if its server closes in the turn of the loop that accepted it.
+        for sock in [sock for server in self._servers for sock in server.sockets]:
+            asyncio.get_running_loop().remove_reader(sock.fileno())
+        await asyncio.sleep(0)
         await self._stack.aclose()
         for _ in range(5):  # who was accepted in the last moment is greeted first
             await asyncio.sleep(0.01)
@@ -84,6 +90,6 @@ class Peers:
             except OSError:
                 pass
             finally:
-                writer.close()
+                writer.transport.abort()  # not close(): in Python 3.11.2 a TLS transport closed twice can't be aborted
 
         return on_client

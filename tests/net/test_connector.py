@@ -175,10 +175,13 @@ def test_d08_no_answer_at_all_names_both_queries_and_the_server(run: Run) -> Non
 def test_a_name_that_does_not_exist(run: Run) -> None:
     async def main() -> None:
         async with DnsServer({}) as server:
-            error = await failure(Connector(), 443, server)
+            connector = Connector()
+            error = await failure(connector, 443, server)
             assert not isinstance(error, TimeoutError)
-            assert "dual.test. does not exist" in str(error)
+            assert f"dual.test. does not exist, says 127.0.0.1:{server.port}" in str(error)
             assert error.trace.error == "the name did not resolve"
+            again = await failure(connector, 443, server)
+            assert "dual.test. does not exist, as was answered a moment ago" in str(again)
 
     run(main())
 

@@ -8,8 +8,11 @@ doorkeeper's own connections are recorded, and drawn after the first sign-in.
 from __future__ import annotations
 
 import asyncio
+import shlex
+import shutil
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -179,7 +182,16 @@ def draw(trace: ConnectTrace) -> str:
     return f"{trace.target}: {trace.summary}\n{body}"
 
 
-def _greeting(demo: Demo, broken_ipv6: bool) -> str:
+def greeting(demo: Demo, *, broken_ipv6: bool) -> str:
+    """What is printed once all three run."""
+    # A checkout's own `ostiary` may be in no PATH; then it is named as it was called.
+    program = sys.argv[0] if shutil.which("ostiary") is None and sys.argv[0].endswith("/ostiary") else "ostiary"
+    own = [
+        "  An application of your own behind this provider, from a second terminal:",
+        f"    OSTIARY_CLIENT_SECRET={shlex.quote(DEMO_CLIENT.client_secret)} {program} run --listen 127.0.0.1:4181 \\",
+        f"      --issuer {demo.provider.issuer} --client-id {DEMO_CLIENT.client_id} --upstream http://127.0.0.1:8080",
+        "",
+    ]
     broken = f"  {PROVIDER_NAME} has a dead IPv6 address before its good one: sign in and see.\n"
     lines = [
         "",
@@ -189,7 +201,8 @@ def _greeting(demo: Demo, broken_ipv6: bool) -> str:
         "  /status/418 needs no sign-in. Try /stream, /ws and /upload too.",
         "",
         f"  The application alone: {demo.app.url}   The provider: http://127.0.0.1:{demo.provider.port}",
-        *([broken] if broken_ipv6 else []),
+        "",
+        *([broken] if broken_ipv6 else own),
         "  Ctrl-C ends it.",
         "",
     ]
@@ -211,7 +224,7 @@ async def _run(port: int, broken_ipv6: bool, say: Callable[[str], None]) -> int:
         loop.add_signal_handler(number, stop, number)
     try:
         await demo.start()
-        say(_greeting(demo, broken_ipv6))
+        say(greeting(demo, broken_ipv6=broken_ipv6))
         shown = not broken_ipv6
         while not stopped.is_set():
             if not shown and demo.provider.token_requests and demo.connector.traces:
@@ -237,4 +250,6 @@ def run(port: int, broken_ipv6: bool) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_run(port, broken_ipv6, lambda text: print(text, flush=True)))
     except OSError as error:
-        raise OstiaryError(f"{error.strerror or error} (--port 0 takes any free one)") from None
+        raise OstiaryError(
+            f"{error.strerror or error} (--port 0 takes any free one; make demo ARGS='--port 0' too)"
+        ) from None

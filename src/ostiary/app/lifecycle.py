@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import itertools
 import signal
@@ -202,5 +203,8 @@ def _run_one(doorkeeper: Doorkeeper) -> int:
 
 def _refused(error: Exception) -> int:
     text = error.strerror if isinstance(error, OSError) and error.strerror else error
-    print(f"ostiary: error: {text}", file=sys.stderr)
+    mend = ""
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        mend = " (choose another address, or end the program that listens there: `ss -ltnp` names it)"
+    print(f"ostiary: error: {text}{mend}", file=sys.stderr)
     return 2

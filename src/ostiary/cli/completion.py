@@ -13,7 +13,7 @@ def command(shell: str) -> int:
 
     \b
     Examples:
-      source <(ostiary completion bash)
+      source <(ostiary completion bash)      # in ~/.bashrc; for zsh in ~/.zshrc, after compinit
       ostiary completion fish > ~/.config/fish/completions/ostiary.fish
     """
     from ostiary.cli.commands import root

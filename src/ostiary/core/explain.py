@@ -176,7 +176,8 @@ def _dns_failure(trace: ConnectTrace) -> str:
     if "nxdomain" in outcomes:
         servers = _list(q.server for q in queries if q.outcome == "nxdomain")
         names = _list(q.name for q in queries if q.outcome == "nxdomain")
-        parts.append(f"{names} does not exist, says {servers}")
+        said = "as was answered a moment ago" if servers == "cache" else f"says {servers}"
+        parts.append(f"{names} does not exist, {said}")
     if "empty" in outcomes:
         empty = _list(_TYPE_NAMES[q.type] for q in queries if q.outcome == "empty")
         parts.append(f"{name} has no {empty} address")

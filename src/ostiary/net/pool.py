@@ -2,21 +2,26 @@
 
 A request takes an idle connection at once, synchronously; only when there is none does a task dial one (`Dialer`, Happy
 Eyeballs behind it) while the request waits in line.
+
+That an endpoint can't be reached is logged once, and again when it can: what each request met is in the access log.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import final
+from typing import Final, final
 
 from ostiary.core.decision import Counter
 from ostiary.core.response import ResponseReader
 from ostiary.model import limits
 from ostiary.net.ticker import Ticker
 from ostiary.net.upstream import Answered, UpstreamConnection
+
+_LOG: Final = logging.getLogger("ostiary.upstream")
 
 Dialer = Callable[[Callable[[], UpstreamConnection]], Awaitable[UpstreamConnection]]
 """Opens a connection: given a protocol factory, returns the protocol, or raises OSError or TimeoutError."""
@@ -38,6 +43,7 @@ class Pool:
         "_max_requests",
         "_tasks",
         "_ticker",
+        "_unreachable",
         "_waiting",
         "active",
         "buffer_limit",
@@ -78,6 +84,7 @@ class Pool:
         self._idle: list[UpstreamConnection] = []
         self._waiting: deque[Answered] = deque()
         self._connecting = 0
+        self._unreachable = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.connections: set[UpstreamConnection] = set()
         self.closing = False
@@ -133,6 +140,9 @@ class Pool:
         except Exception as error:  # noqa: BLE001 - whatever dialling raises, nobody may wait for it in vain
             self._connecting -= 1
             self.failures.value += 1
+            if not self._unreachable:
+                self._unreachable = True
+                _LOG.warning("upstream %s: %s", self.host, error)
             if self._waiting:
                 late = isinstance(error, TimeoutError)
                 number = error.errno if isinstance(error, OSError) else None
@@ -147,6 +157,9 @@ class Pool:
             self._connecting -= 1
             raise
         self._connecting -= 1
+        if self._unreachable:
+            self._unreachable = False
+            _LOG.info("upstream %s: connected again", self.host)
         self.counters["upstream_cx_total"].value += 1
         self.connections.add(connection)
         if self.closing:
