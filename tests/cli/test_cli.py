@@ -90,7 +90,6 @@ def test_every_verb_has_help_with_an_example(verb: str) -> None:
         (["frobnicate"], "No such command 'frobnicate'"),
         (["check"], "name a file with -c"),
         (["run"], "nothing says what to run"),
-        (["check", "-c", "/does/not/exist"], "can't read /does/not/exist: No such file or directory"),
         (["run", "--set", "x"], "--set x: KEY=VALUE is needed"),
         (["run", "--frob"], "No such option '--frob'"),
         (["check", "-c", ".", "--dialect", "nginx"], "'nginx' is not one of"),
@@ -301,6 +300,16 @@ def test_completion(shell: str) -> None:
     done = ostiary("completion", shell)
     assert done.returncode == 0
     assert "_OSTIARY_COMPLETE" in done.stdout
+
+
+def test_a_file_that_is_not_there_is_a_finding_like_any_other() -> None:
+    said = "/does/not/exist: error: can't read it: No such file or directory"
+    done = ostiary("check", "-c", "/does/not/exist")
+    assert done.returncode == 2 and said in done.stdout
+    done = ostiary("check", "--json", "-c", "/does/not/exist")
+    assert done.returncode == 2 and json.loads(done.stdout)["diagnostics"][0]["file"] == "/does/not/exist"
+    done = ostiary("run", "-c", "/does/not/exist")
+    assert done.returncode == 2 and said in done.stderr and not done.stdout
 
 
 def test_completion_completes_verbs_and_flags() -> None:

@@ -105,10 +105,10 @@ def said_by_environment() -> bool:
 def load(files: Sequence[str], *, dialect: str | None, flags: dict[str, str], ignore_unsupported: bool) -> Loaded:
     """Read the configuration. The first file decides the dialect; without files it is the native one.
 
-    Raises click.UsageError for files that can't be read; whatever is wrong inside them is a diagnostic.
+    Whatever is wrong is a diagnostic, a file that can't be read too.
     """
-    contents = [(name, _read(name)) for name in files]
     try:
+        contents = [(name, _read(name)) for name in files]
         chosen = dialect or (_detected(*contents[0]) if contents else "native")
     except ConfigError as error:
         return Loaded(dialect="unknown", config=None, process=None, diagnostics=error.diagnostics)
@@ -139,13 +139,14 @@ def _detected(name: str, content: bytes) -> str:
 
 
 def _read(name: str) -> bytes:
-    """A configuration file's bytes; `-` is standard input."""
+    """A configuration file's bytes; `-` is standard input. Raises ConfigError."""
     try:
         if name == "-":
             return sys.stdin.buffer.read(limits.MAX_CONFIG_BYTES + 1)
         return read_file(name)
     except OSError as error:
-        raise click.UsageError(f"can't read {name}: {error.strerror or error}") from None
+        message = f"can't read it: {error.strerror or error}"
+        raise ConfigError([Diagnostic(file=name, line=0, column=0, path="", message=message)]) from None
 
 
 def read_file(name: str) -> bytes:
