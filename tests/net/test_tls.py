@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from msgspec.structs import replace
 
 from net.loops import Run
 from net.test_connector import Client
@@ -18,6 +19,7 @@ from ostiary.model.tls import (
     DownstreamTlsContext,
     SanMatcher,
     TlsCertificate,
+    TlsVersion,
     UpstreamTlsContext,
 )
 from ostiary.net.certificates import name_matches
@@ -280,3 +282,28 @@ def test_a_secret_key_is_in_no_error(ca: trustme.CA) -> None:
 )
 def test_wildcards(pattern: str, name: str, expected: bool) -> None:
     assert name_matches(pattern, name) is expected
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+@pytest.mark.parametrize("keys", [0, 1])
+def test_a_session_is_resumed_for_the_same_name_only(run: Run, ca: trustme.CA, version: TlsVersion, keys: int) -> None:
+    server = DownstreamTls(DownstreamTlsContext(tls_certificates=(pair(ca.issue_cert("app.test", "other.test")),)))
+    settings = replace(trusting(ca), max_session_keys=keys, tls_maximum_protocol_version=version)
+    client = UpstreamTls(settings)
+
+    async def resumed() -> list[bool]:
+        names = ("app.test", "app.test", "other.test", "app.test", "other.test")
+        connections = [await shake_hands(server.context, client(), name) for name in names]
+        assert all(connection.getpeercert() for connection in connections)
+        return [bool(connection.session_reused) for connection in connections]
+
+    assert run(resumed()) == [False, bool(keys), False, bool(keys), bool(keys)]
+
+
+def test_a_peer_that_is_not_accepted_is_not_accepted_later_either(run: Run, ca: trustme.CA) -> None:
+    server = DownstreamTls(DownstreamTlsContext(tls_certificates=(pair(ca.issue_cert("app.test")),)))
+    wanted = SanMatcher(san_type="DNS", matcher=StringMatcher("exact", "wanted.test"))
+    client = UpstreamTls(trusting(ca, match_typed_subject_alt_names=(wanted,)))
+    for _ in range(3):
+        with pytest.raises(ConnectError):
+            run(shake_hands(server.context, client()))

@@ -37,7 +37,7 @@ def upstream_tls(socket: Message, cluster: str, context: Context) -> UpstreamTls
     tls = _typed(socket, UPSTREAM)
     if tls is None:
         return None
-    tls.ignore("auto_sni_san_validation", "max_session_keys")
+    tls.ignore("auto_sni_san_validation")
     common = tls.optional("common_tls_context")
     params = common.optional("tls_params")
     validation = _validation(common, context)
@@ -50,6 +50,7 @@ def upstream_tls(socket: Message, cluster: str, context: Context) -> UpstreamTls
     return UpstreamTlsContext(
         sni=tls.text("sni"),
         auto_host_sni=tls.boolean("auto_host_sni"),
+        max_session_keys=tls.integer("max_session_keys", 1),
         alpn_protocols=_alpn(common, context),
         tls_certificates=_certificates(common, context),
         validation_context=validation or CertificateValidationContext(),

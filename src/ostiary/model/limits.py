@@ -21,6 +21,8 @@ HEAD_MEMORY: Final = 5.0
 HEAD_CACHE_BYTES: Final = 4 * 1024 * 1024
 LINE_CACHE_BYTES: Final = 2 * 1024 * 1024
 """What is remembered of heads, per generation: a client that makes every head different and large fills no memory."""
+MAX_TLS_SESSIONS: Final = 64
+"""Names of one cluster, or of a provider, whose latest TLS session is kept to be resumed."""
 MAX_EMPTY_LINES: Final = 8
 """Before a request line; RFC 9112 section 2.2 asks for one."""
 MAX_REMEMBERED_LINE_BYTES: Final = 16 * 1024

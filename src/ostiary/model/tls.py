@@ -49,6 +49,8 @@ class UpstreamTlsContext(msgspec.Struct, frozen=True, kw_only=True):
     sni: str = ""
     """Empty: the endpoint's own host name is used to verify, and sent if it is a name."""
     auto_host_sni: bool = False
+    max_session_keys: int = 1
+    """0: sessions are not resumed. Else the latest of each name is."""
     alpn_protocols: tuple[str, ...] = ()
     tls_certificates: tuple[TlsCertificate, ...] = ()
     validation_context: CertificateValidationContext = CertificateValidationContext()

@@ -30,6 +30,7 @@ from ostiary.net.peer import describe_tls
 from ostiary.net.race import CheckPeer, RaceDriver
 from ostiary.net.resolv_conf import Server
 from ostiary.net.resolver import Lookup, Resolver
+from ostiary.net.tls import ClientContext
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -144,6 +145,8 @@ class Connector:
             raise
         if ssl is not None:
             trace.tls = describe_tls(transport, ssl, name)
+            if isinstance(ssl, ClientContext):
+                ssl.remember(transport.get_extra_info("ssl_object"))
         trace.summary = summarize(trace)
         _LOG.debug("%s", trace.summary)
         return transport, protocol, trace

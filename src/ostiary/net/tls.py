@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from ostiary.model import limits
 from ostiary.model.errors import OstiaryError
 from ostiary.model.tls import (
     CertificateValidationContext,
@@ -43,10 +44,39 @@ class TlsError(OstiaryError):
 
 
 class ClientContext(ssl.SSLContext):
-    """A client's context that also carries the check OpenSSL can't make; the connector runs it in the race."""
+    """A client's context that also carries the check OpenSSL can't make, which the connector runs in the race, and
+    resumes sessions (RFC 8446 section 2.2): a full handshake costs a round trip and both sides a signature."""
 
     check_peer: Callable[[ssl.SSLObject], None] | None = None
     """Raises ssl.CertificateError if the peer's certificate is not one of the accepted."""
+    resumes = True
+
+    def remember(self, tls: ssl.SSLObject) -> None:
+        """A connection that was let through: the next one to the same name may resume its session.
+
+        The connection is kept, not its session: TLS 1.3 sends tickets when it likes.
+        """
+        if self.resumes:
+            latest = self.__dict__.setdefault("_latest", {})
+            latest.pop(tls.server_hostname, None)
+            if len(latest) >= limits.MAX_TLS_SESSIONS:
+                del latest[next(iter(latest))]
+            latest[tls.server_hostname] = tls
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """As in ssl.SSLContext; event loops call it for each connection."""
+        name = server_hostname.decode() if isinstance(server_hostname, bytes) else server_hostname
+        latest = self.__dict__.get("_latest", {}).get(name)
+        if session is None and latest is not None:
+            session = latest.session
+        return super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
 
 class _Files:
@@ -97,6 +127,7 @@ class UpstreamTls:
     def _build(self, files: _Files) -> ClientContext:
         settings = self._settings
         context = ClientContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.resumes = settings.max_session_keys > 0
         _common(context, settings.tls_minimum_protocol_version, settings.tls_maximum_protocol_version,
                 settings.cipher_suites, settings.alpn_protocols)  # fmt: skip
         if len(settings.tls_certificates) > 1:
