@@ -12,6 +12,7 @@ import msgspec
 
 from ostiary.core.decision import Allow, Counter, Decision, Fetch, Fetched, FetchFailed, Request, Respond, Start
 from ostiary.core.oauth2.envoy import EnvoyOAuth2Filter
+from ostiary.core.oauth2.envoy.filter import Outcomes
 from ostiary.model.headers import Headers
 from ostiary.model.matchers import StringMatcher
 from ostiary.model.oauth2 import HttpUri, OAuth2Config, OAuth2Credentials, RuntimeFlags, SdsSecret
@@ -77,6 +78,18 @@ class World:
             entropy=self.entropy,
             counter=lambda name: self.counters.setdefault(name, Counter(name)),
             known_cluster=self.clusters.__contains__,
+        )
+
+    def another_filter(self, oauth2: OAuth2Config, outcomes: Outcomes) -> EnvoyOAuth2Filter:
+        """A filter beside the first, with the same secrets, of a process that shares `outcomes`."""
+        return EnvoyOAuth2Filter(
+            oauth2,
+            runtime=RuntimeFlags(),
+            secrets=self.secrets,
+            entropy=self.entropy,
+            counter=Counter,
+            known_cluster=self.clusters.__contains__,
+            outcomes=outcomes,
         )
 
     def entropy(self, count: int) -> bytes:

@@ -114,6 +114,13 @@ def test_credentials_never_reach_a_log(name: str) -> None:
     assert access_log_line(AccessLog(sink="stdout", text_format=f"%REQ({name})%"))(record()) == b"-"
 
 
+@pytest.mark.parametrize("source", ["%REQ(REFERER)%", "%REQ(X-NONE?referer)%"])
+def test_a_referer_shows_no_code(source: str) -> None:
+    made = record(("referer", "https://app.test/.ostiary/callback?a=1&code=hush&state=hush"))
+    line = access_log_line(AccessLog(sink="stdout", text_format=source))(made)
+    assert line == b"https://app.test/.ostiary/callback?a=1&code=[secret]&state=[secret]"
+
+
 def test_health_checks_can_be_left_out() -> None:
     made = record()
     made.health_check = True

@@ -39,10 +39,16 @@ def test_what_is_active_is_asked_until_it_is_taken_out() -> None:
     asyncio.run(asyncio.wait_for(run(), 10))
 
 
+class LikeAConnection(Late):
+    """As large as a Downstream: objects of a size lie at addresses with a step in common."""
+
+    __slots__ = tuple(f"_{number}" for number in range(24))
+
+
 def test_each_of_many_idle_things_is_asked_once_a_second_and_not_all_at_once() -> None:
     async def run() -> None:
         ticker = Ticker(asyncio.get_running_loop())
-        idle = [Late() for _ in range(1000)]
+        idle = [LikeAConnection() for _ in range(4000)]
         for each in idle:
             ticker.idle.add(each)
         while not all(len(each.asked) >= 2 for each in idle):
@@ -50,7 +56,7 @@ def test_each_of_many_idle_things_is_asked_once_a_second_and_not_all_at_once() -
         ticker.idle.discard(idle[0])
         seen = len(idle[0].asked)
         rounds = [each.asked[0] for each in idle]
-        assert max(rounds.count(moment) for moment in set(rounds)) < 500
+        assert max(rounds.count(moment) for moment in set(rounds)) < 400  # 200 each, if they were even
         while len(idle[1].asked) < seen + 2:
             await asyncio.sleep(0.01)
         assert len(idle[0].asked) == seen

@@ -27,6 +27,7 @@ ENCODED = "client_id and secrets are form-encoded as RFC 6749 asks; Envoy leaves
 UNSIGNED = "only a refresh token that the filter encrypted itself is used; Envoy sends any cookie, plain text too"
 TRY_AGAIN = "a refresh that gives no usable token leads to a new sign-in; Envoy answers 401, a dead end"
 ONCE = "a callback that is loaded again gets what its code has bought; Envoy sends the code again"
+NO_CREDENTIALS = "codes and states in an address are not copied into logs"
 NOT_SHOWN = "what a client put into a cookie is not copied into logs"
 ESCAPED = "quotes and control characters are escaped in log lines, so that nobody can forge one"
 STRICTER = "ambiguous framing and heads are refused"
@@ -48,6 +49,7 @@ LISTED: tuple[Difference, ...] = (
     Difference("callback-by-post", "1.idp.0.*", ONCE),
     Difference("callback-by-post", "log.received", ONCE),
     Difference("verifier-*", "log.details", NOT_SHOWN),
+    *(Difference(name, "log.details", NO_CREDENTIALS) for name in ("code-missing", "error", "error-empty")),
     Difference("state-*", "log.details", ESCAPED),
     Difference("refresh-on-callback-path", "log.details", ESCAPED),
     Difference("callback-xhr-denied", "log.details", ESCAPED),

@@ -1,8 +1,8 @@
 """From a filter's configuration to the filter that a route's requests meet.
 
-A route may replace the configuration of a filter or switch it off. Filters with the same configuration are the same
-object, so that what they remember (opened sessions, the provider's keys) is shared by all routes. A profile's code is
-imported only where it is used: starting is what a rolling restart waits for.
+A route may replace the configuration of a filter or switch it off. Routes that don't share one object, so that what it
+remembers (opened sessions, the provider's keys) is shared. What flows came to is shared by all filters. A profile's
+code is imported only where it is used: starting is what a rolling restart waits for.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ostiary.model.secret import Secret
 from ostiary.model.signin import SignIn
 
 if TYPE_CHECKING:
+    from ostiary.core.oauth2.envoy.filter import Outcomes
     from ostiary.core.oauth2.filter import SignInFilter
     from ostiary.core.oauth2.session import KeyRing
 
@@ -64,11 +65,20 @@ def _sds(secret: SdsSecret, files: Files) -> Callable[[], bytes | None]:
 class Filters:
     """Makes the filters of one listener."""
 
-    def __init__(self, stats: Stats, stat_prefix: str, files: Files, known_cluster: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        stats: Stats,
+        stat_prefix: str,
+        files: Files,
+        known_cluster: Callable[[str], bool],
+        outcomes: Callable[[], Outcomes],
+    ) -> None:
+        """`outcomes` gives the one memory of this process."""
         self._stats = stats
         self._http = f"http.{stat_prefix}."
         self._files = files
         self._known_cluster = known_cluster
+        self._outcomes = outcomes
         self._made: dict[int, Filter] = {}
         self.sign_ins: list[SignInFilter] = []
 
@@ -115,6 +125,7 @@ class Filters:
             entropy=os.urandom,
             counter=lambda name: self._stats.counter(scope + prefix + name),
             known_cluster=self._known_cluster,
+            outcomes=self._outcomes(),
         )
 
     def _sign_in(self, config: SignIn) -> Filter:

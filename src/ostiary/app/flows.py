@@ -1,8 +1,8 @@
 """Drives the core's flows: what a generator asks for is fetched, and what it returns is the decision.
 
-Flows with the same `single_flight` key run once: whoever comes meanwhile, or within the grace time after, gets the same
-result. A refresh token that rotates is so used only once, however many tabs wake up together. Where several processes
-serve the same sessions, `Leases` says which of them runs a flow, and the others adopt its outcome.
+Flows with the same `single_flight` key run once: whoever comes meanwhile gets the same outcome. A refresh token that
+rotates is so used only once, however many tabs wake up together. Where several processes serve the same sessions,
+`Leases` says which of them runs a flow, and the others adopt its outcome.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol, final
 
 from ostiary.app.logs import logger
 from ostiary.core.decision import Allow, Fetch, Fetched, FetchFailed, Flow, Respond, Start
-from ostiary.net.ticker import Ticker
 
 if TYPE_CHECKING:
     from ostiary.core.leases import Leases
@@ -64,25 +63,18 @@ async def drive_maintenance(wanted: Generator[Fetch, Fetched, None], fetcher: Fe
         wanted.close()
 
 
+Running = dict[bytes, "asyncio.Task[Allow | Respond]"]
+
+
 @final
 class Flows:
     """The flows under way in this worker."""
 
-    def __init__(self, fetcher: Fetcher, ticker: Ticker, leases: Leases | None = None) -> None:
+    def __init__(self, fetcher: Fetcher, leases: Leases | None = None, running: Running | None = None) -> None:
+        """`running`: flows of other listeners too, so that a key runs once in the whole process."""
         self._fetcher = fetcher
         self._leases = leases
-        self._ticker = ticker
-        self._running: dict[bytes, asyncio.Task[Allow | Respond]] = {}
-        self._recent: dict[bytes, tuple[float, Allow | Respond]] = {}
-        ticker.idle.add(self)
-
-    def recent(self, start: Start) -> Allow | Respond | None:
-        """What a flow with the same key, ended within its grace time, means for this request."""
-        found = self._recent.get(start.single_flight) if start.single_flight else None
-        if found is None or found[0] <= self._ticker.now:
-            return None
-        start.flow.close()
-        return start.follow(found[1]) if start.follow else found[1]
+        self._running: Running = {} if running is None else running
 
     async def run(self, start: Start) -> Allow | Respond:
         """The flow's result, whether it runs for this request or another one with the same key."""
@@ -94,7 +86,7 @@ class Flows:
         if task is None:
             task = asyncio.get_running_loop().create_task(self._lead(start))
             self._running[key] = task
-            task.add_done_callback(lambda done: self._ended(key, start.grace, done))
+            task.add_done_callback(lambda done: self._ended(key, done))
         else:
             start.flow.close()
         result = await asyncio.shield(task)  # one client leaving ends it for nobody else
@@ -123,15 +115,10 @@ class Flows:
                 lease.done(shared.sealed, shared.grace)
         return result
 
-    def _ended(self, key: bytes, grace: float, task: asyncio.Task[Allow | Respond]) -> None:
+    def _ended(self, key: bytes, task: asyncio.Task[Allow | Respond]) -> None:
         del self._running[key]
-        if grace and not task.cancelled() and task.exception() is None:
-            self._recent[key] = (self._ticker.now + grace, task.result())
-
-    def check_deadlines(self, now: float) -> None:
-        """Forget results whose grace is over."""
-        for key in [key for key, (until, _) in self._recent.items() if until <= now]:
-            del self._recent[key]
+        if not task.cancelled():
+            task.exception()  # whoever waits gets it; if nobody does any more, it is no news
 
     async def finish(self, patience: float) -> None:
         """Let flows end whose clients have left: other processes may wait for what they come to."""
@@ -140,7 +127,6 @@ class Flows:
 
     async def close(self) -> None:
         """Cancel what still runs."""
-        self._ticker.idle.discard(self)
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()

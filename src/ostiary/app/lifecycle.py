@@ -162,6 +162,7 @@ async def _serve(doorkeeper: Doorkeeper) -> int:
 
 def run(config: Config, process: Process) -> int:
     """Run until SIGTERM (exit code 0) or SIGINT (130). What stops the start is said on stderr (code 2)."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until logs are open there is nothing to open again
     logs.configure(process.log_level, process.component_log_level, process.log_format)
     _log.info("ostiary %s starts", __version__)
     raise_limit()

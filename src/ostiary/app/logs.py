@@ -120,7 +120,7 @@ class _SinkHandler(logging.Handler):
 def in_background() -> Iterator[None]:
     """Within the block nobody who logs waits for stderr. For a process that forks no more; after `configure`."""
     (before,) = logging.getLogger(_ROOT).handlers
-    sink = Sink(sys.stderr.fileno(), owned=False, report=lambda _: None)
+    sink = Sink(sys.stderr.fileno(), owned=False, report=lambda what: logger("main").warning("stderr %s", what))
     handler = _SinkHandler(sink)
     handler.setFormatter(before.formatter)
     _use(handler)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from ostiary.core.access_log import access_log_line
 from ostiary.core.decision import Counter, Request
 from ostiary.core.header_lines import HeaderLine
 from ostiary.core.record import Fields, Record
+from ostiary.core.redaction import without_credentials
 from ostiary.core.response import ResponseFields
 from ostiary.model.access_log import AccessLog
 from ostiary.model.headers import Headers
@@ -25,14 +25,6 @@ from ostiary.net.upstream import address_text
 _HOSTNAME: Final = socket.gethostname()
 _NO_HEADERS: Final = Headers()
 _ORIGINAL_PATH: Final = "x-envoy-original-path"
-
-
-_CREDENTIALS: Final = re.compile(r"(?<=[?&])(code|state|access_token|id_token|id_token_hint|logout_token)=[^&]*")
-
-
-def without_credentials(target: str) -> str:
-    """A target that may carry an authorization code, fit for a log."""
-    return _CREDENTIALS.sub(r"\1=[secret]", target)
 
 
 def _asked(headers: Headers, sensitive: bool) -> Headers:
@@ -101,6 +93,8 @@ class Observer:
         record.protocol = "HTTP/1.0" if exchange.http10 else "HTTP/1.1"
         record.response_code = exchange.status
         record.response_code_details = exchange.details or "via_upstream"
+        if exchange.sensitive_target:
+            record.response_code_details = without_credentials(record.response_code_details)
         record.response_flags = exchange.flags
         record.bytes_received = exchange.bytes_received
         record.bytes_sent = exchange.bytes_sent

@@ -11,7 +11,7 @@ from ostiary._version import __version__
 from ostiary.app.descriptors import for_clients
 from ostiary.app.files import Files
 from ostiary.app.filters import Filters
-from ostiary.app.flows import Flows, drive_maintenance
+from ostiary.app.flows import Flows, Running, drive_maintenance
 from ostiary.app.logs import logger
 from ostiary.app.metrics import Stats
 from ostiary.app.observe import Observer
@@ -39,6 +39,7 @@ from ostiary.net.tls import DownstreamTls, TlsError, UpstreamTls
 
 if TYPE_CHECKING:
     from ostiary.core.leases import Leases
+    from ostiary.core.oauth2.envoy.filter import Outcomes
     from ostiary.core.oauth2.filter import SignInFilter
     from ostiary.net.connector import Connector
 
@@ -65,6 +66,8 @@ class Runtime:
         self.sign_ins: list[SignInFilter] = []
         self._clients: list[ProviderClient] = []
         self._flows: list[Flows] = []
+        self._running: Running = {}
+        self._outcomes: Outcomes | None = None
         self._maintenance: set[asyncio.Task[None]] = set()
         self._maintained: dict[SignInFilter, tuple[ProviderClient, float]] = {}
         for listener in config.listeners:
@@ -103,10 +106,10 @@ class Runtime:
 
     def _service(self, listener: Listener) -> HttpService:
         http = listener.http
-        filters = Filters(self.stats, http.stat_prefix, self.files, self.clusters.__contains__)
+        filters = Filters(self.stats, http.stat_prefix, self.files, self.clusters.__contains__, self._envoy_outcomes)
         scope = self.stats.scope(f"http.{http.stat_prefix}")
         client = self._client(http)
-        flows = Flows(client, self.ticker, self._leases)
+        flows = Flows(client, self._leases, self._running)
         self._flows.append(flows)
         routers = [link.config for link in http.http_filters if isinstance(link.config, Router)]
         suppress = any(router.suppress_envoy_headers for router in routers)
@@ -126,6 +129,13 @@ class Runtime:
             os.urandom,
             for_clients(len(self.config.listeners)),
         )
+
+    def _envoy_outcomes(self) -> Outcomes:
+        if self._outcomes is None:
+            from ostiary.core.oauth2.envoy.filter import Outcomes  # the profile's code, only where it is used
+
+            self._outcomes = Outcomes(os.urandom)
+        return self._outcomes
 
     def _client(self, http: HttpConnectionManager) -> ProviderClient:
         signs = [link.config for link in http.http_filters if isinstance(link.config, SignIn)]

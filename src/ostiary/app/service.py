@@ -207,14 +207,10 @@ class HttpService:
         self, exchange: Exchange, route: CompiledRoute, target: Target, outcome: Passed | Respond | Pending
     ) -> None:
         if isinstance(outcome, Pending):
-            recent = self._flows.recent(outcome.start)
-            if recent is None:
-                task = asyncio.get_running_loop().create_task(self._wait(exchange, route, target, outcome))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-                exchange.on_abandon = task.cancel
-            else:
-                self._proceed(exchange, route, target, route.chain.resume(outcome, recent, self.ticker.wall))
+            task = asyncio.get_running_loop().create_task(self._wait(exchange, route, target, outcome))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            exchange.on_abandon = task.cancel
         elif isinstance(outcome, Respond):
             self._reply(exchange, route, outcome)
         else:

@@ -80,8 +80,9 @@ class _Supervisor:
         self._woken.setblocking(False)
         self._wakeup.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ, lambda _: self._signalled())
-        self._handlers = {what: signal.signal(what, _noted) for what in _HANDLED}
+        # In this order: a signal in between would be taken and told to nobody.
         self._wakeup_before = signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
+        self._handlers = {what: signal.signal(what, _noted) for what in _HANDLED}
 
     def run(self) -> int:
         while self._start() or self._children:

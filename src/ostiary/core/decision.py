@@ -185,9 +185,8 @@ class Start(_Discreet, frozen=True, kw_only=True, eq=False):
 
     flow: Flow
     single_flight: bytes = b""
-    """Not empty: one flow at a time for this key; whoever else comes gets the same result, also for
-    `grace` seconds after it ended (a refresh token that rotates may be used only once)."""
-    grace: float = 0.0
+    """Not empty: one flow at a time for this key; whoever else comes shares its outcome (a refresh token that rotates
+    may be used only once). Who comes later is the flow's own business: its first step looks for a recent outcome."""
     purpose: str = ""
     follow: Callable[[Allow | Respond], Allow | Respond] | None = None
     """What whoever waited for another request's flow of the same key gets, given that flow's result: the outcome

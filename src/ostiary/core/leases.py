@@ -2,7 +2,7 @@
 
 A provider that rotates refresh tokens ends a session whose token is used twice, so workers ask before they use one:
 whoever asks first gets the lease of that key, the others wait and get the outcome, also for a grace time afterwards.
-The desk knows keys that are hashes and outcomes that are sealed; it could not read a token if it wanted to.
+The desk knows keys that are hashes and outcomes that are sealed; it needs no key to do its work.
 
 Nobody waits for the dead: what a worker held when it died goes to the next in line, and a lease that is held longer
 than its holder said it could take is passed on too. A holder that lost its lease that way is no longer listened to: its

@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from ostiary.core.matching import first_parameters
 from ostiary.core.record import Record
+from ostiary.core.redaction import without_credentials
 from ostiary.core.regex import wire_text
 from ostiary.core.timestamps import time_formatter
 
@@ -219,6 +220,13 @@ _REDACTED: Final = "[secret]"
 def _redacting(one: Callable[[str], Getter]) -> Callable[[str], Getter]:
     def compile_header(name: str) -> Getter:
         getter = one(name)
+        if name == "referer":  # the callback's own address, for what its page loads
+
+            def referer(record: Record) -> Value:
+                value = getter(record)
+                return without_credentials(value) if isinstance(value, str) else value
+
+            return referer
         if name not in _CREDENTIALS:
             return getter
         return lambda record: None if getter(record) is None else _REDACTED

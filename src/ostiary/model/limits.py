@@ -192,8 +192,8 @@ DESCRIPTOR_RESERVE: Final = 1024
 # --- leases between workers (core/leases.py)
 LEASE_TIME: Final = 60.0
 """A flow that may run once takes no longer, unless its requests may: then its holder counts as lost."""
-MAX_FETCHES_PER_FLOW: Final = 6 + MAX_GROUP_PAGES
-"""Discovery, tokens, keys twice, userinfo twice, groups: each may take the provider's timeout."""
+MAX_FETCHES_PER_FLOW: Final = 6 + 2 * MAX_GROUP_PAGES
+"""Discovery, tokens, keys twice, userinfo twice, two lists of groups: each may take the provider's timeout."""
 LEASE_ANSWER_TIMEOUT: Final = 5.0
 """The desk answers each question within a millisecond; a worker that hears nothing goes on alone."""
 MAX_LEASE_ASKERS: Final = 65_536

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import stat
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -72,7 +74,7 @@ class Sink:
         left = lines
         try:
             while left:
-                left = left[os.write(self._fd, left) :]
+                left = left[self._some(left) :]
         except OSError as error:
             self._lose(left, error.strerror)
         with self._lock:
@@ -81,6 +83,17 @@ class Sink:
             lost, self.lost = self.lost, 0 if well else self.lost
         if lost and well:
             self._report(f"can be written again; {lost} lines were lost")
+
+    def _some(self, lines: bytes) -> int:
+        """Write the first of them, or what the descriptor takes."""
+        if len(lines) > select.PIPE_BUF and stat.S_ISFIFO(os.fstat(self._fd).st_mode):
+            # Others write to this pipe too: only so much goes in whole, so lines are not torn.
+            lines = lines[: lines.rfind(b"\n", 0, select.PIPE_BUF) + 1 or len(lines)]
+        try:
+            return os.write(self._fd, lines)
+        except BlockingIOError:  # somebody else has made it non-blocking
+            select.select((), (self._fd,), ())
+            return 0
 
     def _lose(self, lines: bytes, why: str | None) -> None:
         with self._lock:

@@ -145,6 +145,9 @@ class Endpoints:
     def _complete(
         self, visit: Visit, key: str, pending: PendingSignIn, code: str, issuer: str | None, once: bytes
     ) -> Steps:
+        recent = self._outcomes.recent(once, visit.now)  # it ended between the decision and now
+        if recent is not None:
+            return self._arrive(visit, key, pending, recent)
         self._outcomes.begin(once)
         grace = 0.0  # what failed may be tried again
         try:

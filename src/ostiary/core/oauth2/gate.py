@@ -270,7 +270,6 @@ class Gate:
         return Start(
             flow=self._refresh_steps(visit, session),
             single_flight=session_key(session),
-            grace=limits.REFRESH_RETRY_DELAY,
             purpose="refresh",
             follow=follow,
             share=lambda: keeper.share(session),
@@ -279,6 +278,9 @@ class Gate:
         )
 
     def _refresh_steps(self, visit: Visit, session: Session) -> Steps:
+        recent = self.keeper.outcome(session, visit.now)  # it ended between the decision and now
+        if recent is not None:
+            return self._after_refresh(visit, recent)
         self.keeper.begin(session)
         outcome = yield from self.exchange.refresh(session, visit.now)
         self.keeper.remember(session, outcome)

@@ -81,7 +81,8 @@ class FlowOutcomes(Generic[T]):
 
     @staticmethod
     def _is_recent(kept: tuple[float, float, T], now: float) -> bool:
-        return 0 <= now - kept[0] < kept[1]
+        """Requests are judged by a clock that may lag behind the one that stamped the outcome."""
+        return kept[1] > 0 and -limits.CLOCK_LEEWAY <= now - kept[0] < kept[1]
 
     @staticmethod
     def _is_over(kept: tuple[float, float, T], now: float) -> bool:

@@ -27,7 +27,7 @@ _PAGE_HEADERS: Final = (
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
     ("x-content-type-options", "nosniff"),
-    ("referrer-policy", "same-origin"),
+    ("referrer-policy", "strict-origin"),
 )
 _JSON_HEADERS: Final = (("content-type", "application/json"), _NO_STORE, ("x-content-type-options", "nosniff"))
 _RETRY_AFTER: Final = "10"

@@ -120,6 +120,8 @@ class Context:
 
         endpoint = config.token_endpoint
         known = endpoint is not None and known_cluster(endpoint.cluster)
+        self.token_address = f"{endpoint.cluster} {endpoint.uri}" if endpoint is not None else ""
+        """What outcomes of flows belong to, besides secrets and client: several filters may share them."""
         self.token_endpoint = TokenEndpoint(config, endpoint) if endpoint is not None and known else None
 
         self.id_token_header = config.forward_id_token_header.lower()

@@ -53,6 +53,14 @@ class NoConfigFilter:
         return STATUS_HEADERS
 
 
+class Outcomes:
+    """What flows of every Envoy filter came to: routes may each have their own filter, and share sessions."""
+
+    def __init__(self, entropy: Entropy) -> None:
+        self.refreshes = FlowOutcomes(Redeemed, "refresh", entropy)
+        self.codes = FlowOutcomes(Redeemed, "callback", entropy)
+
+
 class EnvoyOAuth2Filter:
     """One configured filter; a route with a configuration of its own has one of its own.
 
@@ -69,7 +77,9 @@ class EnvoyOAuth2Filter:
         entropy: Entropy,
         counter: Callable[[str], Counter],
         known_cluster: Callable[[str], bool],
+        outcomes: Outcomes | None = None,
     ) -> None:
+        """`outcomes`: shared by all filters of a process, for their flows are; None: its own."""
         self._context = Context(
             config,
             runtime=runtime,
@@ -79,8 +89,9 @@ class EnvoyOAuth2Filter:
             known_cluster=known_cluster,
         )
         self._sessions = SessionCache()
-        self._refresher = Refresher(self._context)
-        self._codes = FlowOutcomes(Redeemed, "callback", entropy)
+        outcomes = outcomes or Outcomes(entropy)
+        self._refresher = Refresher(self._context, outcomes.refreshes)
+        self._codes = outcomes.codes
         self._pass_through = any_of(config.pass_through_matcher) if config.pass_through_matcher else None
         by_path = any(matcher.name.lower() == ":path" for matcher in config.pass_through_matcher)
         self._passed = Allow(

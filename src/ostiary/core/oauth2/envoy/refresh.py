@@ -30,9 +30,9 @@ _ALLOWED: Final = "Failed to refresh the access token, and forwarding as unautho
 class Refresher:
     """Redeems refresh tokens, each of them once."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, outcomes: FlowOutcomes[Redeemed]) -> None:
         self._context = context
-        self._outcomes = FlowOutcomes(Redeemed, "refresh", context.entropy)
+        self._outcomes = outcomes
 
     def decide(self, keys: Keys, request: Request, cookies: RequestCookies, session: Session, now: float) -> Decision:
         """For an invalid session whose refresh token is ours."""
@@ -57,6 +57,9 @@ class Refresher:
             return self._misconfigured(request, cookies, "Failed to obtain client credential", str(problem))
 
         def flow() -> Flow:
+            late = outcomes.recent(key, now)  # it ended between the decision and now
+            if late is not None:
+                return answer(late)
             outcomes.begin(key)
             try:
                 tokens = yield from request_tokens(fetch, context.config)
@@ -83,7 +86,8 @@ class Refresher:
         )
 
     def _key(self, keys: Keys, refresh_token: str) -> bytes:
-        parts = (keys.hmac_secret, self._context.client_id.encode("latin-1"), refresh_token.encode("latin-1"))
+        texts = (self._context.client_id, self._context.token_address, refresh_token)
+        parts = (b"refresh", keys.hmac_secret, *(text.encode("utf-8", "surrogatepass") for text in texts))
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
 
     @staticmethod

@@ -198,6 +198,9 @@ def redeem(
         return context.unauthorized(f"Failed to obtain client credential: {problem}", flow_id=callback.flow_id)
 
     def flow() -> Flow:
+        late = outcomes.recent(key, now)  # it ended between the decision and now
+        if late is not None:
+            return answer(late)
         outcomes.begin(key)
         try:
             tokens = yield from request_tokens(fetch, context.config)
@@ -240,7 +243,7 @@ def _verifier(context: Context, keys: Keys, cookies: RequestCookies, callback: C
 
 def _single_flight(context: Context, keys: Keys, callback: Callback, verifier: str, redirect_uri: str) -> bytes:
     """What the exchange of a code is known by, to this sign-in of this browser alone."""
-    texts = (context.client_id, callback.flow_id, callback.code, verifier, redirect_uri)
+    texts = (context.client_id, context.token_address, callback.flow_id, callback.code, verifier, redirect_uri)
     parts = (b"callback", keys.hmac_secret, *(text.encode("utf-8", "surrogatepass") for text in texts))
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
 
