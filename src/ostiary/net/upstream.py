@@ -29,6 +29,8 @@ class Answered(Protocol):
     """All of the request was written."""
     replayable: bool
     """Nothing of it is lost if it is sent again: no body, safe method."""
+    pool: Owner | None
+    """Who has it in hand until it has a connection."""
 
     def on_upstream(self, connection: UpstreamConnection) -> None:
         """The request goes out on this connection: write it now."""
@@ -61,11 +63,31 @@ class Owner(Protocol):
     def submit(self, client: Answered, fresh: bool = False) -> None:
         """Send a request, on a new connection if `fresh`."""
 
+    def withdraw(self, client: Answered) -> None:
+        """The client no longer waits for a connection."""
+
     def release(self, connection: UpstreamConnection) -> None:
         """The connection is free."""
 
-    def lost(self, connection: UpstreamConnection) -> None:
-        """The connection is closed."""
+    def lost(self, connection: UpstreamConnection, *, local: bool, active: bool) -> None:
+        """The connection is closed, from this side if `local`, with a request on it if `active`."""
+
+    # What requests came to, for counters and outlier detection:
+
+    def answered(self, status: int) -> None:
+        """The head of an answer is here."""
+
+    def ended(self) -> None:
+        """A request that had a connection has it no more."""
+
+    def broke(self, status: int, *, charged: bool) -> None:
+        """A request got no complete answer; if `charged`, the client gets `status` instead."""
+
+    def timed_out(self, *, charged: bool) -> None:
+        """The route's time is up; if `charged`, the client gets 504."""
+
+    def noted(self, what: str) -> None:
+        """One more of what Envoy counts under that name."""
 
 
 @final
@@ -138,6 +160,8 @@ class UpstreamConnection(asyncio.Protocol):
             else:
                 self._on_head(client, self._buffer + data if self._buffer else data)
         except BadMessage as error:
+            self.pool.noted("upstream_cx_protocol_error")
+            self.pool.broke(502, charged=self._body == NO_BODY)
             self._fail("UPE", "upstream_reset_before_response_started{protocol_error}", "protocol error", error)
 
     def eof_received(self) -> bool | None:
@@ -146,21 +170,28 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Closed by either side."""
-        self.closed = True
-        self.pool.lost(self)
-        client = self.client
+        client, pool = self.client, self.pool
+        whole = self._body == UNTIL_CLOSE and exc is None
+        if client is not None:
+            self.client = None
+            pool.ended()
+        if not self.closed:
+            self.closed = True
+            pool.lost(self, local=False, active=client is not None and not whole)
         if client is None:
             return
-        self.client = None
         if self.tunnel:
             client.on_tunnel(b"")
-        elif self._body == UNTIL_CLOSE and exc is None:
+        elif whole:
             client.on_body(b"", True, [])
         elif self._reused and not self._seen and client.replayable:
-            self.pool.submit(client, fresh=True)  # the upstream closed an idle connection just as we used it
+            pool.submit(client, fresh=True)  # the upstream closed an idle connection just as we used it
         elif self._body in (LENGTH, CHUNKED):
+            pool.noted("upstream_cx_protocol_error")
+            pool.broke(503, charged=False)
             client.on_failure("UPE", "upstream_reset_after_response_started{protocol_error}", "protocol error")
         else:
+            pool.broke(503, charged=self._body == NO_BODY)
             client.on_failure("UC", "upstream_reset_before_response_started{connection_termination}",
                               "connection termination")  # fmt: skip
 
@@ -189,10 +220,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once; nothing more will be told to the client."""
-        self.client = None
+        client, self.client = self.client, None
+        if client is not None:
+            self.pool.ended()
         if not self.closed:
             self.closed = True
-            self.pool.lost(self)
+            self.pool.lost(self, local=True, active=client is not None)
             self.transport.abort()
 
     def pause_reading(self) -> None:
@@ -224,6 +257,7 @@ class UpstreamConnection(asyncio.Protocol):
         head = self.pool.reader.read(data[: end + 2])
         rest = data[end + 4 :]
         status = head.status
+        self.pool.answered(status)
         if status < 200:
             self._informational(client, head, rest)
         elif client.is_head or status in (204, 304) or (head.content_length == 0 and not head.chunked):
@@ -305,6 +339,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.client = None
         self._body = NO_BODY
         self._chunks = None
+        self.pool.ended()
+        if close:
+            self.pool.noted("upstream_cx_close_notify")
         if close or rest or (client is not None and not client.request_complete):
             self.abort()
         elif not self.closed:
