@@ -103,7 +103,8 @@ def test_further_addresses_of_a_static_endpoint() -> None:
     elsewhere = ENDPOINT.replace(
         "}}}\n", "}}, additional_addresses: [{address: {socket_address: {address: '::1', port_value: 3}}}]}\n"
     )
-    assert "only used with type STATIC" in error((ENDPOINT, elsewhere))
+    assert idp((ENDPOINT, elsewhere)).endpoints[0].additional_addresses == ()
+    assert "does nothing in a LOGICAL_DNS cluster, as in Envoy" in "".join(warnings((ENDPOINT, elsewhere)))
 
 
 def test_a_socket_of_a_static_cluster() -> None:

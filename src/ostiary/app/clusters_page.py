@@ -41,9 +41,9 @@ def host_stats(host: Host) -> dict[str, int]:
         "cx_connect_fail": pool.counts["upstream_cx_connect_fail"],
         "cx_total": pool.counts["upstream_cx_total"],
         "rq_active": pool.active,
-        "rq_error": sum(count for code, count in pool.codes.items() if code >= 500),
+        "rq_error": sum(pool.codes[500:]),
         "rq_pending_active": pool.pending,
-        "rq_success": sum(count for code, count in pool.codes.items() if code < 500),
+        "rq_success": sum(pool.codes[:500]),
         "rq_timeout": pool.counts["upstream_rq_timeout"],
         "rq_total": pool.total,
     }
@@ -141,7 +141,7 @@ def _health(host: Host) -> dict[str, Any]:
     health = host.health
     flags = {
         "failed_active_health_check": health is not None and health.failed,
-        "failed_outlier_check": host.monitor is not None and host.monitor.ejected,
+        "failed_outlier_check": host.is_ejected,
         "pending_dynamic_removal": host.removed,
         "pending_active_hc": health is not None and health.pending,
         "active_hc_timeout": health is not None and health.timed_out,

@@ -301,8 +301,11 @@ class HttpService:
             head = rewriter.apply(request, record)
         if action.auto_host_rewrite and cluster.cluster.endpoints:
             chosen = exchange.pool = cluster.pick()
+            if chosen is None:
+                cluster.refuse(exchange)
+                return
             endpoint = cluster.cluster.endpoints[0]
-            name = (chosen.hostname if chosen is not None else "") or endpoint.hostname or endpoint.address
+            name = chosen.hostname or endpoint.hostname or endpoint.address
             head = with_host(head, name, action.append_x_forwarded_host, keep_original=not self._table.suppress)
         exchange.path = head.target
         exchange.request_headers = replace(request, authority=head.authority, headers=head.headers)

@@ -203,7 +203,9 @@ def _load_balancing(message: Message) -> tuple[LbPolicy, LoadBalancing]:
     policies = message.message("load_balancing_policy")
     if policies is not None:
         written, config = _newer_policy(policies)
-    if written == "LEAST_REQUEST":
+    if written != "LEAST_REQUEST":
+        old.ignore(*old.written())
+    else:
         numbers["choice_count"] = config.integer("choice_count", 2)
         bias = config.message("active_request_bias")
         if bias is not None:

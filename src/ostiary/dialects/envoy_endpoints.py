@@ -49,7 +49,9 @@ def _endpoint(
         if (found := _host(item.required("address"), kind)) is not None
     )
     if others and kind != "STATIC":
-        message.problem("additional_addresses", "only used with type STATIC", "leave it to the name's addresses")
+        text = f"does nothing in a {kind} cluster, as in Envoy"
+        message.problem("additional_addresses", text, "a name brings its addresses along", severity="warning")
+        others = ()
     pipe = address.message("pipe")
     host, port = "", 0
     if pipe is not None:

@@ -49,7 +49,7 @@ def health_checking(message: Message) -> HealthChecking | None:
         for other in checks[1:]:
             other.ignore(*other.written())
     written = checks[0]
-    written.ignore("event_log_path", "always_log_health_check_failures", "always_log_health_check_success")
+    written.ignore("always_log_health_check_failures", "always_log_health_check_success")  # about an event log
     check: HttpHealthCheck | TcpHealthCheck = TcpHealthCheck()
     if (http := written.message("http_health_check")) is not None:
         check = _http(http)
@@ -90,13 +90,17 @@ def _http(message: Message) -> HttpHealthCheck:
     if send and method in _BODILESS:
         message.problem("send", f"a {method} request has no body", "use POST, PUT, PATCH or OPTIONS")
     expected = _ranges(message, "expected_statuses")
+    receive = tuple(_payload(item) for item in message.messages("receive"))
+    buffer = message.integer("response_buffer_size", limits.HEALTH_CHECK_BODY)
+    if buffer and sum(map(len, receive)) > buffer:
+        message.problem("receive", f"longer than the {buffer} bytes of response_buffer_size", "make that larger")
     return HttpHealthCheck(
         path=message.text("path"),
         host=message.text("host"),
         method=method,
         send=send,
-        receive=tuple(_payload(item) for item in message.messages("receive")),
-        response_buffer_size=message.integer("response_buffer_size", limits.HEALTH_CHECK_BODY),
+        receive=receive,
+        response_buffer_size=buffer,
         request_headers_to_add=_headers(message),
         request_headers_to_remove=tuple(name.lower() for name in message.texts("request_headers_to_remove")),
         expected_statuses=expected or ((200, 201),),

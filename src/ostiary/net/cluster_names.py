@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from ostiary.net.dns_exchange import Answer
     from ostiary.net.resolver import Lookup, Resolver
 
+_LOG: Final = logging.getLogger("ostiary.dns")
+_LOG.addHandler(logging.NullHandler())
 _EXPIRED: Final = "cache (expired)"
 Known = dict[RecordType, tuple[str, ...]]
 
@@ -123,12 +126,18 @@ class NameWatcher:
         logical = self._cluster.type == "LOGICAL_DNS"
         if verdict == "failed" or (verdict == "empty" and logical):
             self._counts["update_failure"] += 1
+            if not self.why:
+                kept = "the last addresses stay in use" if self._known else "requests get 503"
+                _LOG.warning("cluster %r: %s gives no address (%s): %s, and it is asked for again",
+                             self._cluster.name, self.name, _told(current), kept)  # fmt: skip
             self.why = f"{self.name} has no address: {_told(current)}"
             self._on_change(None)
             delay = self._schedule.after_failure()
         else:
             self._counts["update_success"] += 1
             self._known = current.addresses
+            if self.why and self._known:
+                _LOG.info("cluster %r: %s has addresses again", self._cluster.name, self.name)
             self.why = "" if self._known else f"{self.name} has no address: {_told(current)}"
             if not self._on_change(self._known):
                 self._counts["update_no_rebuild"] += 1

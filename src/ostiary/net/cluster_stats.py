@@ -45,7 +45,7 @@ def cluster_stats(cluster: ClusterPool) -> dict[str, int]:
     codes[504] += cluster.lobby.late
     for pool in pools:
         counts.update(pool.counts)
-        codes.update(pool.codes)
+        codes.update({status: count for status, count in enumerate(pool.codes) if count})
     codes[503] += counts["upstream_rq_pending_overflow"]  # of these no host knows
     found = {name: counts[name] for name in _COUNTERS}
     found["lb_healthy_panic"] = cluster.balancer.panicked

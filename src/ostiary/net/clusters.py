@@ -12,12 +12,13 @@ time: a host is a name, and the connector resolves it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import ssl
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, final
+from typing import TYPE_CHECKING, Final, Protocol, final
 
 from ostiary.core.addresses import Destination, is_ip_address
 from ostiary.core.balancing import Balancer
@@ -37,6 +38,9 @@ from ostiary.net.upstream import Answered
 
 if TYPE_CHECKING:
     from ostiary.net.connector import Connector
+
+_LOG: Final = logging.getLogger("ostiary.upstream")
+_LOG.addHandler(logging.NullHandler())
 
 
 class TlsSource(Protocol):
@@ -113,7 +117,7 @@ class ClusterPool:
         self.counts["upstream_cx_none_healthy"] += 1
         self.codes[503] += 1
         client.pool = None
-        why = next((watcher.why for watcher in self._watchers if watcher.why), "")
+        why = next((watcher.why for watcher in self._watchers if watcher.why), "") if not self.hosts else ""
         cause = LookupError(why) if why else None
         client.on_failure("UH", "no_healthy_upstream", "no healthy upstream", cause)
 
@@ -124,12 +128,12 @@ class ClusterPool:
         if self._started:
             return
         self._started = True
+        for host in self.hosts:
+            self._start_checks(host)
         if self._watchers:
             resolver = self._connector().resolver
             for watcher in self._watchers:
                 watcher.start(resolver)
-        for host in self.hosts:
-            self._start_checks(host)
         if self.detector is not None:
             self._interval = self._loop.call_later(self.detector.config.interval, self._end_interval)
         self._settle()
@@ -284,7 +288,11 @@ class ClusterPool:
         back = False
         if good and host.monitor is not None and self.detector is not None and host.health is not None:
             back = not host.health.failed and self.detector.passed_health_check(host.monitor, self._loop.time())
-        if host.health is not None and host.health.failed and change == "changed":
+        failed = host.health is not None and host.health.failed
+        if change == "changed":
+            said = "fails its health checks and gets no more requests" if failed else "passes its health checks"
+            _LOG.log(logging.WARNING if failed else logging.INFO, "%s %s", self._named(host), said)
+        if failed and change == "changed":
             host.pool.drain()
             if host.removed:
                 self._drop(host)
@@ -292,23 +300,29 @@ class ClusterPool:
             self._update()
         self._settle()
 
+    def _named(self, host: Host) -> str:
+        return f"cluster {self.cluster.name!r}: {host.address}"
+
     def _drop(self, host: Host) -> None:
         index = next(index for index, group in enumerate(self._groups) if host in group)
         self._replace(index, [other for other in self._groups[index] if other is not host], [host])
 
     def _health_failed(self, host: Host) -> None:
         """Ejected: what is open to it is used no more."""
+        _LOG.warning("%s fails too many requests and gets none for a while (outlier_detection)", self._named(host))
         host.pool.drain()
         self._update()
 
     def _end_interval(self) -> None:
         detector = self.detector
         assert detector is not None
-        before = [host for host in self.hosts if host.monitor is not None and host.monitor.ejected]
+        before = {host for host in self.hosts if host.is_ejected}
         if detector.tick(self._loop.time()):
-            for host in self.hosts:
-                if host.monitor is not None and host.monitor.ejected and host not in before:
-                    host.pool.drain()
+            after = {host for host in self.hosts if host.is_ejected}
+            for host in after - before:
+                self._health_failed(host)
+            for host in before - after:
+                _LOG.info("%s gets requests again", self._named(host))
             self._update()
         self._interval = self._loop.call_later(detector.config.interval, self._end_interval)
 
@@ -342,7 +356,7 @@ class ClusterPool:
                 self.retired.remove(pool)
                 self.counts.update(pool.counts)
                 self.counts["upstream_rq_total"] += pool.total
-                self.codes.update(pool.codes)
+                self.codes.update({status: count for status, count in enumerate(pool.codes) if count})
 
 
 def _key(host: Host) -> frozenset[tuple[str, int]]:

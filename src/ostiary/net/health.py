@@ -15,7 +15,7 @@ from ostiary.core.health import Change, HealthState, contains, verdict
 from ostiary.core.response import ResponseReader
 from ostiary.model import limits
 from ostiary.model.clusters import HealthChecking, HttpHealthCheck, TcpHealthCheck
-from ostiary.net.upstream import Answered, Owner, UpstreamConnection
+from ostiary.net.upstream import Answered, Owner, UpstreamConnection, Watch
 
 if TYPE_CHECKING:
     from ostiary.core.header_lines import HeaderLine
@@ -54,6 +54,8 @@ class _HttpChecker:
         self._request = _request(check, authority)
         self.is_head = check.method == "HEAD"
         self.reader = ResponseReader()
+        self.codes = [0] * 1000
+        self.watch: Watch | None = None
         self._connection: UpstreamConnection | None = None
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
         self._status = 0
@@ -125,8 +127,6 @@ class _HttpChecker:
     def release(self, connection: UpstreamConnection) -> None: ...
 
     def lost(self, connection: UpstreamConnection, *, local: bool, active: bool) -> None: ...
-
-    def answered(self, status: int) -> None: ...
 
     def ended(self) -> None: ...
 

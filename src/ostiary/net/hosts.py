@@ -52,9 +52,14 @@ class Host:
         """Whether it may get requests."""
         if self.endpoint.health_status in _UNHEALTHY or self.endpoint.health_status == "DRAINING":
             return False
-        if self.monitor is not None and self.monitor.ejected:
+        if self.is_ejected:
             return False
         return self.health is None or not self.health.failed
+
+    @property
+    def is_ejected(self) -> bool:
+        """Left out by outlier detection."""
+        return self.monitor is not None and self.monitor.ejected
 
     @property
     def excluded(self) -> bool:
@@ -83,7 +88,7 @@ class Host:
         health = self.health
         if health is not None and health.failed:
             flags += "/failed_active_hc"
-        if self.monitor is not None and self.monitor.ejected:
+        if self.is_ejected:
             flags += "/failed_outlier_check"
         if self.endpoint.health_status in _UNHEALTHY:
             flags += "/failed_eds_health"

@@ -12,7 +12,7 @@ from typing import Final, final
 from ostiary.core.response import ResponseReader
 from ostiary.model import limits
 from ostiary.net.pool import Pool
-from ostiary.net.upstream import Answered, UpstreamConnection
+from ostiary.net.upstream import Answered, UpstreamConnection, Watch
 
 _OVERFLOW: Final = "upstream_reset_before_response_started{overflow}"
 
@@ -32,8 +32,15 @@ class Lobby:
         self._waiting: dict[Answered, bool] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.reader = ResponseReader()
+        self.codes: list[int] = []
+        self.watch: Watch | None = None
         self.late = 0
         """Requests whose time ran out here."""
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait."""
+        return len(self._waiting)
 
     def submit(self, client: Answered, fresh: bool = False) -> None:
         """Wait."""
@@ -77,8 +84,6 @@ class Lobby:
     def release(self, connection: UpstreamConnection) -> None: ...
 
     def lost(self, connection: UpstreamConnection, *, local: bool, active: bool) -> None: ...
-
-    def answered(self, status: int) -> None: ...
 
     def ended(self) -> None: ...
 

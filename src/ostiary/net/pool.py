@@ -16,12 +16,12 @@ import logging
 import os
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, Protocol, final
+from typing import TYPE_CHECKING, Final, final
 
 from ostiary.core.response import ResponseReader
 from ostiary.model import limits
 from ostiary.model.clusters import CircuitBreakers
-from ostiary.net.upstream import Answered, UpstreamConnection
+from ostiary.net.upstream import Answered, UpstreamConnection, Watch
 
 if TYPE_CHECKING:
     from ostiary.core.trace import ConnectTrace
@@ -31,19 +31,6 @@ Dialer = Callable[[Callable[[], UpstreamConnection]], Awaitable[tuple[UpstreamCo
 """Opens a connection: given a protocol factory, returns the protocol and how it came about, or raises OSError."""
 _LOG: Final = logging.getLogger("ostiary.upstream")
 _OVERFLOW: Final = "upstream_reset_before_response_started{overflow}"
-
-
-class Watch(Protocol):
-    """Outlier detection, for one host."""
-
-    def answered(self, status: int) -> None:
-        """The host answered."""
-
-    def connected(self) -> None:
-        """A request has a connection to it."""
-
-    def unreached(self, status: int) -> None:
-        """It could not be reached, or broke off."""
 
 
 @final
@@ -129,7 +116,7 @@ class Pool:
         self.reader = ResponseReader()
         self.total = self.active = 0
         """Requests that got a connection, and those that have one now."""
-        self.codes: dict[int, int] = {}
+        self.codes = [0] * 1000
         """Answers by status, those included that clients got because there was none."""
         self.counts: Counter[str] = Counter()
         ticker.idle.add(self)
@@ -159,8 +146,18 @@ class Pool:
             while idle:
                 connection = idle.pop()
                 if not connection.closed and not connection.transport.is_closing():
-                    self._begin(connection, client)
+                    load = self.load
+                    if self.watch is not None or load.requests >= load.max_requests:
+                        self._begin(connection, client)
+                        return
+                    load.requests += 1
+                    self.active += 1
+                    self.total += 1
+                    connection.begin(client)
                     return
+        self._wait(client)
+
+    def _wait(self, client: Answered) -> None:
         load = self.load
         if load.pending >= load.breakers.max_pending_requests:
             self.counts["upstream_rq_pending_overflow"] += 1
@@ -176,7 +173,7 @@ class Pool:
         if load.requests >= load.max_requests:
             self._idle.append(connection)
             self.counts["upstream_rq_active_overflow"] += 1
-            self.codes[503] = self.codes.get(503, 0) + 1
+            self.codes[503] += 1
             client.on_failure("UO", _OVERFLOW, "overflow")
             return False
         load.requests += 1
@@ -184,8 +181,6 @@ class Pool:
         self.total += 1
         if self.watch is not None:
             self.watch.connected()
-        if connection.requests + 1 == self._max_requests:
-            self.counts["upstream_cx_max_requests"] += 1
         connection.begin(client)
         return True
 
@@ -200,22 +195,15 @@ class Pool:
 
     # --- what requests came to
 
-    def answered(self, status: int) -> None:
-        """The head of an answer is here."""
-        codes = self.codes
-        codes[status] = codes.get(status, 0) + 1
-        if self.watch is not None:
-            self.watch.answered(status)
-
     def ended(self) -> None:
-        """A request gives its connection back."""
+        """A request has lost its connection."""
         self.active -= 1
         self.load.requests -= 1
 
     def broke(self, status: int, *, charged: bool) -> None:
         """No complete answer."""
         if charged:
-            self.codes[status] = self.codes.get(status, 0) + 1
+            self.codes[status] += 1
         if self.watch is not None:
             self.watch.unreached(status)
 
@@ -253,10 +241,11 @@ class Pool:
         self._tried(trace, by_name)
         if connection.closed:
             self.load.connections -= 1
+            self._destroyed(local=False, active=False)
             self._dial_for_waiting()
             return
         self.connections.add(connection)
-        self.release(connection)
+        self._offer(connection)
 
     def _dial_failed(self, error: Exception, by_name: bool) -> None:
         """Whoever has no dial of its own any more learns it; without an address there was nobody to connect to."""
@@ -302,8 +291,19 @@ class Pool:
             self.counts[f"upstream_cx_destroy_{side}_with_active_rq"] += 1
 
     def release(self, connection: UpstreamConnection) -> None:
-        """The connection is free: the next in line takes it, or it waits."""
+        """A request is complete: the next in line takes the connection, or it waits."""
+        self.active -= 1
+        self.load.requests -= 1
+        if self._waiting or self.closing or connection.requests >= self._max_requests:
+            self._offer(connection)
+        else:
+            connection.idle_since = self._ticker.now
+            self._idle.append(connection)
+
+    def _offer(self, connection: UpstreamConnection) -> None:
         if connection.requests >= self._max_requests:
+            if connection.requests == self._max_requests != limits.MAX_REQUESTS_PER_CONNECTION:
+                self.counts["upstream_cx_max_requests"] += 1
             connection.abort()
             return
         while self._waiting:

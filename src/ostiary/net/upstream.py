@@ -54,11 +54,28 @@ class Answered(Protocol):
         """It can again."""
 
 
+class Watch(Protocol):
+    """Outlier detection, for one host."""
+
+    def answered(self, status: int) -> None:
+        """The host answered."""
+
+    def connected(self) -> None:
+        """A request has a connection to it."""
+
+    def unreached(self, status: int) -> None:
+        """It could not be reached, or broke off."""
+
+
 class Owner(Protocol):
     """Whom a connection belongs to: net/pool.py."""
 
     reader: ResponseReader
     buffer_limit: int
+    codes: list[int]
+    """How many answers had each status; by status, so 1000 of them."""
+    watch: Watch | None
+    """Who is told of each answer: outlier detection."""
 
     def submit(self, client: Answered, fresh: bool = False) -> None:
         """Send a request, on a new connection if `fresh`."""
@@ -67,18 +84,15 @@ class Owner(Protocol):
         """The client no longer waits for a connection."""
 
     def release(self, connection: UpstreamConnection) -> None:
-        """The connection is free."""
+        """A request is complete, and its connection free."""
 
     def lost(self, connection: UpstreamConnection, *, local: bool, active: bool) -> None:
         """The connection is closed, from this side if `local`, with a request on it if `active`."""
 
     # What requests came to, for counters and outlier detection:
 
-    def answered(self, status: int) -> None:
-        """The head of an answer is here."""
-
     def ended(self) -> None:
-        """A request that had a connection has it no more."""
+        """A request has lost its connection."""
 
     def broke(self, status: int, *, charged: bool) -> None:
         """A request got no complete answer; if `charged`, the client gets `status` instead."""
@@ -254,10 +268,13 @@ class UpstreamConnection(asyncio.Protocol):
             self._buffer = data
             return
         self._buffer = b""
-        head = self.pool.reader.read(data[: end + 2])
+        pool = self.pool
+        head = pool.reader.read(data[: end + 2])
         rest = data[end + 4 :]
         status = head.status
-        self.pool.answered(status)
+        pool.codes[status] += 1
+        if pool.watch is not None:
+            pool.watch.answered(status)
         if status < 200:
             self._informational(client, head, rest)
         elif client.is_head or status in (204, 304) or (head.content_length == 0 and not head.chunked):
@@ -289,6 +306,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _close_after(self, head: ResponseHead) -> None:
         if head.close:
+            self.pool.noted("upstream_cx_close_notify")
             self.requests = limits.MAX_REQUESTS_PER_CONNECTION
 
     def _informational(self, client: Answered, head: ResponseHead, rest: bytes) -> None:
@@ -339,12 +357,12 @@ class UpstreamConnection(asyncio.Protocol):
         self.client = None
         self._body = NO_BODY
         self._chunks = None
-        self.pool.ended()
-        if close:
-            self.pool.noted("upstream_cx_close_notify")
-        if close or rest or (client is not None and not client.request_complete):
+        if close or rest or self.closed or (client is not None and not client.request_complete):
+            self.pool.ended()
+            if close:
+                self.pool.noted("upstream_cx_close_notify")
             self.abort()
-        elif not self.closed:
+        else:
             if self._reading_paused:
                 self.resume_reading()
             self.pool.release(self)
