@@ -232,6 +232,30 @@ def by_weight(bench: Bench, name: str) -> Seen:
     return {"served": bench.served()}
 
 
+WEIGHED = (endpoint("@APP0@", load_balancing_weight=5), endpoint("@APP1@"))
+
+
+@scenario(several(*WEIGHED, lb_policy="LEAST_REQUEST"))
+def by_weight_where_nobody_is_busy(bench: Bench, name: str) -> Seen:
+    bench.served()
+    for _ in range(24):
+        bench.get(f"/{name}/")
+    return {"served": bench.served()}
+
+
+def _policy(name: str, **settings: Any) -> Tree:
+    kind = f"type.googleapis.com/envoy.extensions.load_balancing_policies.{name}"
+    extension = {"name": "x", "typed_config": {"@type": kind, **settings}}
+    return {"load_balancing_policy": {"policies": [{"typed_extension_config": extension}]}}
+
+
+@scenario(several(*TWO, **_policy("round_robin.v3.RoundRobin"), lb_policy="RANDOM"))
+def the_newer_spelling_of_a_policy_goes_first(bench: Bench, name: str) -> Seen:
+    bench.served()
+    answers = [bench.get(f"/{name}/")[0] for _ in range(6)]
+    return {"answers": answers, "served": bench.served()}
+
+
 @scenario(several(*THREE, lb_policy="LEAST_REQUEST", least_request_lb_config={"choice_count": 30}))
 def to_the_least_busy(bench: Bench, name: str) -> Seen:
     bench.served()
