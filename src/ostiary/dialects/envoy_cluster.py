@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, get_args
 
-from ostiary.dialects.envoy_common import Context, is_ip_address, socket_address
+from ostiary.core.addresses import is_ip_address
+from ostiary.dialects.envoy_common import Context, socket_address
 from ostiary.dialects.envoy_endpoints import endpoints
 from ostiary.dialects.envoy_health import health_checking, outlier_detection
 from ostiary.dialects.envoy_tls import upstream_tls

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, get_args
 
-from ostiary.dialects.envoy_common import is_ip_address, socket_address
+from ostiary.core.addresses import is_ip_address
+from ostiary.dialects.envoy_common import socket_address
 from ostiary.dialects.schema_tree import Message
 from ostiary.model.clusters import ClusterType, Endpoint, EndpointHealthCheck, HealthStatus, Locality
 

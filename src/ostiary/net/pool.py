@@ -63,7 +63,6 @@ class Pool:
         "_ticker",
         "_unreachable",
         "_waiting",
-        "active",
         "buffer_limit",
         "by_name",
         "closing",
@@ -114,8 +113,8 @@ class Pool:
         self.connections: set[UpstreamConnection] = set()
         self.closing = False
         self.reader = ResponseReader()
-        self.total = self.active = 0
-        """Requests that got a connection, and those that have one now."""
+        self.total = 0
+        """Requests that got a connection."""
         self.codes = [0] * 1000
         """Answers by status, those included that clients got because there was none."""
         self.counts: Counter[str] = Counter()
@@ -130,6 +129,11 @@ class Pool:
     def pending(self) -> int:
         """Requests in line."""
         return len(self._waiting)
+
+    @property
+    def active(self) -> int:
+        """Requests that have a connection now: one on each that isn't idle."""
+        return len(self.connections) - len(self._idle)
 
     @property
     def open(self) -> int:
@@ -151,7 +155,6 @@ class Pool:
                         self._begin(connection, client)
                         return
                     load.requests += 1
-                    self.active += 1
                     self.total += 1
                     connection.begin(client)
                     return
@@ -177,7 +180,6 @@ class Pool:
             client.on_failure("UO", _OVERFLOW, "overflow")
             return False
         load.requests += 1
-        self.active += 1
         self.total += 1
         if self.watch is not None:
             self.watch.connected()
@@ -197,7 +199,6 @@ class Pool:
 
     def ended(self) -> None:
         """A request has lost its connection."""
-        self.active -= 1
         self.load.requests -= 1
 
     def broke(self, status: int, *, charged: bool) -> None:
@@ -292,7 +293,6 @@ class Pool:
 
     def release(self, connection: UpstreamConnection) -> None:
         """A request is complete: the next in line takes the connection, or it waits."""
-        self.active -= 1
         self.load.requests -= 1
         if self._waiting or self.closing or connection.requests >= self._max_requests:
             self._offer(connection)
