@@ -26,7 +26,8 @@ def endpoints(message: Message, kind: ClusterType) -> tuple[Endpoint, ...]:
         locality.ignore("metadata", "load_balancing_weight")  # without locality_weighted_lb_config nobody reads it
         where = locality.optional("locality")
         place = Locality(region=where.text("region"), zone=where.text("zone"), sub_zone=where.text("sub_zone"))
-        priority = locality.integer("priority") if kind != "LOGICAL_DNS" else 0 * locality.integer("priority")
+        written = locality.integer("priority")
+        priority = 0 if kind == "LOGICAL_DNS" else written  # a single host needs none; Envoy does the same
         for item in locality.messages("lb_endpoints"):
             item.ignore("metadata")
             status = item.choice("health_status", _STATUSES)
