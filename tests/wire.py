@@ -81,8 +81,8 @@ class Upstream:
         writer.close()
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[Upstream]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+    async def running(self, host: str = "127.0.0.1") -> AsyncIterator[Upstream]:
+        server = await asyncio.start_server(self._serve, host, self.port)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self

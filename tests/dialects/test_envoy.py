@@ -86,9 +86,9 @@ def test_what_follows_from_a_reported_problem_is_not_reported_again() -> None:
 @pytest.mark.parametrize(
     ("field", "mend"),
     [
-        ("outlier_detection: {}", "remove it"),
+        ("lb_subset_config: {fallback_policy: ANY_ENDPOINT}", "write one cluster for each subset"),
         ("lb_policy: MAGLEV", "use one of ROUND_ROBIN, LEAST_REQUEST, RANDOM"),
-        ("dns_failure_refresh_rate: {base_interval: 1s}", "remove it"),
+        ("upstream_bind_config: {}", "the system chooses the source address"),
     ],
 )
 def test_a_field_that_is_valid_in_envoy_only_is_refused_with_the_nearest_thing(field: str, mend: str) -> None:
@@ -99,7 +99,7 @@ def test_a_field_that_is_valid_in_envoy_only_is_refused_with_the_nearest_thing(f
 
 
 def test_ignoring_the_unsupported_turns_those_errors_into_warnings_and_no_others() -> None:
-    unsupported = (IDP, "    outlier_detection: {}\n")
+    unsupported = (IDP, "    upstream_bind_config: {}\n")
     config, found = loaded(unsupported, ignore_unsupported=True)
     assert config is not None
     assert [(item.severity, item.line) for item in found] == [("warning", 58)]

@@ -3,7 +3,17 @@ from __future__ import annotations
 import pytest
 
 from envoy_example import BOOTSTRAP, IDP, error, good, warnings
-from ostiary.model.clusters import CircuitBreakers, Cluster, Endpoint, HappyEyeballsConfig
+from ostiary.model.clusters import (
+    CircuitBreakers,
+    Cluster,
+    DnsRefresh,
+    Endpoint,
+    EndpointHealthCheck,
+    HappyEyeballsConfig,
+    LoadBalancing,
+    Locality,
+    TcpKeepalive,
+)
 
 TYPE = "    type: LOGICAL_DNS\n"
 FAMILY = "    dns_lookup_family: V4_ONLY\n"
@@ -39,17 +49,22 @@ def test_a_dns_cluster_of_the_new_form() -> None:
     assert (found.type, found.dns_lookup_family) == ("LOGICAL_DNS", "ALL")
 
 
-@pytest.mark.parametrize(
-    ("written", "told"),
-    [
-        ("dns_refresh_rate: 30s, respect_dns_ttl: false", ["dns_refresh_rate", "respect_dns_ttl"]),
-        ("dns_refresh_rate: 5s, respect_dns_ttl: true", []),
-    ],
-)
-def test_how_often_a_name_is_asked_for_is_a_listed_difference(written: str, told: list[str]) -> None:
+def test_when_names_are_asked_for_again() -> None:
+    written = (
+        "dns_refresh_rate: 30s, respect_dns_ttl: true, dns_jitter: 2s, dns_min_refresh_rate: 3s, "
+        "dns_failure_refresh_rate: {base_interval: 1s}"
+    )
     custom = f"    cluster_type: {{name: envoy.clusters.dns, typed_config: {{{DNS}, {written}}}}}\n"
-    lines = good((TYPE, custom), (FAMILY, ""), (RESOLVER, "")).differences
-    assert [word for word in ("dns_refresh_rate", "respect_dns_ttl") if any(word in line for line in lines)] == told
+    assert idp((TYPE, custom), (FAMILY, ""), (RESOLVER, "")).dns_refresh == DnsRefresh(
+        rate=30.0, respect_ttl=True, min_rate=3.0, jitter=2.0, failure_base=1.0, failure_max=10.0
+    )
+    assert idp().dns_refresh == DnsRefresh()
+    assert good().clusters[0].dns_refresh is None  # STATIC
+
+
+def test_a_back_off_that_shrinks_is_refused_as_in_envoy() -> None:
+    written = "    dns_failure_refresh_rate: {base_interval: 2s, max_interval: 1s}\n"
+    assert "max_interval greater than or equal to the base_interval" in error((IDP, written))
 
 
 def test_a_dns_cluster_without_a_family_gets_ours() -> None:
@@ -62,14 +77,34 @@ def test_endpoints_are_flattened_over_their_localities() -> None:
     more = (
         ENDPOINT
         + "          load_balancing_weight: 3\n"
-        + "      - locality: {zone: z}\n        lb_endpoints:\n"
-        + "        - endpoint: {hostname: h, address: {socket_address: {address: '::1', port_value: 2}},\n"
-        + "            additional_addresses: [{address: {socket_address: {address: 127.0.0.2, port_value: 3}}}]}\n"
+        + "      - locality: {zone: z}\n        priority: 1\n        lb_endpoints:\n"
+        + "        - health_status: DRAINING\n"
+        + "          endpoint: {hostname: h, address: {socket_address: {address: '::1', port_value: 2}},\n"
+        + "            health_check_config: {port_value: 9, hostname: hc}}\n"
     )
     assert idp((TYPE, "    type: STRICT_DNS\n"), (ENDPOINT, more)).endpoints == (
         Endpoint(address="idp.test", port=21443, weight=3),
-        Endpoint(address="::1", port=2, hostname="h", additional_addresses=(("127.0.0.2", 3),)),
+        Endpoint(
+            address="::1",
+            port=2,
+            hostname="h",
+            priority=1,
+            health_status="DRAINING",
+            locality=Locality(zone="z"),
+            health_check=EndpointHealthCheck(port=9, hostname="hc"),
+        ),
     )
+
+
+def test_further_addresses_of_a_static_endpoint() -> None:
+    one = "address: {socket_address: {address: 127.0.0.1, port_value: 21081}}"
+    more = f"{one}, additional_addresses: [{{address: {{socket_address: {{address: '::1', port_value: 3}}}}}}]"
+    assert good((one, more)).clusters[0].endpoints[0].additional_addresses == (("::1", 3),)
+    elsewhere = ENDPOINT.replace(
+        "}}}\n", "}}, additional_addresses: [{address: {socket_address: {address: '::1', port_value: 3}}}]}\n"
+    )
+    assert idp((ENDPOINT, elsewhere)).endpoints[0].additional_addresses == ()
+    assert "does nothing in a LOGICAL_DNS cluster, as in Envoy" in "".join(warnings((ENDPOINT, elsewhere)))
 
 
 def test_a_socket_of_a_static_cluster() -> None:
@@ -92,9 +127,37 @@ def test_pools_and_races() -> None:
         )
     )
     assert found.lb_policy == "LEAST_REQUEST"
-    assert found.circuit_breakers == CircuitBreakers(max_connections=5)
+    assert found.circuit_breakers == CircuitBreakers(max_connections=5, max_retries=9)
     assert found.happy_eyeballs_config == HappyEyeballsConfig(first_address_family_version="V6")
     assert (found.idle_timeout, found.max_requests_per_connection) == (5.0, 7)
+
+
+def test_balancing_and_breakers() -> None:
+    found = idp(
+        (
+            IDP,
+            (
+                "    lb_policy: LEAST_REQUEST\n"
+                "    least_request_lb_config: {choice_count: 5,\n"
+                "      active_request_bias: {default_value: 0.5, runtime_key: x}}\n"
+                "    common_lb_config: {healthy_panic_threshold: {value: 10}, ignore_new_hosts_until_first_hc: true}\n"
+                "    circuit_breakers: {thresholds: [{track_remaining: true}, {priority: HIGH, max_requests: 1}],\n"
+                "      per_host_thresholds: [{max_connections: 3}]}\n"
+                "    upstream_connection_options: {tcp_keepalive: {keepalive_probes: 2, keepalive_time: 3}}\n"
+            ),
+        )
+    )
+    assert found.load_balancing == LoadBalancing(
+        healthy_panic_threshold=10.0, choice_count=5, active_request_bias=0.5, ignore_new_hosts_until_first_hc=True
+    )
+    assert found.circuit_breakers == CircuitBreakers(track_remaining=True, max_connections_per_host=3)
+    assert found.high_circuit_breakers == CircuitBreakers(max_requests=1)
+    assert found.tcp_keepalive == TcpKeepalive(probes=2, time=3)
+
+
+def test_a_threshold_of_nothing_never_panics() -> None:
+    written = "    common_lb_config: {healthy_panic_threshold: {}}\n"
+    assert idp((IDP, written)).load_balancing.healthy_panic_threshold == 0.0
 
 
 def test_an_idle_timeout_of_zero_is_none() -> None:
@@ -126,7 +189,6 @@ def test_the_bootstraps_resolver_serves_clusters_without_one() -> None:
         ((ENDPOINT, ENDPOINT * 2), "must have a single locality_lb_endpoint"),
         (("  - name: idp\n", "  - name: backend\n"), "'backend' is the name of another one already, in line 47"),
         ((IDP, "    typed_extension_protocol_options: {}\n    http2_protocol_options: {}\n"), "spoken to in HTTP/1.1"),
-        ((ENDPOINT, ENDPOINT + "        priority: 1\n"), "put the endpoints into one priority"),
     ],
 )
 def test_what_is_refused(replacement: tuple[str, str], message: str) -> None:

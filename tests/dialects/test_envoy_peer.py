@@ -37,8 +37,15 @@ def oauth2(field: str) -> Replacements:
     return ((OAUTH2, f"                {field}\n"),)
 
 
-def cluster(field: str) -> Replacements:
-    return ((IDP, f"    {field}\n"),)
+def cluster(field: str, policy: str = "") -> Replacements:
+    return ((IDP, f"    {field}\n" + (f"    lb_policy: {policy}\n" if policy else "")),)
+
+
+CHECK = "timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1"
+
+
+def check(fields: str) -> Replacements:
+    return cluster(f"health_checks: [{{{CHECK}, {fields}}}]")
 
 
 def manager(field: str) -> Replacements:
@@ -198,6 +205,45 @@ AGREED: dict[str, Replacements] = {
     "protocol options of another name": cluster(
         f"typed_extension_protocol_options: {{x: {{'@type': type.googleapis.com/{OPTIONS}, "
         "explicit_http_config: {http_protocol_options: {}}}}"
+    ),
+    "outlier detection": cluster("outlier_detection: {consecutive_5xx: 3, max_ejection_percent: 100}"),
+    "ejections that get shorter": cluster("outlier_detection: {base_ejection_time: 9s, max_ejection_time: 8s}"),
+    "ejections longer than the longest by default": cluster("outlier_detection: {base_ejection_time: 400s}"),
+    "more than all may be ejected": cluster("outlier_detection: {max_ejection_percent: 101}"),
+    "no interval of outlier detection": cluster("outlier_detection: {interval: 0s}"),
+    "health check of an upstream": check("http_health_check: {path: /}"),
+    "health check of its port": check("tcp_health_check: {}"),
+    "health check of nothing": check(""),
+    "health check without a path": check("http_health_check: {}"),
+    "health check without a threshold": cluster("health_checks: [{timeout: 1s, interval: 1s, tcp_health_check: {}}]"),
+    "two health checks": cluster(f"health_checks: [{{{CHECK}, tcp_health_check: {{}}}}, {{{CHECK}, tcp_health_check: {{}}}}]"),
+    "statuses in the wrong order": check("http_health_check: {path: /, expected_statuses: [{start: 300, end: 200}]}"),
+    "statuses beyond HTTP": check("http_health_check: {path: /, expected_statuses: [{start: 100, end: 601}]}"),
+    "payload of a GET": check("http_health_check: {path: /, send: {text: 00}}"),
+    "payload of a POST": check("http_health_check: {path: /, method: POST, send: {text: '00'}}"),
+    "CONNECT as a health check": check("http_health_check: {path: /, method: CONNECT}"),
+    "payload that is not hexadecimal": check("tcp_health_check: {send: {text: xy}}"),
+    "empty payload": check("tcp_health_check: {send: {}}"),
+    "receive more than is kept": check("http_health_check: {path: /, response_buffer_size: 1, receive: [{text: '0000'}]}"),
+    "jitter beyond a percentage": check("tcp_health_check: {}, interval_jitter_percent: 500"),
+    "LEAST_REQUEST": cluster("least_request_lb_config: {choice_count: 3}", policy="LEAST_REQUEST"),
+    "LEAST_REQUEST of one": cluster("least_request_lb_config: {choice_count: 1}", policy="LEAST_REQUEST"),
+    "numbers of a policy that is not used": cluster("least_request_lb_config: {choice_count: 3}"),
+    "panic threshold": cluster("common_lb_config: {healthy_panic_threshold: {value: 101}}"),
+    "DNS back-off": cluster("dns_failure_refresh_rate: {base_interval: 1s, max_interval: 9s}"),
+    "DNS back-off that shrinks": cluster("dns_failure_refresh_rate: {base_interval: 2s, max_interval: 1s}"),
+    "no DNS back-off": cluster("dns_failure_refresh_rate: {}"),
+    "DNS refresh rate": cluster("dns_refresh_rate: 0.001s"),
+    "DNS refresh rate of nothing": cluster("dns_refresh_rate: 0s"),
+    "priority of a LOGICAL_DNS cluster": ((ENDPOINT, f"{ENDPOINT}        priority: 3\n"),),
+    "priority beyond 128": ((ENDPOINT, f"{ENDPOINT}        priority: 129\n"),),
+    "priorities with a gap": (
+        ("    type: LOGICAL_DNS\n", "    type: STRICT_DNS\n"), (ENDPOINT, f"{ENDPOINT}        priority: 2\n"),
+    ),
+    "weight of an endpoint": ((ENDPOINT, f"{ENDPOINT}          load_balancing_weight: 0\n"),),
+    "additional address of a name": (
+        ("{socket_address: {address: idp.test, port_value: 21443}}}", "{socket_address: {address: idp.test, port_value: 21443}}, "
+         "additional_addresses: [{address: {socket_address: {address: '::1', port_value: 1}}}]}"),
     ),
     "cipher suites": ((SNI, f"{SNI}        common_tls_context: {{tls_params: {{cipher_suites: ['[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]', AES256-SHA]}}}}\n"),),
     "unknown cipher suite": ((SNI, f"{SNI}        common_tls_context: {{tls_params: {{cipher_suites: [FOO]}}}}\n"),),

@@ -212,6 +212,21 @@ def test_who_asks_at_the_same_time_shares_a_query_and_later_the_cache(run: Run) 
     run(main())
 
 
+def test_who_wants_news_asks_although_an_answer_is_kept(run: Run) -> None:
+    async def main() -> None:
+        records = dual(v4=Reply(("127.0.0.1",), ttl=300))
+        async with DnsServer(records) as server:
+            resolver = Resolver()
+            await answer_of(resolver.lookup("dual.test", "A", servers=[server.address]))
+            records["dual.test.", "A"] = Reply(("127.0.0.2",), ttl=300)
+            news = await answer_of(resolver.lookup("dual.test", "A", servers=[server.address], fresh=True))
+            assert news.addresses == ("127.0.0.2",)
+            kept = resolver.lookup("dual.test", "A", servers=[server.address]).answer
+            assert kept == news, "what was learnt is kept for the others"
+
+    run(main())
+
+
 def test_a_ttl_of_zero_is_not_kept(run: Run) -> None:
     async def main() -> None:
         async with DnsServer(dual(v4=Reply(("127.0.0.1",), ttl=0))) as server:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, final
 from urllib.parse import parse_qs, urlsplit
 
+from ostiary.app.clusters_page import as_json, as_text, matching
 from ostiary.core.header_lines import BadMessage
 from ostiary.core.http1 import HeadReader, parse_request_line
 from ostiary.model.config import Address
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _MAX_HEAD: Final = 16 * 1024
 _TEXT: Final = "text/plain; charset=UTF-8"
 _HELP: Final = """admin commands are:
+  /clusters: clusters and their hosts (filter=REGEX, format=json)
   /help: this page
   /ready: 200 LIVE once every provider is known, 503 before
   /stats: counters (filter=REGEX, usedonly, format=json|prometheus)
@@ -88,10 +90,22 @@ class AdminServer:
             ready = self._runtime.is_ready
             return (200, _TEXT, "LIVE\n") if ready else (503, _TEXT, "INITIALIZING\n")
         if parts.path == "/stats/prometheus" or (parts.path == "/stats" and query.get("format") == ["prometheus"]):
-            return 200, _TEXT, prometheus(self._runtime.stats.values())
+            stats = self._runtime.stats
+            return 200, _TEXT, prometheus(stats.values(), stats.is_gauge)
         if parts.path == "/stats":
             return self._stats(query)
+        if parts.path == "/clusters":
+            return self._clusters(query)
         return 404, _TEXT, f"invalid path. {_HELP}"
+
+    def _clusters(self, query: dict[str, list[str]]) -> tuple[int, str, str]:
+        try:
+            found = matching(self._runtime.clusters.values(), query.get("filter", [""])[0])
+        except re.error:
+            return 400, _TEXT, "Invalid re2 regex\n"
+        if query.get("format") == ["json"]:
+            return 200, "application/json", as_json(found)
+        return 200, _TEXT, as_text(found)
 
     def _stats(self, query: dict[str, list[str]]) -> tuple[int, str, str]:
         try:
@@ -105,10 +119,11 @@ class AdminServer:
         return 200, _TEXT, text
 
 
-def prometheus(values: Mapping[str, int]) -> str:
-    """Counters in Prometheus' text format: `envoy_` before the name, what it can't hold as `_`."""
+def prometheus(values: Mapping[str, int], is_gauge: Callable[[str], bool]) -> str:
+    """Prometheus' text format: `envoy_` before the name, what it can't hold as `_`."""
     lines: list[str] = []
     for name, value in values.items():
         metric = "envoy_" + re.sub(r"[^a-zA-Z0-9_]", "_", name)
-        lines.append(f"# TYPE {metric} counter\n{metric} {value}\n")
+        kind = "gauge" if is_gauge(name) else "counter"
+        lines.append(f"# TYPE {metric} {kind}\n{metric} {value}\n")
     return "".join(lines)

@@ -80,6 +80,7 @@ class Doorkeeper:
                 self._admin = AdminServer(self.config.admin, runtime)
                 self.addresses["admin"] = await self._admin.start()
                 _log.info("admin API on %s", ", ".join(self.addresses["admin"]))
+            runtime.start()
         except BaseException:
             await self.stop(0)
             raise

@@ -32,6 +32,7 @@ from ostiary.model.config import Config, HttpConnectionManager, Listener, Router
 from ostiary.model.signin import ProviderConfig, SignIn
 from ostiary.model.tls import CertificateValidationContext, DownstreamTlsContext, UpstreamTlsContext
 from ostiary.net.client import ProviderClient
+from ostiary.net.cluster_stats import GAUGES, cluster_stats
 from ostiary.net.clusters import ClusterPool
 from ostiary.net.http1 import ServerSettings
 from ostiary.net.ticker import Ticker
@@ -57,7 +58,7 @@ class Runtime:
         self.config = config
         self._leases = leases
         self.ticker = Ticker(asyncio.get_running_loop())
-        self.stats = Stats()
+        self.stats = Stats(GAUGES)
         self.files = Files()
         self._connector = connector
         self._tls: list[UpstreamTls | DownstreamTls] = []
@@ -93,7 +94,14 @@ class Runtime:
         name = cluster.alt_stat_name or cluster.name.replace(":", "_")
         settings = cluster.transport_socket
         tls = self._keep(UpstreamTls(settings)) if settings is not None else _plain
-        return ClusterPool(cluster, self.connector, tls, self.ticker, self.stats.scope(f"cluster.{name}"), os.urandom)
+        pool = ClusterPool(cluster, self.connector, tls, self.ticker)
+        self.stats.add_source(f"cluster.{name}", lambda: cluster_stats(pool))
+        return pool
+
+    def start(self) -> None:
+        """Begin what goes on in the background, once the listeners are open."""
+        for pool in self.clusters.values():
+            pool.start()
 
     def _keep(self, tls: _Tls) -> _Tls:
         """Files of this context are looked at every second."""

@@ -138,9 +138,9 @@ class HttpService:
             exchange.response_extra += b"x-request-id: %b\r\n" % exchange.request_id
 
     def _forward(self, exchange: Exchange, cluster: ClusterPool, wire: bytes, timeout: float) -> None:
-        pool = cluster.pick()
+        pool = exchange.pool or cluster.pick()
         if pool is None:
-            exchange.on_failure("UH", "no_healthy_upstream", "no healthy upstream")
+            cluster.refuse(exchange)
         else:
             exchange.forward(pool, wire, timeout)
 
@@ -296,8 +296,12 @@ class HttpService:
         if not rewriter.is_identity:
             head = rewriter.apply(request, record)
         if action.auto_host_rewrite and cluster.cluster.endpoints:
+            chosen = exchange.pool = cluster.pick()
+            if chosen is None:
+                cluster.refuse(exchange)
+                return
             endpoint = cluster.cluster.endpoints[0]
-            name = endpoint.hostname or endpoint.address
+            name = chosen.hostname or endpoint.hostname or endpoint.address
             head = with_host(head, name, action.append_x_forwarded_host, keep_original=not self._table.suppress)
         exchange.path = head.target
         exchange.request_headers = replace(request, authority=head.authority, headers=head.headers)

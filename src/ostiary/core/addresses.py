@@ -90,6 +90,15 @@ def family_of(address: str) -> Family:
     return "v6" if ":" in address else "v4"
 
 
+def is_ip_address(host: str) -> bool:
+    """True for text that needs no lookup; an IPv6 address may carry its zone."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def first_lookups(family: DnsLookupFamily) -> tuple[RecordType, ...]:
     """The record types asked for at once, in the order in which the queries are sent (RFC 8305 section 3)."""
     return _LOOKUPS[family][0]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, get_args
 
-from ostiary.dialects.envoy_common import Context, is_ip_address, socket_address
+from ostiary.core.addresses import is_ip_address
+from ostiary.dialects.envoy_common import Context, socket_address
+from ostiary.dialects.envoy_endpoints import endpoints
+from ostiary.dialects.envoy_health import health_checking, outlier_detection
 from ostiary.dialects.envoy_tls import upstream_tls
 from ostiary.dialects.schema_tree import Message
 from ostiary.model import limits
@@ -14,9 +17,11 @@ from ostiary.model.clusters import (
     Cluster,
     ClusterType,
     DnsLookupFamily,
-    Endpoint,
+    DnsRefresh,
     HappyEyeballsConfig,
     LbPolicy,
+    LoadBalancing,
+    TcpKeepalive,
 )
 
 _TYPES: Final[tuple[ClusterType, ...]] = get_args(ClusterType)
@@ -35,13 +40,11 @@ _LB_POLICIES: Final[Mapping[str, LbPolicy]] = {
 _CARES: Final = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
 _GETADDRINFO: Final = "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig"
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_DNS_REFRESH_RATE: Final = 5.0
-"""Envoy's default, in seconds."""
 _HARMLESS: Final = (
-    "metadata", "cleanup_interval", "wait_for_warm_on_init", "ignore_health_on_host_removal",
-    "close_connections_on_host_health_failure", "track_cluster_stats",
+    "metadata", "cleanup_interval", "wait_for_warm_on_init", "close_connections_on_host_health_failure",
+    "track_cluster_stats",
 )  # fmt: skip
-"""What changes nothing here: nobody reads it, or it is about health checks and warming that are not there."""
+"""What changes nothing here: no listener waits for clusters, and the others are about what only other types have."""
 
 
 def cluster(message: Message, context: Context) -> Cluster:
@@ -52,28 +55,34 @@ def cluster(message: Message, context: Context) -> Cluster:
     idle_timeout, max_requests = _protocol_options(message)
     socket = message.message("transport_socket")
     resolver = _resolver(message, dns, context)
-    eyeballs = message.optional("upstream_connection_options").optional("happy_eyeballs_config")
+    connections = message.optional("upstream_connection_options")
+    eyeballs = connections.optional("happy_eyeballs_config")
     family = _family(message, dns)
     if family is None and kind != "STATIC":
         context.differs(
             f"cluster '{name}': no dns_lookup_family; Envoy would use AUTO, here ALL (both families, Happy Eyeballs)"
         )
-    if (rate := dns.optional_duration("dns_refresh_rate")) is not None and rate != _DNS_REFRESH_RATE:
-        context.differs(f"cluster '{name}': dns_refresh_rate is not used; a name is asked for anew after its TTL")
-    if dns.take("respect_dns_ttl") is False:
-        context.differs(f"cluster '{name}': respect_dns_ttl is always true here")
+    policy, balancing = _load_balancing(message)
+    breakers = _circuit_breakers(message)
     return Cluster(
         name=name,
         type=kind,
         connect_timeout=message.duration("connect_timeout", limits.CONNECT_TIMEOUT),
         dns_lookup_family=family,
-        lb_policy=_lb_policy(message),
-        endpoints=_endpoints(message, kind),
+        lb_policy=policy,
+        endpoints=endpoints(message, kind),
         transport_socket=upstream_tls(socket, name, context) if socket is not None else None,
         dns_resolvers=resolver[0],
         use_tcp_for_dns_lookups=resolver[1],
         no_default_search_domain=resolver[2],
-        circuit_breakers=_circuit_breakers(message),
+        dns_refresh=_dns_refresh(dns, kind),
+        circuit_breakers=breakers.get("DEFAULT", CircuitBreakers()),
+        high_circuit_breakers=breakers.get("HIGH", CircuitBreakers()),
+        load_balancing=balancing,
+        outlier_detection=outlier_detection(message),
+        health_checking=health_checking(message),
+        ignore_health_on_host_removal=message.boolean("ignore_health_on_host_removal"),
+        tcp_keepalive=_tcp_keepalive(connections.message("tcp_keepalive")),
         happy_eyeballs_config=HappyEyeballsConfig(
             first_address_family_version=eyeballs.choice("first_address_family_version", ("DEFAULT", "V4", "V6")),
             first_address_family_count=eyeballs.integer("first_address_family_count", 1),
@@ -108,60 +117,6 @@ def _family(message: Message, dns: Message) -> DnsLookupFamily | None:
         dns.take("dns_lookup_family")
         return None
     return dns.choice("dns_lookup_family", _FAMILIES)
-
-
-def _endpoints(message: Message, kind: ClusterType) -> tuple[Endpoint, ...]:
-    assignment = message.message("load_assignment")
-    if assignment is None:
-        if kind == "LOGICAL_DNS":
-            message.problem("load_assignment", "a LOGICAL_DNS cluster needs a load_assignment")
-        message.problem("load_assignment", "no endpoint: every request will fail", severity="warning")
-        return ()
-    assignment.take("cluster_name")
-    found = []
-    for locality in assignment.messages("endpoints"):
-        locality.ignore("locality", "metadata")
-        if locality.integer("priority"):
-            locality.unsupported("priority", "put the endpoints into one priority")
-        for item in locality.messages("lb_endpoints"):
-            item.ignore("metadata")
-            item.choice("health_status", ("UNKNOWN", "HEALTHY"))
-            weight = item.integer("load_balancing_weight", 1)
-            if (endpoint := item.message("endpoint")) is not None:
-                found.append(_endpoint(endpoint, kind, weight))
-    if kind == "LOGICAL_DNS" and len(found) != 1:
-        text = "LOGICAL_DNS clusters must have a single locality_lb_endpoint and a single lb_endpoint"
-        assignment.problem(None, text, "use STRICT_DNS for several names")
-    return tuple(found)
-
-
-def _endpoint(message: Message, kind: ClusterType, weight: int) -> Endpoint:
-    message.ignore("observability_name")
-    address = message.required("address")
-    others = tuple(
-        found
-        for item in message.messages("additional_addresses")
-        if (found := _host(item.required("address"), kind)) is not None
-    )
-    hostname = message.text("hostname")
-    if (pipe := address.message("pipe")) is not None:
-        if kind != "STATIC":
-            address.problem("pipe", f"a {kind} cluster needs a host name", "use type STATIC")
-        pipe.ignore("mode")
-        return Endpoint(pipe=pipe.text("path"), hostname=hostname, weight=weight)
-    host, port = _host(address, kind) or ("", 0)
-    return Endpoint(address=host, port=port, additional_addresses=others, hostname=hostname, weight=weight)
-
-
-def _host(address: Message, kind: ClusterType) -> tuple[str, int] | None:
-    found = address.message("socket_address")
-    if found is None:
-        return None
-    host, port = socket_address(found)
-    if kind == "STATIC" and host and not is_ip_address(host):
-        mend = "set the cluster's type to LOGICAL_DNS or STRICT_DNS"
-        found.problem("address", f"malformed IP address: '{host}'", mend)
-    return host, port
 
 
 def _resolver(message: Message, dns: Message, context: Context) -> tuple[tuple[tuple[str, int], ...], bool, bool]:
@@ -201,40 +156,106 @@ def _servers(message: Message, name: str) -> tuple[tuple[str, int], ...]:
     return tuple(found)
 
 
-def _lb_policy(message: Message) -> LbPolicy:
-    for name in ("round_robin_lb_config", "least_request_lb_config"):
-        if (config := message.message(name)) is not None and config.written():
-            config.unsupported(None, "remove it")
-    message.optional("common_lb_config").ignore(
-        "healthy_panic_threshold", "update_merge_window", "ignore_new_hosts_until_first_hc"
+def _dns_refresh(dns: Message, kind: ClusterType) -> DnsRefresh | None:
+    """When names are asked for again; nothing to ask for in a STATIC cluster."""
+    rate = dns.duration("dns_refresh_rate", limits.DNS_REFRESH_RATE)
+    failure = dns.message("dns_failure_refresh_rate")
+    base = failure.duration("base_interval") if failure is not None else None
+    longest = failure.duration("max_interval", 10 * (base or 0.0)) if failure is not None else 0.0
+    if failure is not None and base is not None and longest < base:
+        text = "dns_failure_refresh_rate must have max_interval greater than or equal to the base_interval"
+        failure.problem("max_interval", text)
+    refresh = DnsRefresh(
+        rate=rate,
+        respect_ttl=dns.boolean("respect_dns_ttl"),
+        min_rate=dns.duration("dns_min_refresh_rate") if dns.name == _DNS_CLUSTER else 0.0,
+        jitter=dns.duration("dns_jitter"),
+        failure_base=base,
+        failure_max=longest,
     )
+    return refresh if kind != "STATIC" else None
+
+
+def _tcp_keepalive(message: Message | None) -> TcpKeepalive | None:
+    if message is None:
+        return None
+    return TcpKeepalive(
+        probes=message.integer("keepalive_probes") or None,
+        time=message.integer("keepalive_time") or None,
+        interval=message.integer("keepalive_interval") or None,
+    )
+
+
+def _load_balancing(message: Message) -> tuple[LbPolicy, LoadBalancing]:
+    """The policy with its numbers, of the present or the newer spelling."""
+    common = message.optional("common_lb_config")
+    common.ignore("update_merge_window")
+    panic = common.message("healthy_panic_threshold")
+    policy = message.optional("load_assignment").optional("policy")
+    numbers = {
+        "healthy_panic_threshold": _number(panic, "value", 0.0) if panic is not None else 50.0,
+        "ignore_new_hosts_until_first_hc": common.boolean("ignore_new_hosts_until_first_hc"),
+        "overprovisioning_factor": policy.integer("overprovisioning_factor", 140),
+    }
     written = message.choice("lb_policy", get_args(LbPolicy))
+    old = message.optional("least_request_lb_config")
+    config = old
+    message.optional("round_robin_lb_config")
     policies = message.message("load_balancing_policy")
-    if policies is None:
-        return "RANDOM" if written == "RANDOM" else "LEAST_REQUEST" if written == "LEAST_REQUEST" else "ROUND_ROBIN"
+    if policies is not None:
+        written, config = _newer_policy(policies)
+    if written != "LEAST_REQUEST":
+        old.ignore(*old.written())
+    else:
+        numbers["choice_count"] = config.integer("choice_count", 2)
+        bias = config.message("active_request_bias")
+        if bias is not None:
+            bias.ignore("runtime_key")
+            numbers["active_request_bias"] = _number(bias, "default_value", 0.0)
+        if config is not old:
+            full = config.choice("selection_method", ("N_CHOICES", "FULL_SCAN")) == "FULL_SCAN"
+            numbers["full_scan"] = full or config.boolean("enable_full_scan")
+    return written, LoadBalancing(**numbers)  # type: ignore[arg-type] # each name has its type above
+
+
+def _newer_policy(policies: Message) -> tuple[LbPolicy, Message]:
     for policy in policies.messages("policies"):
         extension = policy.required("typed_extension_config")
         extension.take("name")
         typed = extension.message("typed_config")
         if typed is not None and typed.name in _LB_POLICIES:
-            return _LB_POLICIES[typed.name]
+            return _LB_POLICIES[typed.name], typed
         extension.unsupported(None, "use RoundRobin, LeastRequest or Random")
-    return "ROUND_ROBIN"
+    return "ROUND_ROBIN", policies
 
 
-def _circuit_breakers(message: Message) -> CircuitBreakers:
-    result = CircuitBreakers()
-    for thresholds in message.optional("circuit_breakers").messages("thresholds"):
-        if thresholds.text("priority", "DEFAULT") != "DEFAULT":
-            thresholds.ignore(*thresholds.written())  # no route can have that priority
-            continue
-        thresholds.ignore("max_retries", "track_remaining")
-        result = CircuitBreakers(
+def _number(message: Message, field: str, default: float) -> float:
+    value = message.take(field)
+    return float(value) if isinstance(value, float | int) else default
+
+
+def _circuit_breakers(message: Message) -> dict[str, CircuitBreakers]:
+    """Thresholds by routing priority; of each, the last one counts."""
+    breakers = message.optional("circuit_breakers")
+    per_host: dict[str, int] = {}
+    for thresholds in breakers.messages("per_host_thresholds"):
+        if thresholds.has("max_connections"):
+            per_host[thresholds.text("priority", "DEFAULT")] = thresholds.integer("max_connections")
+    found: dict[str, CircuitBreakers] = {
+        priority: CircuitBreakers(max_connections_per_host=most) for priority, most in per_host.items()
+    }
+    for thresholds in breakers.messages("thresholds"):
+        priority = thresholds.text("priority", "DEFAULT")
+        thresholds.ignore("max_connection_pools")  # an endpoint has one here
+        found[priority] = CircuitBreakers(
             max_connections=thresholds.integer("max_connections", limits.MAX_UPSTREAM_CONNECTIONS),
             max_pending_requests=thresholds.integer("max_pending_requests", limits.MAX_PENDING_REQUESTS),
-            max_requests=thresholds.integer("max_requests", 1024),
+            max_requests=thresholds.integer("max_requests", limits.MAX_PARALLEL_REQUESTS),
+            max_retries=thresholds.integer("max_retries", limits.MAX_PARALLEL_RETRIES),
+            max_connections_per_host=per_host.get(priority),
+            track_remaining=thresholds.boolean("track_remaining"),
         )
-    return result
+    return found
 
 
 def _protocol_options(message: Message) -> tuple[float | None, int | None]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ostiary.core.addresses import is_ip_address
 from ostiary.core.formatter import Format, compile_format
 from ostiary.core.regex import Regex
 from ostiary.dialects.schema_tree import Message, Report
@@ -64,15 +64,6 @@ class Context:
             mend = "relative paths start at the working directory"
             message.problem(name, f"can't read {path}: {getattr(error, 'strerror', None) or error}", mend)
             return None
-
-
-def is_ip_address(text: str) -> bool:
-    """True for an IPv4 or IPv6 address in text form."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def socket_address(message: Message) -> tuple[str, int]:

@@ -61,7 +61,25 @@ MAX_INFORMATIONAL_RESPONSES: Final = 16
 """1xx answers before the final one."""
 MAX_PARALLEL_REQUESTS: Final = 1024
 MAX_PENDING_REQUESTS: Final = 1024
+MAX_PARALLEL_RETRIES: Final = 3
 """Per cluster and worker: Envoy's circuit breaker defaults."""
+MAX_WAITING_FOR_HOSTS: Final = 1024
+"""Requests that wait for a cluster's first DNS answer or health check; they wait CONNECT_TIMEOUT at most."""
+DNS_REFRESH_RATE: Final = 5.0
+"""Envoy's dns_refresh_rate default."""
+MIN_DNS_REFRESH: Final = 0.001
+"""A random back-off may come out as nothing: a name is never asked for in a loop without end."""
+MIN_HEALTH_CHECK_INTERVAL: Final = 0.001
+NO_TRAFFIC_INTERVAL: Final = 60.0
+"""Between health checks of a cluster that nobody has used yet: Envoy's default."""
+HEALTH_CHECK_BODY: Final = 1024
+"""Bytes of a health check's answer that `receive` is looked for in: Envoy's default."""
+MAX_HEALTH_CHECK_BYTES: Final = 64 * 1024
+"""Of what a TCP check hears, the last ones are kept and looked through."""
+MAX_EJECTION_TIME: Final = 300.0
+"""Envoy's default."""
+MAX_HOSTS: Final = 1024
+"""Of one cluster; addresses beyond it are left out."""
 
 # --- bodies and pipes
 WRITE_HIGH_WATER: Final = 256 * 1024

@@ -23,7 +23,7 @@ from ostiary.model.tls import UpstreamTlsContext
 
 if TYPE_CHECKING:
     from ostiary.net.clusters import ClusterPool
-    from ostiary.net.upstream import UpstreamConnection
+    from ostiary.net.upstream import Owner, UpstreamConnection
 
 
 @final
@@ -38,6 +38,7 @@ class _Call:
         "future",
         "head",
         "is_head",
+        "pool",
         "replayable",
         "request_complete",
     )
@@ -46,6 +47,7 @@ class _Call:
         self._request = request
         self.future = future
         self.is_head = False
+        self.pool: Owner | None = None
         self.replayable = replayable
         self.request_complete = True
         self.head: ResponseHead | None = None
@@ -159,14 +161,12 @@ class ProviderClient:
         # of its own, not on an idle one that the provider may just be closing.
         once = not request.startswith(b"GET ")
         call = _Call(request, future, replayable=not once)
-        chosen = pool.pick()
-        if chosen is None:
-            raise FetchFailed("connect", f"cluster {pool.cluster.name!r} has no endpoint", time.time())
-        chosen.submit(call, fresh=once)
+        pool.submit(call, fresh=once)
         try:
             return await future
         finally:
-            chosen.withdraw(call)
+            if call.pool is not None:
+                call.pool.withdraw(call)
             call.cancel()
 
     def _prepare(self, fetch: Fetch) -> tuple[ClusterPool, bytes]:

@@ -1,24 +1,46 @@
-"""A cluster at run time: its endpoints' pools, and which of them takes the next request.
+"""A cluster at run time: its hosts as DNS and health checks leave them, and which of them takes the next request.
 
 How a connection is made (names, families, the race, TLS) is the connector's; how requests share connections is the
-pool's. This file only joins the two and balances.
+pool's; who is chosen is decided in core/balancing.py. This file keeps the hosts.
+
+A host is one address (STATIC, STRICT_DNS) or all addresses of a name, which race for each connection (LOGICAL_DNS). A
+STRICT_DNS cluster without `dns_lookup_family` pairs IPv6 and IPv4 addresses, so that Happy Eyeballs stays the default
+everywhere. Without `dns_refresh`, as for the doorkeeper's own upstreams and providers, no name is asked for ahead of
+time: a host is a name, and the connector resolves it.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import random
 import ssl
+from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, final
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol, final
 
-from ostiary.core.decision import Counter
+from ostiary.core.addresses import Destination, is_ip_address
+from ostiary.core.balancing import Balancer
+from ostiary.core.cluster_dns import Schedule, raced_pairs
+from ostiary.core.health import Change, HealthState
+from ostiary.core.outlier import Detector
+from ostiary.model import limits
 from ostiary.model.clusters import Cluster, Endpoint
-from ostiary.model.tls import UpstreamTlsContext
-from ostiary.net.pool import Dialer, Pool
+from ostiary.net.cluster_names import Known, NameWatcher
+from ostiary.net.dialing import dialer
+from ostiary.net.health import HealthSession
+from ostiary.net.hosts import Addresses, Host, HostWatch
+from ostiary.net.lobby import Lobby
+from ostiary.net.pool import Load, Pool
 from ostiary.net.ticker import Ticker
-from ostiary.net.upstream import Answered, UpstreamConnection
+from ostiary.net.upstream import Answered
 
 if TYPE_CHECKING:
     from ostiary.net.connector import Connector
+
+_LOG: Final = logging.getLogger("ostiary.upstream")
+_LOG.addHandler(logging.NullHandler())
 
 
 class TlsSource(Protocol):
@@ -30,9 +52,7 @@ class TlsSource(Protocol):
 
 @final
 class ClusterPool:
-    """The connections of one cluster."""
-
-    __slots__ = ("_next", "cluster", "entropy", "pools")
+    """The hosts and connections of one cluster."""
 
     def __init__(
         self,
@@ -40,101 +60,304 @@ class ClusterPool:
         connector: Callable[[], Connector],
         tls: TlsSource,
         ticker: Ticker,
-        counter: Callable[[str], Counter],
-        entropy: Callable[[int], bytes],
+        random_float: Callable[[], float] = random.random,
     ) -> None:
         self.cluster = cluster
-        self.entropy = entropy
-        self._next = 0
-        breakers = cluster.circuit_breakers
-        shared: dict[str, Counter] = {}
+        self._connector = connector
+        self._tls = tls
+        self._ticker = ticker
+        self._random = random_float
+        self._loop = asyncio.get_running_loop()
+        self.load = Load(cluster.circuit_breakers)
+        self.hosts: list[Host] = []
+        self.retired: list[Pool] = []
+        """Of hosts that are gone, as long as somebody is on them."""
+        self.counts: Counter[str] = Counter()
+        self.codes: Counter[int] = Counter()
+        """What clients got where no host was chosen."""
+        self.health_counts: Counter[str] = Counter()
+        self.balancer: Balancer[Host] = Balancer(cluster.lb_policy, cluster.load_balancing, random_float)
+        outliers = cluster.outlier_detection
+        self.detector = Detector(outliers, random_float) if outliers is not None else None
+        self._interval: asyncio.TimerHandle | None = None
+        self._single: Pool | None = None
+        self._started = False
+        self._warm = False
+        self.lobby = Lobby(self._choose, self.refuse, cluster.connect_timeout)
+        self._watchers: list[NameWatcher] = []
+        self._groups: list[list[Host]] = []
+        for endpoint in cluster.endpoints:
+            self._groups.append(self._first_hosts(endpoint))
+        self._changed()
+        self.counts["membership_change"] += len({host.priority for host in self.members})
 
-        def named(name: str) -> Counter:
-            found = shared.get(name)
-            if found is None:
-                found = shared[name] = counter(name)
-            return found
+    # --- the hot path
 
-        self.pools = [
-            Pool(
-                _dialer(cluster, endpoint, connector, tls),
-                ticker,
-                host=endpoint.pipe or f"{endpoint.address}:{endpoint.port}",
-                max_connections=breakers.max_connections,
-                max_pending=breakers.max_pending_requests,
-                max_parallel=breakers.max_requests,
-                max_requests=cluster.max_requests_per_connection,
-                idle_timeout=cluster.idle_timeout,
-                buffer_limit=cluster.per_connection_buffer_limit_bytes,
-                counter=named,
-            )
-            for endpoint in cluster.endpoints
-            for _ in range(endpoint.weight if len(cluster.endpoints) > 1 else 1)
-        ]
+    def pick(self) -> Pool | Lobby | None:
+        """Who takes the next request; None if the cluster has no host."""
+        single = self._single
+        if single is not None:
+            return single
+        return self._choose() if self._warm else self.lobby
 
-    def pick(self) -> Pool | None:
-        """The endpoint that takes the next request; None if the cluster has none."""
-        pools = self.pools
-        count = len(pools)
-        if count <= 1:
-            return pools[0] if pools else None
-        policy = self.cluster.lb_policy
-        if policy == "ROUND_ROBIN":
-            self._next = (self._next + 1) % count
-            return pools[self._next]
-        a, b = self.entropy(1)[0] % count, self.entropy(1)[0] % count
-        if policy == "RANDOM":
-            return pools[a]
-        return pools[a] if pools[a].busy <= pools[b].busy else pools[b]
+    def _choose(self) -> Pool | None:
+        host = self.balancer.pick()
+        return host.pool if host is not None else None
 
-    def submit(self, client: Answered) -> None:
-        """Send one request."""
-        pool = self.pick()
+    def submit(self, client: Answered, fresh: bool = False) -> None:
+        """Send one request, on a new connection if `fresh`."""
+        client.pool = pool = self.pick()
         if pool is None:
-            client.on_failure("UH", "no_healthy_upstream", "no healthy upstream")
+            self.refuse(client)
         else:
-            pool.submit(client)
+            pool.submit(client, fresh)
+
+    def refuse(self, client: Answered) -> None:
+        """There is no host for it."""
+        self.counts["upstream_cx_none_healthy"] += 1
+        self.codes[503] += 1
+        client.pool = None
+        why = next((watcher.why for watcher in self._watchers if watcher.why), "") if not self.hosts else ""
+        cause = LookupError(why) if why else None
+        client.on_failure("UH", "no_healthy_upstream", "no healthy upstream", cause)
+
+    # --- life
+
+    def start(self) -> None:
+        """Begin to ask for names and to check hosts."""
+        if self._started:
+            return
+        self._started = True
+        for host in self.hosts:
+            self._start_checks(host)
+        if self._watchers:
+            resolver = self._connector().resolver
+            for watcher in self._watchers:
+                watcher.start(resolver)
+        if self.detector is not None:
+            self._interval = self._loop.call_later(self.detector.config.interval, self._end_interval)
+        self._settle()
 
     def close(self) -> None:
         """Close idle connections, busy ones as they finish."""
-        for pool in self.pools:
+        if self._interval is not None:
+            self._interval.cancel()
+        for watcher in self._watchers:
+            watcher.stop()
+        for host in self.hosts:
+            if host.session is not None:
+                host.session.stop()
+            host.pool.close()
+        for pool in self.retired:
             pool.close()
+        self.lobby.close()
 
-
-def _dialer(cluster: Cluster, endpoint: Endpoint, connector: Callable[[], Connector], tls: TlsSource) -> Dialer:
-    addresses = None
-    if cluster.type == "STATIC" and endpoint.pipe is None:
-        addresses = ((endpoint.address, endpoint.port), *endpoint.additional_addresses)
-    family = cluster.dns_lookup_family or "ALL"
-
-    async def dial(factory: Callable[[], UpstreamConnection]) -> UpstreamConnection:
-        context = tls()
-        settings = cluster.transport_socket
-        server_hostname = None
-        if context is not None and settings is not None:
-            server_hostname = _server_name(cluster, endpoint, settings)
-        _, protocol, _ = await connector().connect(
-            endpoint.address,
-            endpoint.port,
-            factory,
-            ssl=context,
-            server_hostname=server_hostname,
-            dns_lookup_family=family,
-            timeout=cluster.connect_timeout,
-            happy_eyeballs=cluster.happy_eyeballs_config,
-            dns_servers=cluster.dns_resolvers,
-            addresses=addresses,
-            pipe=endpoint.pipe,
-            search=not cluster.no_default_search_domain,
-            dns_over_tcp=cluster.use_tcp_for_dns_lookups,
+    @property
+    def used(self) -> bool:
+        """Whether there has ever been a connection for a request."""
+        pools = [host.pool for host in self.hosts]
+        return any(pool.counts["upstream_cx_total"] for pool in (*pools, *self.retired)) or bool(
+            self.counts["upstream_cx_total"]
         )
-        return protocol
 
-    return dial
+    # --- hosts
+
+    @property
+    def members(self) -> list[Host]:
+        """The hosts that are known: not a name that stands for addresses nobody has looked up yet."""
+        ahead = self.cluster.dns_refresh is not None
+        return [host for host in self.hosts if host.addresses or host.endpoint.pipe is not None or not ahead]
+
+    def _first_hosts(self, endpoint: Endpoint) -> list[Host]:
+        """The hosts of an endpoint before any name has been asked for."""
+        cluster = self.cluster
+        is_address = endpoint.pipe is None and is_ip_address(endpoint.address)
+        if endpoint.pipe is not None or cluster.dns_refresh is None or is_address:
+            addresses: Addresses | None = None
+            if is_address:
+                addresses = ((endpoint.address, endpoint.port), *endpoint.additional_addresses)
+            return [self._host(endpoint, addresses)]
+        hosts: list[Host] = [self._host(endpoint, None)] if cluster.type == "LOGICAL_DNS" else []
+        schedule = Schedule(cluster.dns_refresh, self._random)
+        family = cluster.dns_lookup_family or "ALL"
+        on_change = partial(self._resolved, len(self._groups), endpoint)
+        self._watchers.append(NameWatcher(cluster, endpoint.address, family, schedule, self.counts, on_change))
+        return hosts
+
+    def _host(self, endpoint: Endpoint, addresses: Addresses | None) -> Host:
+        cluster = self.cluster
+        dial = dialer(cluster, endpoint, addresses, self._connector, self._tls)
+        by_name = cluster.type != "STATIC" and endpoint.pipe is None
+        pool = Pool(
+            dial,
+            self._ticker,
+            self.load,
+            name=endpoint.pipe or str(Destination(*(addresses[0] if addresses else (endpoint.address, endpoint.port)))),
+            hostname=endpoint.hostname or (endpoint.address if by_name else ""),
+            by_name=by_name and addresses is None,
+            max_requests=cluster.max_requests_per_connection,
+            idle_timeout=cluster.idle_timeout,
+            buffer_limit=cluster.per_connection_buffer_limit_bytes,
+        )
+        host = Host(endpoint, addresses, pool)
+        if self.detector is not None:
+            HostWatch(host, self.detector, self._loop.time, self._health_failed)
+        checking = cluster.health_checking
+        if checking is not None and not endpoint.health_check.disabled:
+            pending = cluster.load_balancing.ignore_new_hosts_until_first_hc
+            host.health = HealthState(checking, self.health_counts, self._random, pending=pending)
+            check = dialer(cluster, endpoint, addresses, self._connector, self._tls, for_checks=True)
+            authority = endpoint.health_check.hostname or getattr(checking.check, "host", "") or cluster.name
+            host.session = HealthSession(
+                checking,
+                host.health,
+                self.health_counts,
+                check,
+                authority,
+                lambda: self.used,
+                partial(self._checked, host),
+            )
+        return host
+
+    def _start_checks(self, host: Host) -> None:
+        if host.session is not None and self._started:
+            host.session.start()
+
+    def _resolved(self, index: int, endpoint: Endpoint, known: Known | None) -> bool:
+        """A name was asked for; True if that changed the hosts."""
+        group = self._groups[index]
+        if known is None:
+            if self.cluster.type == "LOGICAL_DNS" and group and group[0].addresses is None:
+                self._replace(index, [], group)
+                self.counts["membership_change"] -= 1  # nobody has seen the one that is gone
+            self._settle()
+            return False
+        wanted = [
+            tuple((address, endpoint.port) for address in addresses) for addresses in self._host_addresses(known)
+        ][: limits.MAX_HOSTS]
+        first = group[0] if group else None
+        if self.cluster.type == "LOGICAL_DNS" and first is not None and first.addresses is None:
+            self._replace(index, [self._adopt(first, wanted[0])], [])
+            return True
+        have = {_key(host): host for host in group}
+        new = {frozenset(addresses): addresses for addresses in wanted}
+        removed = [host for key, host in have.items() if key not in new and not self._keeps(host)]
+        for key, host in have.items():
+            host.removed = key not in new
+        added = [self._host(endpoint, addresses) for key, addresses in new.items() if key not in have]
+        if not added and not removed:
+            self._settle()
+            return False
+        self._replace(index, [*(host for host in group if host not in removed), *added], removed)
+        for host in added:
+            self._start_checks(host)
+        return True
+
+    def _host_addresses(self, known: Known) -> list[tuple[str, ...]]:
+        """The addresses of each host."""
+        found = [*known.get("AAAA", ()), *known.get("A", ())]
+        if self.cluster.type == "LOGICAL_DNS":
+            return [tuple(dict.fromkeys(found))] if found else []
+        if self.cluster.dns_lookup_family is None:
+            return raced_pairs(known)
+        return [(address,) for address in dict.fromkeys(found)]
+
+    def _adopt(self, first: Host, addresses: Addresses) -> Host:
+        """The host that stood for a name's addresses before they were known."""
+        first.addresses = addresses
+        first.pool.redirect(dialer(self.cluster, first.endpoint, addresses, self._connector, self._tls))
+        return first
+
+    def _keeps(self, host: Host) -> bool:
+        """Gone from the DNS, but alive: health checks know better, as in Envoy."""
+        health = host.health
+        return health is not None and not health.failed and not self.cluster.ignore_health_on_host_removal
+
+    def _replace(self, index: int, group: list[Host], removed: list[Host]) -> None:
+        self._groups[index] = group
+        for host in removed:
+            host.retire()
+            self.retired.append(host.pool)
+        self.counts["membership_change"] += 1
+        self._changed()
+
+    # --- health
+
+    def _checked(self, host: Host, change: Change, good: bool) -> None:
+        """A health check has ended."""
+        back = False
+        if good and host.monitor is not None and self.detector is not None and host.health is not None:
+            back = not host.health.failed and self.detector.passed_health_check(host.monitor, self._loop.time())
+        failed = host.health is not None and host.health.failed
+        if change == "changed":
+            said = "fails its health checks and gets no more requests" if failed else "passes its health checks"
+            _LOG.log(logging.WARNING if failed else logging.INFO, "%s %s", self._named(host), said)
+        if failed and change == "changed":
+            host.pool.drain()
+            if host.removed:
+                self._drop(host)
+        if change == "changed" or back:
+            self._update()
+        self._settle()
+
+    def _named(self, host: Host) -> str:
+        return f"cluster {self.cluster.name!r}: {host.address}"
+
+    def _drop(self, host: Host) -> None:
+        index = next(index for index, group in enumerate(self._groups) if host in group)
+        self._replace(index, [other for other in self._groups[index] if other is not host], [host])
+
+    def _health_failed(self, host: Host) -> None:
+        """Ejected: what is open to it is used no more."""
+        _LOG.warning("%s fails too many requests and gets none for a while (outlier_detection)", self._named(host))
+        host.pool.drain()
+        self._update()
+
+    def _end_interval(self) -> None:
+        detector = self.detector
+        assert detector is not None
+        before = {host for host in self.hosts if host.is_ejected}
+        if detector.tick(self._loop.time()):
+            after = {host for host in self.hosts if host.is_ejected}
+            for host in after - before:
+                self._health_failed(host)
+            for host in before - after:
+                _LOG.info("%s gets requests again", self._named(host))
+            self._update()
+        self._interval = self._loop.call_later(detector.config.interval, self._end_interval)
+
+    # --- what is known
+
+    def _changed(self) -> None:
+        """Hosts have come or gone."""
+        self.hosts = [host for group in self._groups for host in group]
+        self.forget_retired()
+        self._update()
+
+    def _update(self) -> None:
+        """Hosts, or their health, have changed."""
+        self.balancer.update(self.hosts)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Let requests in once the hosts are known and checked; find out whether there is a choice at all."""
+        if not self._warm:
+            named = bool(self.hosts) or all(watcher.resolved for watcher in self._watchers)
+            self._warm = named and all(host.health is None or host.health.checked for host in self.hosts)
+            if self._warm:
+                self.lobby.open()
+        single = self.balancer.single
+        self._single = single.pool if single is not None and self._warm else None
+
+    def forget_retired(self) -> None:
+        """Keep the counters of hosts that are gone, and nothing else of them."""
+        for pool in list(self.retired):
+            if not pool.open and not pool.pending:
+                self.retired.remove(pool)
+                self.counts.update(pool.counts)
+                self.counts["upstream_rq_total"] += pool.total
+                self.codes.update({status: count for status, count in enumerate(pool.codes) if count})
 
 
-def _server_name(cluster: Cluster, endpoint: Endpoint, settings: UpstreamTlsContext) -> str:
-    """The name to send and to verify. With auto_host_sni that of the host goes before `sni`, where it has one."""
-    own = endpoint.hostname or ("" if cluster.type == "STATIC" else endpoint.address)
-    chosen = own or settings.sni if settings.auto_host_sni else settings.sni
-    return chosen or endpoint.hostname or endpoint.address
+def _key(host: Host) -> frozenset[tuple[str, int]]:
+    return frozenset(host.addresses or ())

@@ -17,13 +17,12 @@ from ostiary.core.response import ResponseHead
 from ostiary.model import limits
 from ostiary.model.headers import Headers
 from ostiary.net.request_body import RequestBody
-from ostiary.net.response_head import informational_head, local_lines, response_lines, upgrade_head
+from ostiary.net.response_head import informational_head, local_lines, response_lines, upgrade_head, upstream_failure
 from ostiary.net.status import PLAIN_TEXT, reason_phrase
 
 if TYPE_CHECKING:
     from ostiary.net.http1 import Downstream
-    from ostiary.net.pool import Pool
-    from ostiary.net.upstream import UpstreamConnection
+    from ostiary.net.upstream import Owner, UpstreamConnection
 
 _NONE: Final = 0
 _LENGTH: Final = 1
@@ -37,7 +36,7 @@ class Exchange:
 
     upstream: UpstreamConnection | None = None
     upstream_head = b""
-    pool: Pool | None = None
+    pool: Owner | None = None
     response_extra = b""
     """Header lines appended to the upstream's."""
     response_drop: frozenset[bytes] = frozenset()
@@ -89,7 +88,7 @@ class Exchange:
 
     # --- towards the upstream
 
-    def forward(self, pool: Pool, head: bytes, timeout: float) -> None:
+    def forward(self, pool: Owner, head: bytes, timeout: float) -> None:
         """Send the request on: `head` is complete with its empty line; `timeout` in seconds, 0 = none."""
         self.pool = pool
         self.upstream_head = head
@@ -286,10 +285,8 @@ class Exchange:
             self.flags, self.details = flag, details
             self._break_off()
             return
-        body = b"upstream connect error or disconnect/reset before headers. reset reason: " + reason.encode()
-        if flag == "UH":
-            body = b"no healthy upstream"
-        self.respond(502 if flag == "UPE" else 503, PLAIN_TEXT, body, details, flag)
+        status, headers, body = upstream_failure(flag, reason, self.downstream.service.settings.service_time)
+        self.respond(status, headers, body, details, flag)
 
     def respond(
         self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, details: str, flag: str = ""
@@ -392,6 +389,8 @@ class Exchange:
         if settings.max_stream_duration and now - self.started > settings.max_stream_duration:
             self.fail(408, b"downstream duration timeout", "max_duration_timeout", "DT")
         elif self.route_deadline and now > self.route_deadline:
+            if self.pool is not None:
+                self.pool.timed_out(charged=not self.status)
             self.fail(504, b"upstream request timeout", "response_timeout", "UT")
         elif settings.request_timeout and not self.request_complete and now - self.started > settings.request_timeout:
             self.fail(408, b"request timeout", "request_overall_timeout", "")

@@ -1,9 +1,12 @@
-"""The connections to one endpoint, and the line of requests that wait for one.
+"""The connections to one host, and the line of requests that wait for one.
 
 A request takes an idle connection at once, synchronously; only when there is none does a task dial one (`Dialer`, Happy
-Eyeballs behind it) while the request waits in line.
+Eyeballs behind it) while the request waits in line. What the pools of a cluster share, the circuit breakers, is `Load`.
 
-That an endpoint can't be reached is logged once, and again when it can: what each request met is in the access log.
+That a host can't be reached is logged once, and again when it can: what each request met is in the access log.
+
+Counters are those of Envoy's connection pool. What happens to each request is a plain attribute; what happens to
+connections, which is rare, goes into `counts` under Envoy's name.
 """
 
 from __future__ import annotations
@@ -11,25 +14,43 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
-from ostiary.core.decision import Counter
 from ostiary.core.response import ResponseReader
 from ostiary.model import limits
-from ostiary.net.ticker import Ticker
-from ostiary.net.upstream import Answered, UpstreamConnection
+from ostiary.model.clusters import CircuitBreakers
+from ostiary.net.upstream import Answered, UpstreamConnection, Watch
 
+if TYPE_CHECKING:
+    from ostiary.core.trace import ConnectTrace
+    from ostiary.net.ticker import Ticker
+
+Dialer = Callable[[Callable[[], UpstreamConnection]], Awaitable[tuple[UpstreamConnection, "ConnectTrace"]]]
+"""Opens a connection: given a protocol factory, returns the protocol and how it came about, or raises OSError."""
 _LOG: Final = logging.getLogger("ostiary.upstream")
+_OVERFLOW: Final = "upstream_reset_before_response_started{overflow}"
 
-Dialer = Callable[[Callable[[], UpstreamConnection]], Awaitable[UpstreamConnection]]
-"""Opens a connection: given a protocol factory, returns the protocol, or raises OSError or TimeoutError."""
+
+@final
+class Load:
+    """What the pools of one cluster have in use, and how much they may."""
+
+    __slots__ = ("breakers", "connections", "max_requests", "pending", "requests")
+
+    def __init__(self, breakers: CircuitBreakers) -> None:
+        self.breakers = breakers
+        self.max_requests = breakers.max_requests
+        self.connections = 0
+        """Open ones, and those on their way."""
+        self.pending = 0
+        self.requests = 0
 
 
 @final
 class Pool:
-    """The connections to one endpoint."""
+    """The connections to one host."""
 
     __slots__ = (
         "_connecting",
@@ -37,50 +58,53 @@ class Pool:
         "_idle",
         "_idle_timeout",
         "_loop",
-        "_max",
-        "_max_parallel",
-        "_max_pending",
         "_max_requests",
         "_tasks",
         "_ticker",
         "_unreachable",
         "_waiting",
-        "active",
         "buffer_limit",
+        "by_name",
         "closing",
+        "codes",
         "connections",
-        "counters",
-        "failures",
-        "host",
+        "counts",
+        "hostname",
+        "load",
+        "name",
         "reader",
+        "total",
+        "watch",
     )
 
     def __init__(
         self,
         dial: Dialer,
         ticker: Ticker,
+        load: Load,
         *,
-        host: str = "",
-        max_connections: int = limits.MAX_UPSTREAM_CONNECTIONS,
-        max_pending: int = limits.MAX_PENDING_REQUESTS,
+        name: str = "",
+        hostname: str = "",
+        by_name: bool = False,
         max_requests: int | None = None,
-        max_parallel: int = limits.MAX_PARALLEL_REQUESTS,
         idle_timeout: float | None = limits.UPSTREAM_IDLE_TIMEOUT,
         buffer_limit: int = limits.WRITE_HIGH_WATER,
-        counter: Callable[[str], Counter] = Counter,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._dial = dial
         self._ticker = ticker
-        self._max = max_connections
-        self._max_pending = max_pending
-        self._max_parallel = max_parallel
         self._max_requests = max_requests or limits.MAX_REQUESTS_PER_CONNECTION
         self._idle_timeout = idle_timeout
         self.buffer_limit = buffer_limit
         """Bytes waiting to be written to a connection before whoever sends them has to pause."""
-        self.host = host
-        """How access logs name this endpoint."""
+        self.name = name
+        """How logs name this host."""
+        self.hostname = hostname
+        """For auto_host_rewrite."""
+        self.by_name = by_name
+        """Dialling looks a name up first, so that only afterwards is it known whether anybody was connected to."""
+        self.load = load
+        self.watch: Watch | None = None
         self._idle: list[UpstreamConnection] = []
         self._waiting: deque[Answered] = deque()
         self._connecting = 0
@@ -89,27 +113,35 @@ class Pool:
         self.connections: set[UpstreamConnection] = set()
         self.closing = False
         self.reader = ResponseReader()
-        self.active = counter("upstream_rq_active")
-        self.failures = counter("upstream_cx_connect_fail")
-        self.counters = {
-            name: counter(name)
-            for name in (
-                "upstream_cx_total",
-                "upstream_rq_total",
-                "upstream_rq_pending_overflow",
-                "upstream_cx_destroy",
-            )
-        }
+        self.total = 0
+        """Requests that got a connection."""
+        self.codes = [0] * 1000
+        """Answers by status, those included that clients got because there was none."""
+        self.counts: Counter[str] = Counter()
         ticker.idle.add(self)
 
+    def redirect(self, dial: Dialer) -> None:
+        """From now on connect this way: the addresses are known."""
+        self._dial = dial
+        self.by_name = False
+
     @property
-    def busy(self) -> int:
-        """Connections with a request on them, and requests in line."""
-        return len(self.connections) - len(self._idle) + len(self._waiting)
+    def pending(self) -> int:
+        """Requests in line."""
+        return len(self._waiting)
+
+    @property
+    def active(self) -> int:
+        """Requests that have a connection now: one on each that isn't idle."""
+        return len(self.connections) - len(self._idle)
+
+    @property
+    def open(self) -> int:
+        """Connections, with those on their way."""
+        return len(self.connections) + self._connecting
 
     def submit(self, client: Answered, fresh: bool = False) -> None:
         """Send a request on an idle connection, or when one is open. `fresh` insists on a new one."""
-        self.counters["upstream_rq_total"].value += 1
         idle = self._idle
         if fresh:
             if idle:
@@ -118,14 +150,41 @@ class Pool:
             while idle:
                 connection = idle.pop()
                 if not connection.closed and not connection.transport.is_closing():
+                    load = self.load
+                    if self.watch is not None or load.requests >= load.max_requests:
+                        self._begin(connection, client)
+                        return
+                    load.requests += 1
+                    self.total += 1
                     connection.begin(client)
                     return
-        if len(self._waiting) >= self._max_pending or self.busy >= self._max_parallel:
-            self.counters["upstream_rq_pending_overflow"].value += 1
-            client.on_failure("UO", "upstream_reset_before_response_started{overflow}", "overflow")
+        self._wait(client)
+
+    def _wait(self, client: Answered) -> None:
+        load = self.load
+        if load.pending >= load.breakers.max_pending_requests:
+            self.counts["upstream_rq_pending_overflow"] += 1
+            client.on_failure("UO", _OVERFLOW, "overflow")
             return
+        load.pending += 1
+        self.counts["upstream_rq_pending_total"] += 1
         self._waiting.append(client)
         self._dial_for_waiting()
+
+    def _begin(self, connection: UpstreamConnection, client: Answered) -> bool:
+        load = self.load
+        if load.requests >= load.max_requests:
+            self._idle.append(connection)
+            self.counts["upstream_rq_active_overflow"] += 1
+            self.codes[503] += 1
+            client.on_failure("UO", _OVERFLOW, "overflow")
+            return False
+        load.requests += 1
+        self.total += 1
+        if self.watch is not None:
+            self.watch.connected()
+        connection.begin(client)
+        return True
 
     def withdraw(self, client: Answered) -> None:
         """The client no longer waits."""
@@ -133,81 +192,187 @@ class Pool:
             self._waiting.remove(client)
         except ValueError:
             return
+        self.load.pending -= 1
+        self.counts["upstream_rq_cancelled"] += 1
 
-    async def _connect(self) -> None:
+    # --- what requests came to
+
+    def ended(self) -> None:
+        """A request has lost its connection."""
+        self.load.requests -= 1
+
+    def broke(self, status: int, *, charged: bool) -> None:
+        """No complete answer."""
+        if charged:
+            self.codes[status] += 1
+        if self.watch is not None:
+            self.watch.unreached(status)
+
+    def timed_out(self, *, charged: bool) -> None:
+        """The route's time is up."""
+        self.counts["upstream_rq_timeout"] += 1
+        self.broke(504, charged=charged)
+
+    def noted(self, what: str) -> None:
+        """Count what Envoy counts under that name."""
+        self.counts[what] += 1
+
+    # --- connections
+
+    async def _connect(self, by_name: bool) -> None:
         try:
-            connection = await self._dial(lambda: UpstreamConnection(self))
+            connection, trace = await self._dial(lambda: UpstreamConnection(self))
         except Exception as error:  # noqa: BLE001 - whatever dialling raises, nobody may wait for it in vain
             self._connecting -= 1
-            self.failures.value += 1
+            self.load.connections -= 1
             if not self._unreachable:
                 self._unreachable = True
-                _LOG.warning("upstream %s: %s", self.host, error)
-            if self._waiting:
-                late = isinstance(error, TimeoutError)
-                number = error.errno if isinstance(error, OSError) else None
-                text = os.strerror(number) if number else str(error)
-                what = "connection_timeout" if late else f"remote_connection_failure|delayed_connect_error:_{text}"
-                reason = "connection timeout" if late else "remote connection failure"
-                details = "upstream_reset_before_response_started{" + what.replace(" ", "_") + "}"
-                self._waiting.popleft().on_failure("UF", details, reason, error)
+                _LOG.warning("upstream %s: %s", self.name, error)
+            self._dial_failed(error, by_name)
             self._dial_for_waiting()
             return
         except asyncio.CancelledError:
             self._connecting -= 1
+            self.load.connections -= 1
             raise
         self._connecting -= 1
         if self._unreachable:
             self._unreachable = False
-            _LOG.info("upstream %s: connected again", self.host)
-        self.counters["upstream_cx_total"].value += 1
+            _LOG.info("upstream %s: connected again", self.name)
+        self._tried(trace, by_name)
+        if connection.closed:
+            self.load.connections -= 1
+            self._destroyed(local=False, active=False)
+            self._dial_for_waiting()
+            return
         self.connections.add(connection)
-        if self.closing:
-            connection.abort()
-        else:
-            self.release(connection)
+        self._offer(connection)
+
+    def _dial_failed(self, error: Exception, by_name: bool) -> None:
+        """Whoever has no dial of its own any more learns it; without an address there was nobody to connect to."""
+        trace: ConnectTrace | None = getattr(error, "trace", None)
+        nobody = by_name and trace is not None and not trace.attempts
+        late = isinstance(error, TimeoutError)
+        if not nobody:
+            self._tried(trace, by_name)
+            self.counts["upstream_cx_connect_fail"] += 1
+            self.counts["upstream_cx_connect_timeout"] += late
+            self._destroyed(local=late, active=False)
+        number = error.errno if isinstance(error, OSError) else None
+        text = os.strerror(number) if number else str(error)
+        what = "connection_timeout" if late else f"remote_connection_failure|delayed_connect_error:_{text}"
+        details = "upstream_reset_before_response_started{" + what.replace(" ", "_") + "}"
+        while len(self._waiting) > self._connecting:
+            client = self._waiting.popleft()
+            self.load.pending -= 1
+            if nobody:
+                self.counts["upstream_cx_none_healthy"] += 1
+                self.broke(503, charged=True)
+                client.on_failure("UH", "no_healthy_upstream", "no healthy upstream", error)
+                continue
+            self.counts["upstream_rq_pending_failure_eject"] += 1
+            self.broke(503, charged=True)
+            reason = "connection timeout" if late else "remote connection failure"
+            client.on_failure("UF", details, reason, error)
+
+    def _tried(self, trace: ConnectTrace | None, by_name: bool) -> None:
+        """Count a race: like Envoy one connection, and one more for each further attempt."""
+        if by_name:
+            self.counts["upstream_cx_http1_total"] += 1
+            self.counts["upstream_cx_total"] += 1
+        if trace is not None:
+            self.counts["upstream_cx_total"] += max(0, sum(each.started is not None for each in trace.attempts) - 1)
+
+    def _destroyed(self, *, local: bool, active: bool) -> None:
+        side = "local" if local else "remote"
+        self.counts["upstream_cx_destroy"] += 1
+        self.counts[f"upstream_cx_destroy_{side}"] += 1
+        if active:
+            self.counts["upstream_cx_destroy_with_active_rq"] += 1
+            self.counts[f"upstream_cx_destroy_{side}_with_active_rq"] += 1
 
     def release(self, connection: UpstreamConnection) -> None:
-        """The connection is free: the next in line takes it, or it waits."""
-        if connection.requests >= self._max_requests or self.closing:
+        """A request is complete: the next in line takes the connection, or it waits."""
+        self.load.requests -= 1
+        if self._waiting or self.closing or connection.requests >= self._max_requests:
+            self._offer(connection)
+        else:
+            connection.idle_since = self._ticker.now
+            self._idle.append(connection)
+
+    def _offer(self, connection: UpstreamConnection) -> None:
+        if connection.requests >= self._max_requests:
+            if connection.requests == self._max_requests != limits.MAX_REQUESTS_PER_CONNECTION:
+                self.counts["upstream_cx_max_requests"] += 1
             connection.abort()
             return
-        if self._waiting:
-            connection.begin(self._waiting.popleft())
+        while self._waiting:
+            client = self._waiting.popleft()
+            self.load.pending -= 1
+            if self._begin(connection, client):
+                return
+            self._idle.remove(connection)
+        if self.closing:
+            connection.abort()
             return
         connection.idle_since = self._ticker.now
         self._idle.append(connection)
 
-    def lost(self, connection: UpstreamConnection) -> None:
+    def lost(self, connection: UpstreamConnection, *, local: bool, active: bool) -> None:
         """The connection is closed."""
         if connection not in self.connections:
             return
         self.connections.discard(connection)
-        self.counters["upstream_cx_destroy"].value += 1
+        self.load.connections -= 1
+        self._destroyed(local=local, active=active)
         if connection in self._idle:
             self._idle.remove(connection)
         self._dial_for_waiting()
 
     def _dial_for_waiting(self) -> None:
         """One dial for each request in line, as far as there is room; busy connections are no help to anybody."""
-        room = self._max - len(self.connections)
-        while not self.closing and self._connecting < min(len(self._waiting), room):
+        while self._connecting < len(self._waiting) and self._has_room():
             self._connecting += 1
-            task = self._loop.create_task(self._connect())
+            self.load.connections += 1
+            if not self.by_name:
+                self.counts["upstream_cx_http1_total"] += 1
+                self.counts["upstream_cx_total"] += 1
+            task = self._loop.create_task(self._connect(self.by_name))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _has_room(self) -> bool:
+        """Within the circuit breakers; a host without any connection may always have one, or nobody ever would."""
+        load = self.load
+        most = load.breakers.max_connections_per_host
+        if load.connections < load.breakers.max_connections and (most is None or self.open < most):
+            return True
+        self.counts["upstream_cx_overflow"] += 1
+        return self.open == 0
 
     def check_deadlines(self, now: float) -> None:
         """Close what idled too long."""
         if self._idle_timeout:
             for connection in [c for c in self._idle if now - c.idle_since > self._idle_timeout]:
+                self.counts["upstream_cx_idle_timeout"] += 1
                 connection.abort()
 
-    def close(self) -> None:
-        """Close idle connections now, busy ones as they finish."""
-        self.closing = True
-        self._ticker.idle.discard(self)
+    def drain(self) -> None:
+        """Use none of the connections for another request: the host has become unhealthy, or is gone."""
         for connection in list(self._idle):
             connection.abort()
+        for connection in self.connections:
+            connection.requests = limits.MAX_REQUESTS_PER_CONNECTION
+
+    def retire(self) -> None:
+        """The host is gone: who is in line or has a connection is still served, nobody else."""
+        self.closing = True
+        self._ticker.idle.discard(self)
+        self.drain()
+
+    def close(self) -> None:
+        """Close idle connections now, busy ones as they finish; dial no more."""
+        self.retire()
         for task in list(self._tasks):
             task.cancel()
+        self._waiting.clear()

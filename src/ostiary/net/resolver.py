@@ -118,11 +118,12 @@ class Resolver:
         servers: Sequence[Server] = (),
         search: bool = True,
         tcp: bool = False,
+        fresh: bool = False,
     ) -> Lookup:
         """Ask for one record type of a host name. Never raises: a name that can't exist has the outcome `failed`.
 
         `servers` (IP address, port) replaces those of resolv.conf, `search` False its search list, `tcp` asks over
-        TCP only.
+        TCP only; `fresh` asks although the cache knows an answer.
         """
         now = time.monotonic()
         plain = name.lower().removesuffix(".")
@@ -130,7 +131,7 @@ class Resolver:
         if local is not None:
             return _settled(f"{plain}.", record_type, "hosts", local, now)
         key: Key = (name.lower(), record_type, tuple(servers), search, tcp)
-        cached = self._cache.get(key)
+        cached = self._cache.get(key) if not fresh else None
         if cached is not None and cached.expires > now:
             lookup = _settled(cached.name, record_type, "cache", cached.answer, now)
             lookup.queries[0].rcode = cached.rcode

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ostiary.core.header_lines import CONTENT_LENGTH, SERVER
 from ostiary.core.response import ResponseHead
 from ostiary.model.headers import Headers
-from ostiary.net.status import status_line
+from ostiary.net.status import PLAIN_TEXT, status_line
 
 if TYPE_CHECKING:
     from ostiary.net.exchange import Exchange
@@ -84,3 +84,12 @@ def upgrade_head(head: ResponseHead, extra: bytes) -> bytes:
     """A 101 answer, whole, with `extra` header lines."""
     lines = [line.wire for line in head.lines if not line.kind or line.name in (b"upgrade", b"date")]
     return b"".join((status_line(101), *lines, b"connection: upgrade\r\n", extra, b"\r\n"))
+
+
+def upstream_failure(flag: str, reason: str, tell: bool) -> tuple[int, Sequence[tuple[bytes, bytes]], bytes]:
+    """(status, headers, body) where there is no answer, by response flag; `tell` of a limit with Envoy's header."""
+    body = b"upstream connect error or disconnect/reset before headers. reset reason: " + reason.encode()
+    if flag == "UH":
+        body = b"no healthy upstream"
+    headers = (*PLAIN_TEXT, (b"x-envoy-overloaded", b"true")) if tell and flag == "UO" else PLAIN_TEXT
+    return 502 if flag == "UPE" else 503, headers, body

@@ -29,6 +29,8 @@ class Answered(Protocol):
     """All of the request was written."""
     replayable: bool
     """Nothing of it is lost if it is sent again: no body, safe method."""
+    pool: Owner | None
+    """Who has it in hand until it has a connection."""
 
     def on_upstream(self, connection: UpstreamConnection) -> None:
         """The request goes out on this connection: write it now."""
@@ -52,20 +54,54 @@ class Answered(Protocol):
         """It can again."""
 
 
+class Watch(Protocol):
+    """Outlier detection, for one host."""
+
+    def answered(self, status: int) -> None:
+        """The host answered."""
+
+    def connected(self) -> None:
+        """A request has a connection to it."""
+
+    def unreached(self, status: int) -> None:
+        """It could not be reached, or broke off."""
+
+
 class Owner(Protocol):
     """Whom a connection belongs to: net/pool.py."""
 
     reader: ResponseReader
     buffer_limit: int
+    codes: list[int]
+    """How many answers had each status; by status, so 1000 of them."""
+    watch: Watch | None
+    """Who is told of each answer: outlier detection."""
 
     def submit(self, client: Answered, fresh: bool = False) -> None:
         """Send a request, on a new connection if `fresh`."""
 
-    def release(self, connection: UpstreamConnection) -> None:
-        """The connection is free."""
+    def withdraw(self, client: Answered) -> None:
+        """The client no longer waits for a connection."""
 
-    def lost(self, connection: UpstreamConnection) -> None:
-        """The connection is closed."""
+    def release(self, connection: UpstreamConnection) -> None:
+        """A request is complete, and its connection free."""
+
+    def lost(self, connection: UpstreamConnection, *, local: bool, active: bool) -> None:
+        """The connection is closed, from this side if `local`, with a request on it if `active`."""
+
+    # What requests came to, for counters and outlier detection:
+
+    def ended(self) -> None:
+        """A request has lost its connection."""
+
+    def broke(self, status: int, *, charged: bool) -> None:
+        """A request got no complete answer; if `charged`, the client gets `status` instead."""
+
+    def timed_out(self, *, charged: bool) -> None:
+        """The route's time is up; if `charged`, the client gets 504."""
+
+    def noted(self, what: str) -> None:
+        """One more of what Envoy counts under that name."""
 
 
 @final
@@ -138,6 +174,8 @@ class UpstreamConnection(asyncio.Protocol):
             else:
                 self._on_head(client, self._buffer + data if self._buffer else data)
         except BadMessage as error:
+            self.pool.noted("upstream_cx_protocol_error")
+            self.pool.broke(502, charged=self._body == NO_BODY)
             self._fail("UPE", "upstream_reset_before_response_started{protocol_error}", "protocol error", error)
 
     def eof_received(self) -> bool | None:
@@ -146,21 +184,28 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Closed by either side."""
-        self.closed = True
-        self.pool.lost(self)
-        client = self.client
+        client, pool = self.client, self.pool
+        whole = self._body == UNTIL_CLOSE and exc is None
+        if client is not None:
+            self.client = None
+            pool.ended()
+        if not self.closed:
+            self.closed = True
+            pool.lost(self, local=False, active=client is not None and not whole)
         if client is None:
             return
-        self.client = None
         if self.tunnel:
             client.on_tunnel(b"")
-        elif self._body == UNTIL_CLOSE and exc is None:
+        elif whole:
             client.on_body(b"", True, [])
         elif self._reused and not self._seen and client.replayable:
-            self.pool.submit(client, fresh=True)  # the upstream closed an idle connection just as we used it
+            pool.submit(client, fresh=True)  # the upstream closed an idle connection just as we used it
         elif self._body in (LENGTH, CHUNKED):
+            pool.noted("upstream_cx_protocol_error")
+            pool.broke(503, charged=False)
             client.on_failure("UPE", "upstream_reset_after_response_started{protocol_error}", "protocol error")
         else:
+            pool.broke(503, charged=self._body == NO_BODY)
             client.on_failure("UC", "upstream_reset_before_response_started{connection_termination}",
                               "connection termination")  # fmt: skip
 
@@ -189,10 +234,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once; nothing more will be told to the client."""
-        self.client = None
+        client, self.client = self.client, None
+        if client is not None:
+            self.pool.ended()
         if not self.closed:
             self.closed = True
-            self.pool.lost(self)
+            self.pool.lost(self, local=True, active=client is not None)
             self.transport.abort()
 
     def pause_reading(self) -> None:
@@ -221,9 +268,13 @@ class UpstreamConnection(asyncio.Protocol):
             self._buffer = data
             return
         self._buffer = b""
-        head = self.pool.reader.read(data[: end + 2])
+        pool = self.pool
+        head = pool.reader.read(data[: end + 2])
         rest = data[end + 4 :]
         status = head.status
+        pool.codes[status] += 1
+        if pool.watch is not None:
+            pool.watch.answered(status)
         if status < 200:
             self._informational(client, head, rest)
         elif client.is_head or status in (204, 304) or (head.content_length == 0 and not head.chunked):
@@ -255,6 +306,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _close_after(self, head: ResponseHead) -> None:
         if head.close:
+            self.pool.noted("upstream_cx_close_notify")
             self.requests = limits.MAX_REQUESTS_PER_CONNECTION
 
     def _informational(self, client: Answered, head: ResponseHead, rest: bytes) -> None:
@@ -305,9 +357,12 @@ class UpstreamConnection(asyncio.Protocol):
         self.client = None
         self._body = NO_BODY
         self._chunks = None
-        if close or rest or (client is not None and not client.request_complete):
+        if close or rest or self.closed or (client is not None and not client.request_complete):
+            self.pool.ended()
+            if close:
+                self.pool.noted("upstream_cx_close_notify")
             self.abort()
-        elif not self.closed:
+        else:
             if self._reading_paused:
                 self.resume_reading()
             self.pool.release(self)
