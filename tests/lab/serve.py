@@ -98,7 +98,7 @@ async def main() -> None:
             world = World(certificates, resolv_conf)
             try:
                 answer = await world.build(order)
-            except (OSError, RuntimeError) as error:
+            except (OSError, RuntimeError, ValueError) as error:
                 answer = str(error)
         else:
             assert world.router is not None

@@ -72,7 +72,7 @@ class DnsServer:
         if reply.forge is not None:
             send = self._send if reply.impostor is None else partial(_send_from, reply.impostor)
             loop.call_later(reply.delay, send, reply.forge(query), peer)
-        answer = self._answer(query, reply, truncated=reply.truncated).to_wire()
+        answer = self._answer(query, reply, truncated=reply.truncated).to_wire(want_shuffle=False)
         loop.call_later(reply.delay, self._send, answer, peer)
 
     def _send(self, data: bytes, peer: tuple[str, int]) -> None:
@@ -83,7 +83,9 @@ class DnsServer:
         with suppress(asyncio.IncompleteReadError, OSError):
             (length,) = struct.unpack("!H", await reader.readexactly(2))
             query = dns.message.from_wire(await reader.readexactly(length))
-            wire = self._answer(query, self._reply(query, "/tcp"), truncated=False).to_wire(max_size=65535)
+            wire = self._answer(query, self._reply(query, "/tcp"), truncated=False).to_wire(
+                max_size=65535, want_shuffle=False
+            )
             writer.write(struct.pack("!H", len(wire)) + wire)
             await writer.drain()
             await reader.read()
