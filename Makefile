@@ -11,10 +11,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 SETUP := VENV=$(VENV) tools/setup
 
-.PHONY: help demo test lint format bench fuzz clean
+.PHONY: help demo test lint format bench bench-connect fuzz clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  Options of the command behind it: make test ARGS='-k native'"
 
 $(VENV)/.run: pyproject.toml tools/setup
@@ -47,6 +47,12 @@ $(VENV)/.bench: $(VENV)/.peers
 bench: $(VENV)/.bench ## Ostiary and its peers under the same work, as ratios
 	$(SETUP) bench
 	$(BIN)/python -m bench $(ARGS)
+
+$(VENV)/.bench-connect: $(VENV)/.test
+	$(SETUP) group bench-connect
+
+bench-connect: $(VENV)/.bench-connect ## Ostiary's connections beside those of others, in networks that fail in every way
+	PYTHONPATH=src:tests $(BIN)/python -m bench.connect $(ARGS)
 
 fuzz: $(VENV)/.test ## every property test with many more examples
 	$(BIN)/python -m pytest -m property --hypothesis-profile=fuzz --timeout=0 $(ARGS)

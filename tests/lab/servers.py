@@ -97,7 +97,7 @@ class Servers:
         address = client.getsockname()[0].encode()
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
-        protocol = asyncio.StreamReaderProtocol(reader)
+        protocol = _Protocol(reader)
         transport, _ = await loop.connect_accepted_socket(lambda: protocol, client, ssl=context)
         try:
             while True:
@@ -112,3 +112,14 @@ class Servers:
                     return
         finally:
             transport.close()
+            await protocol.lost.wait()  # the socket is the transport's until then
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        super().__init__(reader)
+        self.lost = asyncio.Event()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.lost.set()
