@@ -35,12 +35,12 @@ class Router(threading.Thread):
         self._judges, self._known = [Judge(rule) for rule in rules], {}
 
     def stop(self) -> None:
-        """End it, and close both devices."""
+        """End it."""
         self._stopped = True
         os.write(self._waker, b".")
         self.join()
-        for descriptor in (self._client, self._servers, self._wake, self._waker):
-            os.close(descriptor)
+        os.close(self._wake)
+        os.close(self._waker)
 
     def run(self) -> None:
         while not self._stopped:

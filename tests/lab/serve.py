@@ -29,7 +29,7 @@ ip -6 addr add {model.CLIENT_V6}/128 dev wan nodad
 ip route add default dev wan src {model.CLIENT_V4}
 ip -6 route add default dev wan
 """
-# `local` routes make this host answer at every address of a prefix. ICMP errors are not rationed.
+# `local` routes make this host answer at every address of a prefix.
 _SERVERS = f"""
 ip link set lo up
 ip link set lan addrgenmode none
@@ -40,6 +40,8 @@ ip route add {model.CLIENT_V4} dev lan
 ip -6 route add {model.CLIENT_V6} dev lan
 echo 1 > /proc/sys/net/ipv4/ip_nonlocal_bind
 echo 1 > /proc/sys/net/ipv6/ip_nonlocal_bind
+echo 0 > /proc/sys/net/ipv4/icmp_ratelimit
+echo 0 > /proc/sys/net/ipv6/icmp/ratelimit
 """
 
 
@@ -53,17 +55,14 @@ class World:
         self.router: Router | None = None
 
     async def build(self, spec: Spec) -> Ready:
-        """Make it. Raises RuntimeError or OSError."""
-        servers_first = next(iter(spec.dns), model.DNS)
+        """Make it. Raises RuntimeError, OSError or ValueError."""
         os.truncate(self._resolv_conf, 0)
-        os.pwrite(self._resolv_conf, f"nameserver {servers_first}\n".encode(), 0)
-        client = namespaces.new_network()
-        self._stack.callback(os.close, client)
-        client_tun = namespaces.open_tun("wan")
+        os.pwrite(self._resolv_conf, f"nameserver {next(iter(spec.dns))}\n".encode(), 0)
+        client = self._held(namespaces.new_network())
+        client_tun = self._held(namespaces.open_tun("wan"))
         namespaces.shell(_CLIENT + spec.client)
-        servers = namespaces.new_network()
-        self._stack.callback(os.close, servers)
-        servers_tun = namespaces.open_tun("lan")
+        servers = self._held(namespaces.new_network())
+        servers_tun = self._held(namespaces.open_tun("lan"))
         namespaces.shell(_SERVERS)
         self.router = Router(client_tun, servers_tun, spec.rules)
         self.router.start()
@@ -81,6 +80,10 @@ class World:
             mounts=f"{own}/ns/mnt",
             ca_pem=self._certificates.authority.cert_pem.bytes(),
         )
+
+    def _held(self, descriptor: int) -> int:
+        self._stack.callback(os.close, descriptor)
+        return descriptor
 
     async def close(self) -> None:
         """Take it down."""

@@ -100,7 +100,8 @@ class Servers:
         protocol = _Protocol(reader)
         transport, _ = await loop.connect_accepted_socket(lambda: protocol, client, ssl=context)
         try:
-            while True:
+            close = False
+            while not close:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
                 close = b"connection: close" in head
                 connection = b"connection: close\r\n" if close else b""
@@ -108,10 +109,10 @@ class Servers:
                     b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n%scontent-length: %d\r\n\r\n%s"
                     % (connection, len(address), address)
                 )
-                if close:
-                    return
-        finally:
             transport.close()
+            await protocol.lost.wait()
+        finally:
+            transport.abort()
             await protocol.lost.wait()  # the socket is the transport's until then
 
 

@@ -1,7 +1,7 @@
 """A test reads as a script of a world:
 
     with lab.world(peers=[Peer()], rules=[Rule(to=V6, drop=True)]) as world:
-        seen = world.connect("dual.test", 443)
+        trace = world.connect("dual.test", 443)
         assert [a.address for a in world.attempts()] == [V6, V4]
 
 `Lab` holds the process in which worlds live, `World` one of them. What the client does runs in a thread of this
