@@ -13,10 +13,10 @@ ARGS ?=
 export FUZZ_SECONDS ?= 60
 SETUP := VENV=$(VENV) tools/setup
 
-.PHONY: help demo test lint format bench fuzz clean
+.PHONY: help demo test lint format bench bench-connect fuzz clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  Options of the command behind it: make test ARGS='-k native'"
 
 $(VENV)/.run: pyproject.toml tools/setup
@@ -49,6 +49,12 @@ $(VENV)/.bench: $(VENV)/.peers
 bench: $(VENV)/.bench ## Ostiary and its peers under the same work, as ratios
 	@$(SETUP) bench
 	$(BIN)/python -m bench $(ARGS)
+
+$(VENV)/.bench-connect: $(VENV)/.test
+	@$(SETUP) group bench-connect
+
+bench-connect: $(VENV)/.bench-connect ## Ostiary's connections beside those of others, in networks that fail in every way
+	PYTHONPATH=src:tests $(BIN)/python -m bench.connect $(ARGS)
 
 $(VENV)/.fuzz: $(VENV)/.test
 	$(SETUP) fuzz

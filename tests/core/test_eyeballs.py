@@ -107,9 +107,19 @@ def test_c05_an_address_without_a_route_comes_last_when_both_are_known() -> None
     assert [d.address for d in world.race.untried] == [V6]
 
 
-def test_c05_an_address_without_a_route_is_tried_when_it_is_all_there_is() -> None:
-    world = dual(dns={"AAAA": (5, [V6]), "A": (10, [V4])}, stranded=[V6], peers={V6: (0, "fail"), V4: GOOD})
-    assert world.run()[2:] == [(5, f"dial {V6}"), (10, f"dial {V4}"), (20, f"won {V4}")]
+@pytest.mark.parametrize(("a_answer", "begins"), [(None, 55), (10, 10)])
+def test_c05_an_address_without_a_route_waits_for_better_ones_but_not_long(
+    a_answer: float | None, begins: float
+) -> None:
+    dns = {"AAAA": (5, [V6]), "A": (a_answer, [])}
+    world = dual(dns=dns, stranded=[V6], peers={V6: GOOD})
+    assert world.run()[2:] == [(begins, f"dial {V6}"), (begins + 10, f"won {V6}")]
+
+
+def test_c09_an_address_without_a_route_does_not_start_the_race_when_the_other_family_may_come() -> None:
+    """Its packets would be lost, and the attempt delay with them: a source that is only link-local, for example."""
+    world = dual(dns={"AAAA": (5, [V6]), "A": (10, [V4])}, stranded=[V6], peers={V6: DEAD, V4: GOOD})
+    assert world.run()[2:] == [(10, f"dial {V4}"), (20, f"won {V4}")]
 
 
 def test_c10_second_ipv6_good_within_two_attempt_delays() -> None:

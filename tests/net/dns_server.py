@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import dns.flags
 import dns.message
@@ -31,6 +33,8 @@ class Reply:
     """Over UDP: no records, and the TC flag."""
     forge: Wire | None = None
     """Over UDP: these bytes first, then the real answer."""
+    impostor: str | None = None
+    """The address from which the forged bytes come; None: the server's own."""
 
 
 @dataclass
@@ -41,14 +45,15 @@ class DnsServer:
     asked: list[tuple[str, str]] = field(default_factory=list)
     """(name, type) of every query, in order; over TCP the type carries a `/tcp`."""
     port: int = 0
+    host: str = "127.0.0.1"
 
     @property
     def address(self) -> tuple[str, int]:
-        return ("127.0.0.1", self.port)
+        return (self.host, self.port)
 
     async def __aenter__(self) -> DnsServer:
         loop = asyncio.get_running_loop()
-        self._tcp = await asyncio.start_server(self._on_tcp, "127.0.0.1", self.port)
+        self._tcp = await asyncio.start_server(self._on_tcp, self.host, self.port)
         self.port = self._tcp.sockets[0].getsockname()[1]
         self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=self.address)
         return self
@@ -65,8 +70,9 @@ class DnsServer:
             return
         loop = asyncio.get_running_loop()
         if reply.forge is not None:
-            loop.call_later(reply.delay, self._send, reply.forge(query), peer)
-        answer = self._answer(query, reply, truncated=reply.truncated).to_wire()
+            send = self._send if reply.impostor is None else partial(_send_from, reply.impostor)
+            loop.call_later(reply.delay, send, reply.forge(query), peer)
+        answer = self._answer(query, reply, truncated=reply.truncated).to_wire(want_shuffle=False)
         loop.call_later(reply.delay, self._send, answer, peer)
 
     def _send(self, data: bytes, peer: tuple[str, int]) -> None:
@@ -77,7 +83,9 @@ class DnsServer:
         with suppress(asyncio.IncompleteReadError, OSError):
             (length,) = struct.unpack("!H", await reader.readexactly(2))
             query = dns.message.from_wire(await reader.readexactly(length))
-            wire = self._answer(query, self._reply(query, "/tcp"), truncated=False).to_wire(max_size=65535)
+            wire = self._answer(query, self._reply(query, "/tcp"), truncated=False).to_wire(
+                max_size=65535, want_shuffle=False
+            )
             writer.write(struct.pack("!H", len(wire)) + wire)
             await writer.drain()
             await reader.read()
@@ -105,6 +113,12 @@ class DnsServer:
             record_type = dns.rdatatype.to_text(question.rdtype)
             response.answer.append(dns.rrset.from_text(owner, reply.ttl, "IN", record_type, *reply.addresses))
         return response
+
+
+def _send_from(address: str, data: bytes, peer: tuple[str, int]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as impostor:
+        impostor.bind((address, 0))
+        impostor.sendto(data, peer)
 
 
 class _Datagrams(asyncio.DatagramProtocol):

@@ -232,8 +232,9 @@ class Race:
     def _begin(self, now: float) -> None:
         if not self._candidates:
             return
-        waits = TYPE_OF_FAMILY[self._preferred] in self._pending
-        if not waits or any(d.family == self._preferred for d in self._order):
+        usable = {c.destination.family for c in self._candidates.values() if c.routable}
+        waits = TYPE_OF_FAMILY[self._preferred] in self._pending if usable else bool(self._pending)
+        if not waits or self._preferred in usable:
             self._begun = True
         elif self._begin_at is None:
             self._begin_at = now + self._config.resolution_delay
