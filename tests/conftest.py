@@ -104,6 +104,14 @@ def envoy() -> Path:
 
 
 @pytest.fixture(scope="session")
+def network_namespaces() -> None:
+    """Needs root and iproute2; without them the test is skipped (or fails where peers are required)."""
+    _found("iproute2", *_program("ip"))
+    if os.geteuid() != 0:
+        _found("root, for network namespaces,")
+
+
+@pytest.fixture(scope="session")
 def own_network() -> list[str]:
     """What to put before a command that shall run in a network (and with mounts) of its own, as root of it."""
     _found("iproute2", *_program("ip"))
