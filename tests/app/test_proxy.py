@@ -12,6 +12,7 @@ from ostiary.model.access_log import AccessLog, AccessLogFilter
 from ostiary.model.config import HealthCheck, HttpFilter
 from ostiary.model.matchers import HeaderMatcher, StringMatcher
 from ostiary.model.routes import Route, RouteAction, RouteMatch
+from ostiary.model.tls import UpstreamTlsContext
 from ports import free_port
 from wire import Client, Heard, Upstream, read_body, scenario
 
@@ -268,6 +269,28 @@ async def test_an_upstream_that_is_not_there_is_a_503_with_envoys_words() -> Non
             answer = await client.get()
             assert answer.status == 503
             assert answer.body.startswith(b"upstream connect error or disconnect/reset before headers. reset reason: ")
+
+
+@scenario
+async def test_the_access_log_says_which_upstream_failed_and_that_it_was_tls(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    source = "%RESPONSE_FLAGS% %UPSTREAM_HOST% %RESPONSE_CODE_DETAILS%\n"
+    log = AccessLog(sink="file", path=str(path), text_format=source)
+
+    async def speak_first(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 no TLS here\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(speak_first, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    cluster = {"transport_socket": UpstreamTlsContext(sni="a.test")}
+    async with running(proxy(port, access_log=(log,), cluster=cluster)) as door:
+        assert (await (await Client.connect(address(door))).get()).status == 503
+    server.close()
+    flags, host, details = path.read_text().split()
+    assert (flags, host) == ("UF", f"127.0.0.1:{port}")
+    assert details.startswith("upstream_reset_before_response_started{remote_connection_failure|TLS_error:|")
 
 
 @scenario

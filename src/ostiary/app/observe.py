@@ -108,6 +108,8 @@ class Observer:
             record.upstream_protocol = "HTTP/1.1"
             record.upstream_host = exchange.upstream_address
             record.upstream_local_address = exchange.upstream_local
+        elif exchange.flags == "UF" and exchange.pool is not None:
+            record.upstream_host = exchange.pool.name
         record.upstream_transport_failure_reason = exchange.failure_reason
         record.downstream_direct_remote_address = downstream.peer_address
         record.downstream_local_address = downstream.local_address

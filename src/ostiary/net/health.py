@@ -44,6 +44,7 @@ class _HttpChecker:
     is_head = False
     request_complete = True
     replayable = False
+    name = ""
     buffer_limit = limits.WRITE_HIGH_WATER
     pool: Owner | None = None
 

@@ -21,7 +21,7 @@ _OVERFLOW: Final = "upstream_reset_before_response_started{overflow}"
 class Lobby:
     """Stands where a pool does, for as long as there is none."""
 
-    hostname = ""
+    name = hostname = ""
     buffer_limit = limits.WRITE_HIGH_WATER
 
     def __init__(self, pick: Callable[[], Pool | None], refuse: Callable[[Answered], None], patience: float) -> None:

@@ -258,9 +258,7 @@ class Pool:
             self.counts["upstream_cx_connect_fail"] += 1
             self.counts["upstream_cx_connect_timeout"] += late
             self._destroyed(local=late, active=False)
-        number = error.errno if isinstance(error, OSError) else None
-        text = os.strerror(number) if number else str(error)
-        what = "connection_timeout" if late else f"remote_connection_failure|delayed_connect_error:_{text}"
+        what = "connection_timeout" if late else f"remote_connection_failure|{_cause(error, trace)}"
         details = "upstream_reset_before_response_started{" + what.replace(" ", "_") + "}"
         while len(self._waiting) > self._connecting:
             client = self._waiting.popleft()
@@ -376,3 +374,14 @@ class Pool:
         for task in list(self._tasks):
             task.cancel()
         self._waiting.clear()
+
+
+def _cause(error: Exception, trace: ConnectTrace | None) -> str:
+    """Why a connection failed, as Envoy's access logs say it."""
+    from ostiary.core.explain import telling_attempt  # rarely needed: a start must not wait for it
+
+    attempt = telling_attempt(trace) if trace is not None else None
+    if attempt is not None and attempt.stage == "tls":
+        return f"TLS_error:|{attempt.errno or attempt.message}:TLS_error_end"
+    number = error.errno if isinstance(error, OSError) else None
+    return f"delayed_connect_error:_{os.strerror(number) if number else error}"

@@ -70,6 +70,8 @@ class Watch(Protocol):
 class Owner(Protocol):
     """Whom a connection belongs to: net/pool.py."""
 
+    name: str
+    """How logs name its endpoint."""
     reader: ResponseReader
     buffer_limit: int
     codes: list[int]
