@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from core.race_world import NEVER, World
 from ostiary.core.addresses import Candidate, Destination
+from ostiary.core.endpoints import Answered
 from ostiary.core.eyeballs import Cancel, Dial, Done, Query, Race, RaceConfig
 
 V6 = "2001:db8::1"
@@ -272,7 +273,8 @@ def test_answers_known_together_are_sorted_together() -> None:
     assert race.resolve(0.0) == [Query("AAAA"), Query("A")]
     six, four = Destination(V6, 443), Destination(V4, 443)
     stranded = Candidate(destination=six, routable=False)
-    assert race.answers([("AAAA", [stranded]), ("A", [Candidate(destination=four)])], 0.0) == [Dial(four)]
+    answers = [Answered("AAAA", [stranded]), Answered("A", [Candidate(destination=four)])]
+    assert race.answers(answers, 0.0) == [Dial(four)]
 
 
 delays = st.one_of(st.none(), st.integers(0, 1500))

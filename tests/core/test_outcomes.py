@@ -17,9 +17,11 @@ WON6 = attempt("v6", "won")
 def test_the_family_that_won_over_another_is_first_for_ten_minutes() -> None:
     outcomes = Outcomes()
     outcomes.learn("a", 1, WON4, [attempt("v6", "cancelled"), WON4], now=0.0)
+    assert outcomes.preferred("a", 1, 59.0) == "v4"
+    assert outcomes.preferred("a", 2, 59.0) is None
+    outcomes.preferred("a", 1, 590.0)
     assert outcomes.preferred("a", 1, 599.0) == "v4"
-    assert outcomes.preferred("a", 2, 599.0) is None
-    outcomes.learn("a", 1, WON4, [WON4, attempt("v6", "not_started", started=None)], now=500.0)
+    outcomes.learn("a", 1, WON4, [WON4, attempt("v6", "not_started", started=None)], now=599.0)
     assert outcomes.preferred("a", 1, 601.0) is None, "successes of its own making do not renew it"
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import uvloop
 
+from ostiary.net import network
+
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
@@ -43,6 +45,8 @@ def run(request: pytest.FixtureRequest) -> Run:
     factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
 
     def run_on_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        network.watch()  # the process's own socket, opened with its first connection
+
         async def watched() -> Any:
             before = open_sockets()
             result = await asyncio.wait_for(coroutine, 30)
