@@ -12,11 +12,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from ostiary.core.addresses import Candidate, Destination
+from ostiary.core.endpoints import Answered, Service
 from ostiary.model import limits
 
 DEFAULT_ALPN: Final = "http/1.1"
 """What every HTTPS service speaks unless its record says `no-default-alpn` (RFC 9460 section 9.5)."""
 HTTPS_PORT: Final = 443
+Entropy = Callable[[int], bytes]
+"""So many random bytes."""
 _Item = TypeVar("_Item")
 
 
@@ -65,7 +69,7 @@ def query_name(host: str, port: int) -> str:
     return host if port == HTTPS_PORT else f"_{port}._https.{host}"
 
 
-def alias_of(records: Iterable[ServiceRecord], entropy: Callable[[int], bytes]) -> str | None:
+def alias_of(records: Iterable[ServiceRecord], entropy: Entropy) -> str | None:
     """Where the services of the name really are; None: here, or there are none.
 
     An alias counts before all services (RFC 9460 section 2.4.1), one of several is taken by chance, and the alias `.`
@@ -75,9 +79,7 @@ def alias_of(records: Iterable[ServiceRecord], entropy: Callable[[int], bytes]) 
     return _shuffled(aliases, entropy)[0] if aliases else None
 
 
-def usable(
-    records: Iterable[ServiceRecord], protocols: Iterable[str], entropy: Callable[[int], bytes]
-) -> list[ServiceRecord]:
+def usable(records: Iterable[ServiceRecord], protocols: Iterable[str], entropy: Entropy) -> list[ServiceRecord]:
     """The services to try, best first; those of equal priority in random order.
 
     Left out is what the client can't speak, and what demands knowledge it does not have.
@@ -87,7 +89,34 @@ def usable(
     return sorted(_shuffled(found, entropy), key=lambda record: record.priority)[: limits.MAX_SERVICES]
 
 
-def _shuffled(items: Sequence[_Item], entropy: Callable[[int], bytes]) -> list[_Item]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """Who reads HTTPS records: the origin it wants, and what it can."""
+
+    host: str
+    port: int
+    protocols: Sequence[str] = (DEFAULT_ALPN,)
+    """In ALPN's terms."""
+    judge: Callable[[Iterable[Destination]], list[Candidate]]
+    """What is known of addresses."""
+    entropy: Entropy
+
+    def read(self, records: Sequence[ServiceRecord], name: str = "", *, final: bool = True) -> Answered:
+        """An HTTPS answer in the race's terms; `name` is that of its query there (empty: the origin's own)."""
+        alias = alias_of(records, self.entropy)
+        if alias is not None:
+            return Answered("HTTPS", name=name, final=final, alias=alias)
+        owner = name or ("" if self.port == HTTPS_PORT else query_name(self.host, self.port))
+        services = [self._service(record, owner) for record in usable(records, self.protocols, self.entropy)]
+        return Answered("HTTPS", name=name, final=final, services=services)
+
+    def _service(self, record: ServiceRecord, owner: str) -> Service:
+        port = self.port if record.port is None else record.port
+        hints = self.judge(Destination(hint, port) for hint in record.hints)
+        return Service(target=record.target or owner, port=record.port, hints=tuple(hints))
+
+
+def _shuffled(items: Sequence[_Item], entropy: Entropy) -> list[_Item]:
     if len(items) < 2:
         return list(items)
     ranks = entropy(2 * len(items))

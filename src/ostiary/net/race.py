@@ -25,12 +25,12 @@ from typing import TypeAlias
 from ostiary.core.addresses import Candidate, Destination, RecordType
 from ostiary.core.endpoints import Answered
 from ostiary.core.eyeballs import Action, Cancel, Dial, Done, Query, Race, RaceConfig
+from ostiary.core.services import Client
 from ostiary.core.trace import Attempt
 from ostiary.net import routes
 from ostiary.net.attempt import HeldProtocol, Runner, describe, disown, explained, open_socket, source_of
 from ostiary.net.dns_exchange import Answer
 from ostiary.net.resolver import Lookup
-from ostiary.net.service_records import read_services
 
 CheckPeer: TypeAlias = Callable[[ssl.SSLObject], None]
 
@@ -204,8 +204,14 @@ class RaceDriver:
 
     def _read(self, record_type: RecordType, name: str, answer: Answer) -> Answered:
         if record_type == "HTTPS":
-            setting = self._setting
-            return read_services(answer, name, setting.host, setting.port, setting.protocols, self._judge)
+            client = Client(
+                host=self._setting.host,
+                port=self._setting.port,
+                protocols=self._setting.protocols,
+                judge=self._judge,
+                entropy=os.urandom,
+            )
+            return client.read(answer.services, name, final=not answer.stale)
         found = self._judge(Destination(address, self._setting.port) for address in answer.addresses)
         if self._setting.drop_unroutable and not any(candidate.routable for candidate in found):
             found = []
