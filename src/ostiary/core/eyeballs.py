@@ -240,12 +240,11 @@ class Race:
         return actions
 
     def _begin(self, now: float) -> None:
-        if not self._candidates:
-            return
-        if not self._endpoints.undecided(self._candidates.values(), self._preferred):
-            self._begun = True
-        elif self._begin_at is None:
-            self._begin_at = now + self._config.resolution_delay
+        if self._candidates:
+            if not self._endpoints.undecided(self._candidates.values(), self._preferred):
+                self._begun = True
+            elif self._begin_at is None:
+                self._begin_at = now + self._config.resolution_delay
         if self._begin_at is not None and now >= self._begin_at:
             self._begun = True
 
