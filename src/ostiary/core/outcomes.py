@@ -109,7 +109,7 @@ class Outcomes:
     def _prefer(self, key: tuple[str, int, str], family: Family, known: _Preference | None, now: float) -> None:
         interval = limits.OUTCOME_PROBE
         if known is not None and known.family == family:
-            interval = min(2 * known.interval, limits.OUTCOME_MEMORY)
+            interval = min(2 * known.interval, limits.OUTCOME_MEMORY / 2)  # before it is forgotten
         entry = _Preference(family, now + limits.OUTCOME_MEMORY, now + interval, interval)
         _remember(self._families, key, entry)
 
