@@ -62,9 +62,13 @@ async def _ask_udp(server: Server, query: dns.message.QueryMessage) -> dns.messa
             if not arrived.done():
                 arrived.set_exception(error)
             return
+        if arrived.done():
+            return
         answer = _parse(data)
-        if answer is not None and not arrived.done() and query.is_response(answer):
+        if answer is not None and query.is_response(answer):
             arrived.set_result(answer)
+        elif answer is None and (head := _parse_head(data)) is not None and query.is_response(head):
+            arrived.set_exception(dns.exception.FormError("the answer is malformed"))
 
     try:
         sock.setblocking(False)
@@ -103,11 +107,14 @@ def _parse(data: bytes) -> dns.message.Message | None:
     """The message, a truncated one included (with its TC flag); None if it is none."""
     try:
         return dns.message.from_wire(data, ignore_trailing=True, raise_on_truncation=False)
-    except dns.exception.DNSException:
+    except (dns.exception.DNSException, ValueError):
         # A cut-off answer may end within a record: the header is enough to go on over TCP.
-        with suppress(dns.exception.DNSException):
-            if len(data) >= 12 and data[2] & 0x02:
-                return dns.message.from_wire(data, question_only=True)
-    except ValueError:
+        return _parse_head(data) if len(data) >= 12 and data[2] & 0x02 else None
+
+
+def _parse_head(data: bytes) -> dns.message.Message | None:
+    """The header and the question: whose answer it is, if nothing else can be read."""
+    try:
+        return dns.message.from_wire(data, question_only=True)
+    except (dns.exception.DNSException, ValueError):
         return None
-    return None
