@@ -108,14 +108,14 @@ class Endpoints:
         return any(not name and record_type != "HTTPS" for name, record_type in self.pending)
 
     def undecided(self, known: Iterable[Candidate], preferred: Family) -> bool:
-        """Whether an answer that is still to come may decide who is first."""
+        """Whether an answer that is still to come may decide who is first: addresses without a route don't."""
         pending = self.pending
         if not pending:
             return False
         if any(record_type == "HTTPS" for _, record_type in pending):
             return True
         target = self._services[0].target if self._services else ""
-        families = {candidate.destination.family for candidate in known if candidate.group == 0}
+        families = {c.destination.family for c in known if c.group == 0 and c.routable}
         if not families:
             return any(name == target for name, _ in pending)
         return preferred not in families and (target, TYPE_OF_FAMILY[preferred]) in pending

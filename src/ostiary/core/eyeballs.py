@@ -6,7 +6,7 @@ and calls `tick` when `deadline` has come. The rules:
 - Each record type is an event of its own. An answer of the preferred family starts the race at once; one of the other
   family waits the Resolution Delay for it (section 3). An empty or failed answer of the preferred family ends that
   wait. A query that is never answered delays nothing else. The preferred family is IPv6, unless a configuration or
-  what happened lately says otherwise.
+  what happened lately says otherwise. Addresses without a route start nothing while others may still come.
 - A late answer sorts the *complete* list again, the addresses already tried included, so that a late IPv4 address comes
   second and not after every IPv6 one. A second answer of one type replaces the first (a stale one, or a hint): what was
   tried goes on, what was not and is gone from DNS is not tried.

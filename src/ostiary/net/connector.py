@@ -122,7 +122,7 @@ class Connector:
             timeout=timeout,
             dns_lookup_family=dns_lookup_family,
         )
-        name = (server_hostname if server_hostname is not None else host) if ssl is not None else ""
+        name = (server_hostname if server_hostname is not None else host.rstrip(".")) if ssl is not None else ""
         check_peer: CheckPeer | None = getattr(ssl, "check_peer", None)
         if pipe is not None:
             return await self._connect_pipe(pipe, protocol_factory, ssl, name, check_peer, trace)

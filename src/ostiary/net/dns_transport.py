@@ -30,8 +30,8 @@ _MAX_UDP_ANSWER: Final = 65535
 async def ask(server: Server, query: dns.message.QueryMessage, *, tcp: bool = False) -> dns.message.Message:
     """The server's answer. Waits until there is one: the caller sets the time limit.
 
-    Raises OSError if the server can't be reached, closes early or answers another question over TCP, and
-    dns.exception.DNSException for an answer over TCP that is broken.
+    Raises OSError if the server can't be reached, closes early or answers another question over TCP, ValueError or
+    dns.exception.DNSException for an answer that is broken.
     """
     answer = await _ask(server, query, tcp)
     if answer.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP) and answer.edns < 0 <= query.edns:
@@ -68,7 +68,7 @@ async def _ask_udp(server: Server, query: dns.message.QueryMessage) -> dns.messa
         if answer is not None and query.is_response(answer):
             arrived.set_result(answer)
         elif answer is None and (head := _parse_head(data)) is not None and query.is_response(head):
-            arrived.set_exception(dns.exception.FormError("the answer is malformed"))
+            arrived.set_exception(ValueError("the answer is malformed"))
 
     try:
         sock.setblocking(False)
