@@ -136,8 +136,8 @@ def test_c02_a_black_hole_costs_one_attempt_delay() -> None:
     assert log[2:] == [(30, f"dial {V6}"), (280, f"dial {V4}"), (290, f"cancel {V6}"), (290, f"won {V4}")]
 
 
-@pytest.mark.parametrize("delay", [0, 20, 200])
-def test_c03_a_failure_starts_the_next_at_once(delay: float) -> None:
+@pytest.mark.parametrize("delay", [0, 5, 20, 200])
+def test_c03_c04_a_failure_starts_the_next_at_once(delay: float) -> None:
     log = dual(peers={V6: (delay, "fail"), V4: GOOD}).run()
     assert log[2:] == [(30, f"dial {V6}"), (30 + delay, f"dial {V4}"), (40 + delay, f"won {V4}")]
 
@@ -252,7 +252,14 @@ def test_c26_a_delay_from_history_is_held_between_the_limits(delay: float, used:
     assert world.run()[1] == (used, f"dial {V4}")
 
 
-def test_c28_a_handshake_that_needs_a_second_syn_wins_if_nothing_else_does() -> None:
+@pytest.mark.parametrize("delay", [300, 500])
+def test_c03_c04_a_failure_after_the_delay_changes_nothing(delay: float) -> None:
+    log = dual(peers={V6: (delay, "fail"), V4: (400.0, "up")}).run()
+    assert [text for _, text in log if text.startswith("dial")] == [f"dial {V6}", f"dial {V4}"]
+    assert log[-1] == (680, f"won {V4}")
+
+
+def test_c27_c28_a_handshake_that_needs_a_second_syn_wins_if_nothing_else_does() -> None:
     assert dual(peers={V6: (1001, "up"), V4: GOOD}).run()[-1] == (290, f"won {V4}")
     assert dual(peers={V6: (1001, "up"), V4: DEAD}).run()[-1] == (1031, f"won {V6}")
 

@@ -235,7 +235,7 @@ def test_first_address_family_version_decides_who_is_first(run: Run) -> None:
     run(main())
 
 
-def test_ready_addresses_need_no_lookup_and_may_have_ports_of_their_own(run: Run) -> None:
+def test_d21_ready_addresses_need_no_lookup_and_may_have_ports_of_their_own(run: Run) -> None:
     async def main() -> None:
         async with Peers("refuses", "greets") as peers, Peers("greets", "refuses") as others:
             addresses = [("::1", peers.port), ("127.0.0.1", others.port), ("::1", others.port)]
@@ -398,7 +398,7 @@ def _shaking_hands() -> tuple[DnsServer, Peers, bool]:
 
 @pytest.mark.parametrize("stage", [_resolving, _connecting, _shaking_hands])
 @pytest.mark.parametrize("after", [0.0, 0.01, 0.1])
-def test_c18_a_cancelled_caller_leaves_nothing(
+def test_c18_d26_a_cancelled_caller_leaves_nothing(
     run: Run, client_context: ssl.SSLContext, stage: Callable[[], tuple[DnsServer, Peers, bool]], after: float
 ) -> None:
     async def main() -> None:

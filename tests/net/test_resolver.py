@@ -88,7 +88,7 @@ def test_answers_without_an_address(run: Run, reply: Reply, outcome: str, rcode:
     run(main())
 
 
-def test_a_cname_chain_is_followed(run: Run) -> None:
+def test_d15_a_cname_chain_is_followed(run: Run) -> None:
     async def main() -> None:
         async with DnsServer({("x.test.", "A"): Reply(("127.0.0.9",), cname="y.test.")}) as server:
             lookup = Resolver().lookup("x.test", "A", servers=[server.address])
@@ -97,7 +97,7 @@ def test_a_cname_chain_is_followed(run: Run) -> None:
     run(main())
 
 
-def test_a_truncated_answer_is_asked_for_again_over_tcp(run: Run) -> None:
+def test_d17_a_truncated_answer_is_asked_for_again_over_tcp(run: Run) -> None:
     async def main() -> None:
         many = tuple(f"127.0.1.{n}" for n in range(1, 100))
         async with DnsServer({("x.test.", "A"): Reply(many, truncated=True)}) as server:
@@ -138,7 +138,7 @@ def _no_answer_flag(query: dns.message.Message) -> bytes:
 
 
 @pytest.mark.parametrize("forge", [_wrong_id, _wrong_question, _no_answer_flag, lambda _query: b"\x00garbage"])
-def test_what_does_not_belong_to_the_question_is_ignored(run: Run, forge) -> None:  # type: ignore[no-untyped-def]
+def test_d18_what_does_not_belong_to_the_question_is_ignored(run: Run, forge) -> None:  # type: ignore[no-untyped-def]
     async def main() -> None:
         async with DnsServer({("x.test.", "A"): Reply(("127.0.0.1",), forge=forge)}) as server:
             lookup = Resolver().lookup("x.test", "A", servers=[server.address])
@@ -171,7 +171,9 @@ def test_a_server_that_refuses_the_port_is_passed_over_at_once(run: Run, monkeyp
     run(main())
 
 
-def test_a_silent_server_is_passed_over_and_asked_last_afterwards(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_d19_a_silent_server_is_passed_over_and_asked_last_afterwards(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ostiary.model.limits.DNS_RETRANSMIT", 0.05)
 
     async def main() -> None:
@@ -232,7 +234,7 @@ def test_who_wants_news_asks_although_an_answer_is_kept(run: Run) -> None:
     run(main())
 
 
-def test_a_ttl_of_zero_is_not_kept(run: Run) -> None:
+def test_d16_a_ttl_of_zero_is_not_kept(run: Run) -> None:
     async def main() -> None:
         async with DnsServer(dual(v4=Reply(("127.0.0.1",), ttl=0))) as server:
             resolver = Resolver()
@@ -243,7 +245,7 @@ def test_a_ttl_of_zero_is_not_kept(run: Run) -> None:
     run(main())
 
 
-def test_an_expired_answer_serves_while_the_servers_fail(run: Run) -> None:
+def test_d27_an_expired_answer_serves_while_the_servers_fail(run: Run) -> None:
     async def main() -> None:
         async with DnsServer(dual(v4=Reply(("127.0.0.1",), ttl=0))) as server:
             resolver = Resolver()
@@ -290,7 +292,7 @@ def test_a_lingering_query_fills_the_cache(run: Run) -> None:
     run(main())
 
 
-def test_the_search_list_is_followed_on_nxdomain_and_stops_at_an_empty_answer(run: Run, tmp_path: Path) -> None:
+def test_d20_the_search_list_is_followed_on_nxdomain_and_stops_at_an_empty_answer(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         records = {("api.two.test.", "A"): Reply(("127.0.0.2",)), **dual("api.three.test.")}
         async with DnsServer(records) as server:
@@ -309,7 +311,7 @@ def test_the_search_list_is_followed_on_nxdomain_and_stops_at_an_empty_answer(ru
     run(main())
 
 
-def test_the_hosts_file_comes_first_and_speaks_for_both_families(run: Run, tmp_path: Path) -> None:
+def test_d22_the_hosts_file_comes_first_and_speaks_for_both_families(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         async with DnsServer(dual("known.test.")) as server:
             resolver = Resolver(files(tmp_path, hosts="10.1.2.3 known.test alias # comment\n"))
@@ -324,7 +326,7 @@ def test_the_hosts_file_comes_first_and_speaks_for_both_families(run: Run, tmp_p
     run(main())
 
 
-def test_localhost_never_leaves_the_machine(run: Run, tmp_path: Path) -> None:
+def test_d22_localhost_never_leaves_the_machine(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         resolver = Resolver(files(tmp_path))
         assert resolver.lookup("localhost", "AAAA").answer == Answer("answered", ("::1",))
@@ -345,7 +347,7 @@ def test_a_name_that_can_not_exist_fails_without_a_query(run: Run, name: str) ->
     run(main())
 
 
-def test_a_name_of_many_alphabets_is_asked_for_in_ascii(run: Run) -> None:
+def test_d23_a_name_of_many_alphabets_is_asked_for_in_ascii(run: Run) -> None:
     async def main() -> None:
         async with DnsServer({("xn--bcher-kva.test.", "A"): Reply(("127.0.0.1",))}) as server:
             lookup = Resolver().lookup("bücher.test", "A", servers=[server.address])
@@ -660,3 +662,19 @@ def test_resolv_confs_options() -> None:
     assert conf.configured
     assert not parse_resolv_conf("").configured
     assert parse_resolv_conf("options timeout:0 attempts:0").timeout == 1
+
+
+def test_d20_what_kubernetes_settings_cost_and_a_trailing_dot_saves(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with DnsServer(dual()) as server:
+            conf = "search ns.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"
+            resolver = Resolver(files(tmp_path, conf))
+            for name, queries in (("dual.test", 8), ("dual.test.", 2)):
+                server.asked.clear()
+                for record_type in ("A", "AAAA"):
+                    lookup = resolver.lookup(name, record_type, servers=[server.address])  # type: ignore[arg-type]
+                    assert (await answer_of(lookup)).outcome == "answered"
+                assert len(server.asked) == queries
+                assert [q.name for q in lookup.queries][-1] == "dual.test."
+
+    run(main())
