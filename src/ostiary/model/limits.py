@@ -177,6 +177,8 @@ OUTCOME_PROBE: Final = 60.0
 MAX_OUTCOMES: Final = 1024
 ROUTE_MEMORY: Final = 5.0
 """How long the kernel's word on a route is believed where it reports changes; elsewhere it is asked each time."""
+WARN_AGAIN: Final = 10.0
+"""A configuration that keeps connections from succeeding is said in the log once in this time, per target."""
 NETWORK_LOOK: Final = 0.050
 """Changes of the network are looked for with a new connection, no more often than this."""
 MAX_ROUTES: Final = 4096

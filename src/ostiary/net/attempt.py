@@ -121,8 +121,7 @@ def open_socket(destination: Destination, local: Sequence[routes.LocalAddress]) 
             raise LocalError(errno.EMFILE, "this process has no free file descriptor (ulimit -n)") from error
         raise
     try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setblocking(False)  # the loops' transports set TCP_NODELAY themselves
         if bound is not None:
             _bind(sock, bound)
     except OSError:

@@ -65,7 +65,9 @@ class ConnectTimeoutError(ConnectError, TimeoutError):
 class Connector:
     """Connects. One per event loop; `close` it at the end."""
 
-    __slots__ = ("_generation", "_linger", "_look_after", "_outcomes", "_reports", "_routes", "_tasks", "resolver")
+    __slots__ = (
+        "_generation", "_linger", "_look_after", "_outcomes", "_reports", "_routes", "_tasks", "_warned", "resolver",
+    )  # fmt: skip
 
     def __init__(self, resolver: Resolver | None = None, *, linger: float = limits.DNS_LINGER) -> None:
         self.resolver = resolver or Resolver()
@@ -76,6 +78,8 @@ class Connector:
         self._reports = False
         """Whether the kernel tells of changes."""
         self._look_after = 0.0
+        self._warned: dict[str, float] = {}
+        """Targets whose mistake was logged, until when that is enough."""
         self._linger = linger
         """Seconds a DNS query may outlive a connection that did not need it, to fill the cache."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -278,7 +282,7 @@ class Connector:
     def _failure(self, trace: ConnectTrace) -> ConnectError:
         trace.error = error_text(trace)
         mendable = trace.other_family or (trace.hurried and any(a.outcome == "timeout" for a in trace.attempts))
-        _LOG.log(logging.WARNING if mendable else logging.DEBUG, "%s", trace.summary)
+        _LOG.log(logging.WARNING if mendable and self._is_news(trace) else logging.DEBUG, "%s", trace.summary)
         failed = [a for a in trace.attempts if a.outcome in ("failed", "timeout")]
         late = any(a.outcome == "timeout" for a in failed) or any(q.outcome == "pending" for q in trace.dns)
         number = telling_errno(trace)
@@ -287,6 +291,16 @@ class Connector:
         if late and number is None:
             return ConnectTimeoutError(errno.ETIMEDOUT, trace)
         return ConnectError(number if number is not None else errno.EHOSTUNREACH, trace)
+
+    def _is_news(self, trace: ConnectTrace) -> bool:
+        """Whether a warning was not given lately: a busy doorkeeper must not fill the log with one mistake."""
+        now = time.monotonic()
+        if len(self._warned) >= limits.MAX_OUTCOMES:
+            self._warned.clear()
+        if now < self._warned.get(trace.target, 0.0):
+            return False
+        self._warned[trace.target] = now + limits.WARN_AGAIN
+        return True
 
     async def _kept_out(
         self,
