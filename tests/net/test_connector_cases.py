@@ -9,6 +9,7 @@ import os
 import resource
 import socket
 import ssl
+from pathlib import Path
 
 import pytest
 import trustme
@@ -19,6 +20,8 @@ from net.peers_on_loopback import Peers
 from net.test_connector import connect, failure, outcomes
 from ostiary.model.clusters import DnsLookupFamily
 from ostiary.net.connector import Connector, ConnectTimeoutError
+from ostiary.net.resolv_conf import SystemFiles
+from ostiary.net.resolver import Resolver
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +152,19 @@ def test_s14_without_an_https_record_all_is_as_ever(run: Run) -> None:
                 assert trace.dns[0].name == f"_{peers.port}._https.dual.test."
                 error = await failure(Connector(), 1, server, https_records=True)
                 assert error.errno == errno.ECONNREFUSED
+
+    run(main())
+
+
+def test_about_a_name_of_the_hosts_file_nothing_is_asked(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with DnsServer({}) as server, Peers("greets", "greets") as peers:
+            (tmp_path / "hosts").write_text("127.0.0.1 dual.test\n")
+            connector = Connector(Resolver(SystemFiles(tmp_path / "resolv.conf", tmp_path / "hosts")))
+            client, trace = await connect(connector, peers.port, server, https_records=True)
+            assert client.received == b"v4"
+            assert {q.server for q in trace.dns} == {"hosts"}
+            assert server.asked == []
 
     run(main())
 
@@ -352,5 +368,38 @@ def test_m05_history_sets_the_delay_unless_one_was_asked_for(run: Run) -> None:
             path = connector._outcomes.path("::1", asyncio.get_running_loop().time())
             assert path is not None
             assert path.delay == 0.1, "of a peer so near, the shortest"
+
+    run(main())
+
+
+def test_c18_cancelled_in_any_turn_with_https_records_stale_answers_and_local_addresses_leaves_nothing(
+    run: Run, ca: trustme.CA, client_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ostiary.model.limits.DNS_STALE_AFTER", 0.0)
+
+    async def main() -> None:
+        good = server_context(ca)
+        async with Peers("greets", "greets", tls={"v6": good, "v4": good}) as peers:
+            records = {
+                **dual(v6=Reply(("::1",), ttl=0), v4=Reply(("127.0.0.1",), ttl=0)),
+                (f"_{peers.port}._https.dual.test.", "HTTPS"): Reply(("0 alias.test.",), ttl=0),
+                ("alias.test.", "HTTPS"): Reply(silent=True),
+                ("alias.test.", "AAAA"): Reply(("::1",), ttl=0),
+                ("alias.test.", "A"): Reply(silent=True),
+            }
+            async with DnsServer(records) as server:
+                connector = Connector()
+                for turns in range(40):
+                    task = asyncio.ensure_future(
+                        connect(
+                            connector, peers.port, server, ssl=client_context, https_records=True,
+                            local_addresses=[("::1", 0), ("127.0.0.1", 0)], resolution_delay=0.005,
+                        )
+                    )  # fmt: skip
+                    for _ in range(turns):
+                        await asyncio.sleep(0)
+                    task.cancel()
+                    await asyncio.wait([task])
+                connector.close()
 
     run(main())

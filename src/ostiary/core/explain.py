@@ -80,7 +80,7 @@ def _rank(attempt: Attempt) -> tuple[bool, int]:
     name = attempt.errno or ""
     if attempt.outcome == "timeout":
         return (attempt.stage != "tls", len(_TELLING))
-    return (attempt.stage != "tls", _TELLING.index(name) if name in _TELLING else 0)
+    return (attempt.stage != "tls", _TELLING.index(name) if name in _TELLING else -1)
 
 
 def error_text(trace: ConnectTrace) -> str:

@@ -204,7 +204,9 @@ class Connector:
         record_type: RecordType,
         name: str = "",
     ) -> Lookup:
-        asked = name or (query_name(host, port) if record_type == "HTTPS" else host)
+        asked = name or host
+        if record_type == "HTTPS" and not name and not self.resolver.is_local(host):
+            asked = query_name(host, port)
         return self.resolver.lookup(asked, record_type, servers=servers, search=search, tcp=tcp, options=options)
 
     def _judge(
@@ -234,7 +236,7 @@ class Connector:
         generation = watch.generation()
         if self._generation != generation:
             if self._generation is not None:
-                _LOG.info("the network has changed: what was learnt about it is forgotten")
+                _LOG.debug("the network has changed: what was learnt about it is forgotten")
                 self.network_changed()
             self._generation = generation
 

@@ -159,6 +159,10 @@ class Resolver:
         lookup._task = asyncio.get_running_loop().create_task(self._run(lookup, key, plain))
         return lookup
 
+    def is_local(self, name: str) -> bool:
+        """Whether the hosts file knows the name, or it is this host: nothing is asked about it."""
+        return self._local(name.lower().removesuffix("."), "A") is not None
+
     def flush(self) -> None:
         """Forget all answers and what is known about servers: the network has changed."""
         self._cache.clear()
@@ -264,7 +268,8 @@ class Resolver:
         self._cache[key] = cached
 
     async def _ask_system(self, lookup: Lookup, key: _Key, name: str) -> Answer:
-        answer = await self._system.ask(lookup.queries, name, key.type, key.options.num_retries)
+        retries = key.options.num_retries if key.options.system else 0
+        answer = await self._system.ask(lookup.queries, name, key.type, retries)
         if answer.outcome == "answered":
             ttl = limits.DNS_SYSTEM_TTL if key.options.system else limits.DNS_NEGATIVE_TTL_MAX
             self._remember(key, _Cached(answer, f"{name}.", "", time.monotonic() + ttl))
