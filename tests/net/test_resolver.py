@@ -392,8 +392,8 @@ def _negative(rcode: str, soa: int | None) -> dict[tuple[str, str], Reply]:
 
 
 @pytest.mark.parametrize("rcode", ["NOERROR", "NXDOMAIN"])
-@pytest.mark.parametrize(("soa", "asked"), [(60, 1), (0, 2), (None, 2)])
-def test_an_answer_without_records_holds_as_long_as_its_soa_says(
+@pytest.mark.parametrize(("soa", "asked"), [(60, 1), (0, 2), (None, 1)])
+def test_an_answer_without_records_holds_as_long_as_its_soa_says_or_for_a_moment(
     run: Run, rcode: str, soa: int | None, asked: int
 ) -> None:
     async def main() -> None:

@@ -201,6 +201,8 @@ DNS_TTL_MAX: Final = 3600
 """TTLs above this are capped: a wrong record must not outlive an incident."""
 DNS_NEGATIVE_TTL_MAX: Final = 5
 """Empty and NXDOMAIN answers are believed this long at most: names that appear must be seen."""
+DNS_NEGATIVE_TTL_UNSAID: Final = 1
+"""Without SOA nobody says how long it holds (RFC 2308 section 5): just long enough that many connections ask once."""
 DNS_NO_SERVICE_TTL_MAX: Final = 300
 """The same for HTTPS records, which most names don't have: asking again and again would delay connections."""
 DNS_SYSTEM_TTL: Final = 60

@@ -187,7 +187,7 @@ def _read_message(message: dns.message.Message, record_type: RecordType) -> tupl
         return Answer("answered", tuple(dict.fromkeys(_plain(item.address) for item in records))), ttl
     negative: QueryOutcome = "nxdomain" if rcode == dns.rcode.NXDOMAIN else "empty"
     if not message.authority:
-        return Answer(negative), 0  # without SOA nobody says how long that holds (RFC 2308 section 5)
+        return Answer(negative), limits.DNS_NEGATIVE_TTL_UNSAID
     longest = limits.DNS_NEGATIVE_TTL_MAX if record_type != "HTTPS" else limits.DNS_NO_SERVICE_TTL_MAX
     return Answer(negative), min(ttl, longest)
 
