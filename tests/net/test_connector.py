@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,8 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.made += 1
+        sock = transport.get_extra_info("socket")
+        self.no_delay = sock.family != socket.AF_UNIX and sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
     def data_received(self, data: bytes) -> None:
         self.received += data
@@ -124,6 +127,7 @@ def test_c02_a_black_hole_is_passed_over(run: Run) -> None:
         async with DnsServer(dual()) as server, Peers("black_hole", "greets") as peers:
             client, trace = await connect(Connector(), peers.port, server)
             assert client.received == b"v4"
+            assert client.no_delay
             assert outcomes(trace) == [("v6", "tcp", "cancelled"), ("v4", "tcp", "won")]
             assert "[::1]" in trace.summary
 

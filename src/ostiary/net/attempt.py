@@ -115,13 +115,14 @@ def open_socket(destination: Destination, local: Sequence[routes.LocalAddress]) 
             errno.EADDRNOTAVAIL, f"no source address of {family} is configured, only {', '.join(a for a, _ in local)}"
         )
     try:
-        sock = socket.socket(routes.socket_family(destination.address), socket.SOCK_STREAM)
+        # The protocol is written out because asyncio sets TCP_NODELAY for no other; uvloop does in any case.
+        sock = socket.socket(routes.socket_family(destination.address), socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError as error:
         if error.errno == errno.EMFILE:
             raise LocalError(errno.EMFILE, "this process has no free file descriptor (ulimit -n)") from error
         raise
     try:
-        sock.setblocking(False)  # the loops' transports set TCP_NODELAY themselves
+        sock.setblocking(False)
         if bound is not None:
             _bind(sock, bound)
     except OSError:
