@@ -134,8 +134,8 @@ class Resolver:
         """Ask for one record type of a host name. Never raises: a name that can't exist has the outcome `failed`.
 
         `servers` (IP address, port) replaces those of resolv.conf, `search` False its search list, `tcp` asks over
-        TCP only; `fresh` asks although the cache knows an answer. Who asks for the same in the same way shares the query
-        and its answer.
+        TCP only; `fresh` asks although the cache knows an answer. Who asks for the same in the same way shares the
+        query and its answer.
         """
         now = time.monotonic()
         plain = name.lower().removesuffix(".")
