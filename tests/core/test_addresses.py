@@ -116,3 +116,37 @@ def test_ordering_loses_and_invents_nothing(given_: list[Candidate], first: str 
     assert sorted(map(repr, found)) == sorted(map(repr, given_))
     routable = [c.routable for c in found]
     assert routable == sorted(routable, reverse=True)
+
+
+def known(address: str, rtt: float | None, group: int = 0) -> Candidate:
+    return Candidate(
+        Destination(address, 443), "2001:db8::99" if ":" in address else "192.0.2.99", True, rtt, None, group
+    )
+
+
+@pytest.mark.parametrize(
+    ("rtts", "expected"),
+    [
+        ((0.2, 0.02, None), [1, 0, 2]),
+        ((0.3, 0.02, None), [1, 2, 0]),
+        ((0.3, None, 0.02), [2, 1, 0]),
+        ((0.020, 0.018, 0.030), [0, 1, 2]),  # one class: noise does not sort
+        ((None, 0.2, None), [1, 0, 2]),  # used before
+        ((None, None, None), [0, 1, 2]),
+    ],
+)
+def test_m05_nearer_and_used_ones_come_before_rule_9(rtts: tuple[float | None, ...], expected: list[int]) -> None:
+    # the first has the longest prefix in common with its source, which would decide without history
+    listed = [known(f"2001:db8::{64 - 16 * n:x}:0:1", rtt) for n, rtt in enumerate(rtts)]
+    assert [listed.index(candidate) for candidate in order(listed)] == expected
+
+
+def test_m05_history_does_not_move_families() -> None:
+    listed = [known("192.0.2.1", 0.001), known("2001:db8::1", 1.0)]
+    assert [c.destination.family for c in order(listed)] == ["v6", "v4"]
+
+
+def test_groups_stand_above_everything_but_the_missing_route() -> None:
+    stranded = Candidate(Destination("2001:db8::5", 443), routable=False)
+    listed = [known("2001:db8::1", 0.001, 1), known("192.0.2.1", 0.9, 0), stranded, known("192.0.2.2", None, 1)]
+    assert [c.destination.address for c in order(listed)] == ["192.0.2.1", "2001:db8::1", "192.0.2.2", "2001:db8::5"]

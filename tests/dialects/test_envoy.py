@@ -88,7 +88,7 @@ def test_what_follows_from_a_reported_problem_is_not_reported_again() -> None:
     [
         ("lb_subset_config: {fallback_policy: ANY_ENDPOINT}", "write one cluster for each subset"),
         ("lb_policy: MAGLEV", "use one of ROUND_ROBIN, LEAST_REQUEST, RANDOM"),
-        ("upstream_bind_config: {}", "the system chooses the source address"),
+        ("upstream_bind_config: {freebind: true}", "bind to an address that this host has"),
     ],
 )
 def test_a_field_that_is_valid_in_envoy_only_is_refused_with_the_nearest_thing(field: str, mend: str) -> None:
@@ -99,7 +99,7 @@ def test_a_field_that_is_valid_in_envoy_only_is_refused_with_the_nearest_thing(f
 
 
 def test_ignoring_the_unsupported_turns_those_errors_into_warnings_and_no_others() -> None:
-    unsupported = (IDP, "    upstream_bind_config: {}\n")
+    unsupported = (IDP, "    upstream_bind_config: {freebind: true}\n")
     config, found = loaded(unsupported, ignore_unsupported=True)
     assert config is not None
     assert [(item.severity, item.line) for item in found] == [("warning", 58)]

@@ -24,6 +24,7 @@ class Reply:
     """How a (name, type) is answered."""
 
     addresses: tuple[str, ...] = ()
+    """Or other records' data, as in a zone file."""
     ttl: int = 30
     delay: float = 0.0
     silent: bool = False
@@ -31,6 +32,10 @@ class Reply:
     cname: str | None = None
     truncated: bool = False
     """Over UDP: no records, and the TC flag."""
+    soa: int | None = None
+    """For how long an answer without records holds; None: the server doesn't say."""
+    knows_edns: bool = True
+    """False: EDNS is a format error to it."""
     forge: Wire | None = None
     """Over UDP: these bytes first, then the real answer."""
     impostor: str | None = None
@@ -105,7 +110,14 @@ class DnsServer:
         if truncated:
             response.flags |= dns.flags.TC
             return response
+        if query.edns >= 0 and not reply.knows_edns:
+            response.use_edns(False)
+            response.set_rcode(dns.rcode.FORMERR)
+            return response
         owner = question.name.to_text()
+        if reply.soa is not None:
+            soa = f"ns.test. root.test. 1 3600 600 86400 {reply.soa}"
+            response.authority.append(dns.rrset.from_text("test.", reply.soa, "IN", "SOA", soa))
         if reply.cname is not None:
             response.answer.append(dns.rrset.from_text(owner, reply.ttl, "IN", "CNAME", reply.cname))
             owner = reply.cname

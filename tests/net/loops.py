@@ -1,4 +1,4 @@
-"""Runs a coroutine on asyncio's own loop and on uvloop, and checks that nothing of it is left behind."""
+"""Runs a coroutine on asyncio's own loop, with eager tasks (Python 3.12) and on uvloop: nothing may be left behind."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import uvloop
+
+from ostiary.net import network
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -37,13 +39,20 @@ async def _settle(before: set[str]) -> None:
     raise AssertionError(f"left behind: tasks {others}, sockets {open_sockets() - before}")
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+_EAGER = getattr(asyncio, "eager_task_factory", None)
+
+
+@pytest.fixture(params=["asyncio", "uvloop", *(["eager"] if _EAGER is not None else [])])
 def run(request: pytest.FixtureRequest) -> Run:
     """Run a coroutine on a loop of its own."""
     factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
 
     def run_on_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        network.watch()  # the process's own socket, opened with its first connection
+
         async def watched() -> Any:
+            if request.param == "eager":
+                asyncio.get_running_loop().set_task_factory(_EAGER)
             before = open_sockets()
             result = await asyncio.wait_for(coroutine, 30)
             await _settle(before)

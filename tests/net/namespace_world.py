@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from net.dns_server import DnsServer, Reply  # the tests' directory is not a package
+from ostiary.model.dns import DnsOptions
 from ostiary.net.connector import ConnectError, Connector
 
 NAME = "login.example"
@@ -35,6 +36,7 @@ SCENARIOS = {
         "ip -6 addr add fe80::1/64 dev v0 nodad",
         "ip -6 route add default dev v0",
     ],
+    "throw": ["ip -6 route add throw 2606:4700::/32"],
     "disabled": [],
 }
 
@@ -55,11 +57,17 @@ async def main() -> None:
     peer = await asyncio.start_server(lambda _reader, writer: writer.close(), V4, 8443)
     found = {}
     async with DnsServer(records) as server:
-        for family in ("AUTO", "V4_ONLY", "V6_ONLY", "V4_PREFERRED", "ALL"):
+        for family in ("AUTO", "V4_ONLY", "V6_ONLY", "V4_PREFERRED", "ALL", "AUTO, filtered"):
             connector = Connector(linger=0.0)
             try:
                 transport, _, trace = await connector.connect(
-                    NAME, 8443, asyncio.Protocol, dns_lookup_family=family, dns_servers=[server.address], timeout=0.6
+                    NAME,
+                    8443,
+                    asyncio.Protocol,
+                    dns_lookup_family=family.partition(",")[0],  # type: ignore[arg-type]
+                    dns_servers=[server.address],
+                    timeout=0.6,
+                    dns_options=DnsOptions(filter_unroutable_families=family.endswith("filtered")),
                 )
                 transport.abort()
             except ConnectError as error:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import struct
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-Behaviour = Literal["greets", "refuses", "black_hole", "silent"]
+Behaviour = Literal["greets", "refuses", "black_hole", "silent", "resets", "hangs_up", "alerts"]
+"""The last three end the connection after the client's first bytes: with RST, with FIN, with an alert of TLS."""
+_ALERT: Final = bytes.fromhex("15030100020246")
+"""Fatal, protocol_version."""
 ADDRESSES: Final = {"v6": "::1", "v4": "127.0.0.1"}
 
 
@@ -23,6 +27,8 @@ class Peers:
     """family -> its certificate."""
     greeting: str = "{family}"
     accepted: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    """The clients' addresses."""
     port: int = 0
 
     async def __aenter__(self) -> Peers:
@@ -82,11 +88,18 @@ class Peers:
     def _greeter(self, family: str, behaviour: Behaviour):  # type: ignore[no-untyped-def]
         async def on_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.accepted.append(family)
+            self.sources.append(writer.get_extra_info("peername")[0])
             self._writers.append(writer)
             if behaviour == "greets":
                 writer.write(self.greeting.format(family=family).encode())
             try:
-                await reader.read()
+                await reader.read(1 << 16 if behaviour in ("resets", "hangs_up", "alerts") else -1)
+                if behaviour == "alerts":
+                    writer.write(_ALERT)
+                if behaviour == "resets":
+                    sock = writer.get_extra_info("socket")
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    writer.transport.abort()
             except OSError:
                 pass
             finally:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from net.dns_server import DnsServer, Reply
+from net.dns_server import DnsServer, Reply, dual
 from net.loops import Run
 from net.peers_on_loopback import Peers
+from ostiary.core.addresses import Candidate, Destination
+from ostiary.core.cluster_dns import Schedule
 from ostiary.model.clusters import (
     Cluster,
     DnsRefresh,
@@ -21,8 +24,11 @@ from ostiary.model.clusters import (
     OutlierDetection,
     TcpHealthCheck,
 )
+from ostiary.model.dns import DnsOptions
+from ostiary.net.cluster_names import Known, NameWatcher
 from ostiary.net.clusters import ClusterPool
 from ostiary.net.connector import Connector
+from ostiary.net.resolver import Resolver
 from ostiary.net.ticker import Ticker
 from ostiary.net.upstream import Owner, UpstreamConnection
 
@@ -117,3 +123,38 @@ def test_choosing_looks_at_no_host_where_there_is_one(run: Run) -> None:
         ticker.stop()
 
     run(scenario())
+
+
+def test_a_family_without_a_route_is_not_in_dns_where_a_cluster_says_so(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(destination: Destination, _local: object) -> Candidate:
+        return Candidate(destination, routable=destination.family == "v4")
+
+    monkeypatch.setattr("ostiary.net.cluster_names.routes.check", check)
+
+    async def main() -> None:
+        async with DnsServer(dual()) as server:
+            for filtered, expected in ((True, {"A": ("127.0.0.1",)}), (False, {"AAAA": ("::1",)})):
+                cluster = Cluster(
+                    name="c",
+                    type="STRICT_DNS",
+                    dns_resolvers=(server.address,),
+                    dns_options=DnsOptions(filter_unroutable_families=filtered),
+                )
+                told: list[Known] = []
+
+                def on_change(known: Known | None, told: list[Known] = told) -> bool:
+                    told.append(known or {})
+                    return True
+
+                schedule = Schedule(DnsRefresh(rate=60.0), lambda: 0.5)
+                resolver = Resolver()
+                watcher = NameWatcher(cluster, "dual.test", "AUTO", schedule, Counter(), on_change)
+                watcher.start(resolver)
+                await until(lambda told=told: told)  # type: ignore[misc]
+                assert {kind: found for kind, found in told[-1].items() if found} == expected
+                watcher.stop()
+                resolver.close()
+
+    run(main())

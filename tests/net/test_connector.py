@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,8 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.made += 1
+        sock = transport.get_extra_info("socket")
+        self.no_delay = sock.family != socket.AF_UNIX and sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
     def data_received(self, data: bytes) -> None:
         self.received += data
@@ -124,6 +127,7 @@ def test_c02_a_black_hole_is_passed_over(run: Run) -> None:
         async with DnsServer(dual()) as server, Peers("black_hole", "greets") as peers:
             client, trace = await connect(Connector(), peers.port, server)
             assert client.received == b"v4"
+            assert client.no_delay
             assert outcomes(trace) == [("v6", "tcp", "cancelled"), ("v4", "tcp", "won")]
             assert "[::1]" in trace.summary
 
@@ -235,7 +239,7 @@ def test_first_address_family_version_decides_who_is_first(run: Run) -> None:
     run(main())
 
 
-def test_ready_addresses_need_no_lookup_and_may_have_ports_of_their_own(run: Run) -> None:
+def test_d21_ready_addresses_need_no_lookup_and_may_have_ports_of_their_own(run: Run) -> None:
     async def main() -> None:
         async with Peers("refuses", "greets") as peers, Peers("greets", "refuses") as others:
             addresses = [("::1", peers.port), ("127.0.0.1", others.port), ("::1", others.port)]
@@ -398,7 +402,7 @@ def _shaking_hands() -> tuple[DnsServer, Peers, bool]:
 
 @pytest.mark.parametrize("stage", [_resolving, _connecting, _shaking_hands])
 @pytest.mark.parametrize("after", [0.0, 0.01, 0.1])
-def test_c18_a_cancelled_caller_leaves_nothing(
+def test_c18_d26_a_cancelled_caller_leaves_nothing(
     run: Run, client_context: ssl.SSLContext, stage: Callable[[], tuple[DnsServer, Peers, bool]], after: float
 ) -> None:
     async def main() -> None:

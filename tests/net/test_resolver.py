@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
+import threading
 import time
 from pathlib import Path
 
@@ -13,13 +15,15 @@ from hypothesis import strategies as st
 
 from net.dns_server import DnsServer, Reply, dual
 from net.loops import Run
+from ostiary.model import limits
+from ostiary.model.dns import DnsOptions
 from ostiary.net.dns_exchange import Answer
 from ostiary.net.resolv_conf import ResolvConf, SystemFiles, parse_hosts, parse_resolv_conf
-from ostiary.net.resolver import Lookup, Resolver
+from ostiary.net.resolver import Lookup, Resolver, _Key, _pace
 
 
-async def answer_of(lookup: Lookup) -> Answer:
-    if lookup.answer is None:
+async def answer_of(lookup: Lookup, *, fresh: bool = False) -> Answer:
+    if lookup.answer is None or (fresh and lookup.answer.stale):
         arrived: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         lookup.wait(arrived.set_result)
         return await arrived
@@ -27,6 +31,7 @@ async def answer_of(lookup: Lookup) -> Answer:
 
 
 def files(tmp_path: Path, resolv_conf: str = "", hosts: str = "") -> SystemFiles:
+    tmp_path.mkdir(exist_ok=True)
     (tmp_path / "resolv.conf").write_text(resolv_conf)
     (tmp_path / "hosts").write_text(hosts)
     return SystemFiles(tmp_path / "resolv.conf", tmp_path / "hosts")
@@ -83,7 +88,7 @@ def test_answers_without_an_address(run: Run, reply: Reply, outcome: str, rcode:
     run(main())
 
 
-def test_a_cname_chain_is_followed(run: Run) -> None:
+def test_d15_a_cname_chain_is_followed(run: Run) -> None:
     async def main() -> None:
         async with DnsServer({("x.test.", "A"): Reply(("127.0.0.9",), cname="y.test.")}) as server:
             lookup = Resolver().lookup("x.test", "A", servers=[server.address])
@@ -92,7 +97,7 @@ def test_a_cname_chain_is_followed(run: Run) -> None:
     run(main())
 
 
-def test_a_truncated_answer_is_asked_for_again_over_tcp(run: Run) -> None:
+def test_d17_a_truncated_answer_is_asked_for_again_over_tcp(run: Run) -> None:
     async def main() -> None:
         many = tuple(f"127.0.1.{n}" for n in range(1, 100))
         async with DnsServer({("x.test.", "A"): Reply(many, truncated=True)}) as server:
@@ -133,7 +138,7 @@ def _no_answer_flag(query: dns.message.Message) -> bytes:
 
 
 @pytest.mark.parametrize("forge", [_wrong_id, _wrong_question, _no_answer_flag, lambda _query: b"\x00garbage"])
-def test_what_does_not_belong_to_the_question_is_ignored(run: Run, forge) -> None:  # type: ignore[no-untyped-def]
+def test_d18_what_does_not_belong_to_the_question_is_ignored(run: Run, forge) -> None:  # type: ignore[no-untyped-def]
     async def main() -> None:
         async with DnsServer({("x.test.", "A"): Reply(("127.0.0.1",), forge=forge)}) as server:
             lookup = Resolver().lookup("x.test", "A", servers=[server.address])
@@ -166,7 +171,9 @@ def test_a_server_that_refuses_the_port_is_passed_over_at_once(run: Run, monkeyp
     run(main())
 
 
-def test_a_silent_server_is_passed_over_and_asked_last_afterwards(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_d19_a_silent_server_is_passed_over_and_asked_last_afterwards(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ostiary.model.limits.DNS_RETRANSMIT", 0.05)
 
     async def main() -> None:
@@ -227,7 +234,7 @@ def test_who_wants_news_asks_although_an_answer_is_kept(run: Run) -> None:
     run(main())
 
 
-def test_a_ttl_of_zero_is_not_kept(run: Run) -> None:
+def test_d16_a_ttl_of_zero_is_not_kept(run: Run) -> None:
     async def main() -> None:
         async with DnsServer(dual(v4=Reply(("127.0.0.1",), ttl=0))) as server:
             resolver = Resolver()
@@ -238,7 +245,7 @@ def test_a_ttl_of_zero_is_not_kept(run: Run) -> None:
     run(main())
 
 
-def test_an_expired_answer_serves_while_the_servers_fail(run: Run) -> None:
+def test_d27_an_expired_answer_serves_while_the_servers_fail(run: Run) -> None:
     async def main() -> None:
         async with DnsServer(dual(v4=Reply(("127.0.0.1",), ttl=0))) as server:
             resolver = Resolver()
@@ -285,7 +292,7 @@ def test_a_lingering_query_fills_the_cache(run: Run) -> None:
     run(main())
 
 
-def test_the_search_list_is_followed_on_nxdomain_and_stops_at_an_empty_answer(run: Run, tmp_path: Path) -> None:
+def test_d20_the_search_list_is_followed_on_nxdomain_and_stops_at_an_empty_answer(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         records = {("api.two.test.", "A"): Reply(("127.0.0.2",)), **dual("api.three.test.")}
         async with DnsServer(records) as server:
@@ -304,7 +311,7 @@ def test_the_search_list_is_followed_on_nxdomain_and_stops_at_an_empty_answer(ru
     run(main())
 
 
-def test_the_hosts_file_comes_first_and_speaks_for_both_families(run: Run, tmp_path: Path) -> None:
+def test_d22_the_hosts_file_comes_first_and_speaks_for_both_families(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         async with DnsServer(dual("known.test.")) as server:
             resolver = Resolver(files(tmp_path, hosts="10.1.2.3 known.test alias # comment\n"))
@@ -319,7 +326,7 @@ def test_the_hosts_file_comes_first_and_speaks_for_both_families(run: Run, tmp_p
     run(main())
 
 
-def test_localhost_never_leaves_the_machine(run: Run, tmp_path: Path) -> None:
+def test_d22_localhost_never_leaves_the_machine(run: Run, tmp_path: Path) -> None:
     async def main() -> None:
         resolver = Resolver(files(tmp_path))
         assert resolver.lookup("localhost", "AAAA").answer == Answer("answered", ("::1",))
@@ -340,7 +347,7 @@ def test_a_name_that_can_not_exist_fails_without_a_query(run: Run, name: str) ->
     run(main())
 
 
-def test_a_name_of_many_alphabets_is_asked_for_in_ascii(run: Run) -> None:
+def test_d23_a_name_of_many_alphabets_is_asked_for_in_ascii(run: Run) -> None:
     async def main() -> None:
         async with DnsServer({("xn--bcher-kva.test.", "A"): Reply(("127.0.0.1",))}) as server:
             lookup = Resolver().lookup("bücher.test", "A", servers=[server.address])
@@ -375,3 +382,299 @@ def test_no_text_breaks_the_systems_files(text: str) -> None:
     assert parse_resolv_conf(text).servers
     for entry in parse_hosts(text).values():
         assert all(entry.values())
+
+
+# --- negative answers, HTTPS records, EDNS
+
+
+def _negative(rcode: str, soa: int | None) -> dict[tuple[str, str], Reply]:
+    return {("x.test.", "A"): Reply(rcode=rcode, soa=soa), ("x.test.", "HTTPS"): Reply(soa=soa)}
+
+
+@pytest.mark.parametrize("rcode", ["NOERROR", "NXDOMAIN"])
+@pytest.mark.parametrize(("soa", "asked"), [(60, 1), (0, 2), (None, 1)])
+def test_an_answer_without_records_holds_as_long_as_its_soa_says_or_for_a_moment(
+    run: Run, rcode: str, soa: int | None, asked: int
+) -> None:
+    async def main() -> None:
+        async with DnsServer(_negative(rcode, soa)) as server:
+            resolver = Resolver()
+            for _ in range(2):
+                await answer_of(resolver.lookup("x.test.", "A", servers=[server.address]))
+            assert len(server.asked) == asked
+
+    run(main())
+
+
+def test_that_there_is_no_https_record_is_believed_longer(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ostiary.model.limits.DNS_NEGATIVE_TTL_MAX", 0)
+
+    async def main() -> None:
+        async with DnsServer(_negative("NOERROR", 60)) as server:
+            resolver = Resolver()
+            for record_type in ("A", "HTTPS", "A", "HTTPS"):
+                await answer_of(resolver.lookup("x.test.", record_type, servers=[server.address]))  # type: ignore[arg-type]
+            assert [t for _, t in server.asked] == ["A", "HTTPS", "A"]
+
+    run(main())
+
+
+def test_https_records_as_they_come(run: Run) -> None:
+    texts = (
+        "1 . alpn=h2,h3 ipv4hint=192.0.2.1 ipv6hint=2001:db8::1",
+        "2 svc.test. no-default-alpn alpn=h2 port=8443 ech=AAb+DQACAAA=",
+        "0 Alias.Test.",
+        "3 . mandatory=key667 key667=x",
+        "4 . mandatory=ech ech=AAb+DQACAAA=",
+    )
+
+    async def main() -> None:
+        async with DnsServer({("x.test.", "HTTPS"): Reply(texts)}) as server:
+            lookup = Resolver().lookup("x.test", "HTTPS", servers=[server.address], search=False)
+            found = {record.priority: record for record in (await answer_of(lookup)).services}
+            assert found[1].hints == ("2001:db8::1", "192.0.2.1")
+            assert (found[1].target, found[1].protocols) == ("", {"h2", "h3", "http/1.1"})
+            assert (found[2].target, found[2].port, found[2].protocols, found[2].ech) == (
+                "svc.test.", 8443, {"h2"}, True,
+            )  # fmt: skip
+            assert found[0].target == "alias.test."
+            assert [found[n].mandatory_known for n in (1, 2, 3, 4)] == [True, True, False, False]
+            assert "1 . alpn=h2,h3 ipv4hint=192.0.2.1 ipv6hint=2001:db8::1" in lookup.queries[0].answers
+
+    run(main())
+
+
+def test_an_https_record_that_is_broken_is_a_failed_lookup(run: Run) -> None:
+    def broken(query: dns.message.Message) -> bytes:
+        response = dns.message.make_response(query)
+        name = query.question[0].name.to_text()
+        response.answer.append(dns.rrset.from_text(name, 30, "IN", "HTTPS", "1 . port=8443"))
+        return response.to_wire().replace(b"\x00\x03\x00\x02", b"\x00\x03\x00\x01")
+
+    async def main() -> None:
+        async with DnsServer({("x.test.", "HTTPS"): Reply(forge=broken)}) as server:
+            lookup = Resolver().lookup("x.test", "HTTPS", servers=[server.address], search=False)
+            assert (await answer_of(lookup)).outcome == "failed"
+            assert "malformed" in lookup.queries[0].message
+
+    run(main())
+
+
+def test_d10_a_server_that_does_not_know_edns_is_asked_again_without(run: Run) -> None:
+    async def main() -> None:
+        async with DnsServer(dual(v4=Reply(("127.0.0.1",), knows_edns=False))) as server:
+            lookup = Resolver().lookup("dual.test", "A", servers=[server.address], search=False)
+            assert (await answer_of(lookup)).addresses == ("127.0.0.1",)
+            assert len(server.asked) == 2
+
+    run(main())
+
+
+def test_d15_a_cname_without_an_address_is_an_empty_answer(run: Run) -> None:
+    async def main() -> None:
+        async with DnsServer({("x.test.", "A"): Reply(cname="y.test.")}) as server:
+            lookup = Resolver().lookup("x.test", "A", servers=[server.address], search=False)
+            assert (await answer_of(lookup)).outcome == "empty"
+
+    run(main())
+
+
+def test_d24_an_ipv4_address_in_an_ipv6_record_is_one_of_ipv4(run: Run) -> None:
+    async def main() -> None:
+        async with DnsServer(dual(v6=Reply(("::ffff:127.0.0.1", "::1")))) as server:
+            lookup = Resolver().lookup("dual.test", "AAAA", servers=[server.address], search=False)
+            assert set((await answer_of(lookup)).addresses) == {"127.0.0.1", "::1"}
+
+    run(main())
+
+
+def test_d27_a_slow_server_is_bridged_by_what_has_expired_and_its_answer_follows(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ostiary.model.limits.DNS_STALE_AFTER", 0.01)
+
+    async def main() -> None:
+        async with DnsServer(dual(v4=Reply(("127.0.0.1",), ttl=0))) as server:
+            resolver = Resolver()
+            await answer_of(resolver.lookup("dual.test", "A", servers=[server.address]))
+            server.records[("dual.test.", "A")] = Reply(("127.0.0.2",), delay=0.1)
+            lookup = resolver.lookup("dual.test", "A", servers=[server.address])
+            assert await answer_of(lookup) == Answer("answered", ("127.0.0.1",), stale=True)
+            assert await answer_of(lookup, fresh=True) == Answer("answered", ("127.0.0.2",))
+
+    run(main())
+
+
+# --- whom to ask, and how
+
+
+def test_d19_servers_with_an_ipv6_address_come_first_unless_they_were_given(tmp_path: Path) -> None:
+    resolver = Resolver(files(tmp_path, "nameserver 10.0.0.1\nnameserver fd00::1\n"))
+    conf = resolver._files.conf()
+    key = _key()
+    assert resolver._servers(key, conf) == [("fd00::1", 53), ("10.0.0.1", 53)]
+    given = (("10.0.0.9", 53), ("fd00::9", 53))
+    assert resolver._servers(key._replace(servers=given), conf) == list(given)
+    fallback = key._replace(servers=given, options=DnsOptions(use_resolvers_as_fallback=True))
+    assert resolver._servers(fallback, conf) == [("fd00::1", 53), ("10.0.0.1", 53)]
+    without = Resolver(files(tmp_path / "nothing", ""))
+    assert without._servers(fallback, without._files.conf()) == list(given)
+
+
+def test_rotate_takes_turns(tmp_path: Path) -> None:
+    resolver = Resolver(files(tmp_path, "nameserver 10.0.0.1\nnameserver 10.0.0.2\noptions rotate\n"))
+    first = [resolver._servers(_key(), resolver._files.conf())[0][0] for _ in range(4)]
+    assert sorted(first[:2]) == ["10.0.0.1", "10.0.0.2"]
+    assert first[2:] == first[:2]
+    options = DnsOptions(rotate_nameservers=True)
+    given = _key()._replace(servers=(("10.0.0.8", 53), ("10.0.0.9", 53)), options=options)
+    assert {resolver._servers(given, resolver._files.conf())[0][0] for _ in range(2)} == {"10.0.0.8", "10.0.0.9"}
+
+
+def _key() -> _Key:
+    return _Key("x.test", "A", (), True, False, DnsOptions())
+
+
+@pytest.mark.parametrize(
+    ("conf", "options", "silence", "total"),
+    [
+        ("", DnsOptions(), 0.0, 5.0),
+        ("options timeout:3 attempts:2", DnsOptions(), 3.0, 12.0),
+        ("options timeout:3", DnsOptions(query_timeout=1.0, query_tries=2), 1.0, 4.0),
+        ("", DnsOptions(query_timeout=2.0), 2.0, 8.0),
+        ("", DnsOptions(query_timeout=1e9, query_tries=10**9), 1e9, 60.0),
+    ],
+)
+def test_how_long_servers_are_waited_for(conf: str, options: DnsOptions, silence: float, total: float) -> None:
+    pace = _pace(_key()._replace(options=options), parse_resolv_conf(conf), servers=2)
+    assert (pace.silence, pace.total) == (silence, total)
+
+
+def test_use_vc_asks_over_tcp_and_no_aaaa_does_not_ask(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with DnsServer(dual()) as server:
+            resolver = Resolver(files(tmp_path, "options use-vc no-aaaa\n"))
+            lookup = resolver.lookup("dual.test", "AAAA")
+            assert lookup.answer == Answer("empty")
+            assert lookup.queries[0].server == "resolv.conf"
+            asked = resolver.lookup("dual.test", "AAAA", servers=[server.address], search=False)
+            assert (await answer_of(asked)).outcome == "answered", "it speaks of the system's own servers"
+            assert _pace(_key(), resolver._files.conf(), 1).tcp
+
+    run(main())
+
+
+def test_a_link_local_server_is_asked_through_its_interface(run: Run) -> None:
+    async def main() -> None:
+        lookup = Resolver().lookup("x.test", "A", servers=[("fe80::1%no-such-interface", 53)], search=False)
+        assert (await answer_of(lookup)).outcome == "failed"
+        assert "interface" in lookup.queries[0].message.lower() or "device" in lookup.queries[0].message.lower()
+
+    run(main())
+
+
+# --- the operating system's resolver
+
+
+def test_names_that_only_the_system_knows(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def getaddrinfo(name: str, _port: object, family: int, _kind: int) -> list[object]:
+        asked.append((name, "A" if family == socket.AF_INET else "AAAA"))
+        if family == socket.AF_INET6:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return [(family, None, None, "", ("10.1.1.1", 0))]
+
+    monkeypatch.setattr("ostiary.net.system_lookup.socket.getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("ostiary.net.resolv_conf.DNS_PORT", 1)
+
+    async def main() -> None:
+        async with DnsServer({}) as server:
+            resolver = Resolver(files(tmp_path, ""))
+            assert (await answer_of(resolver.lookup("printer.local", "A"))).addresses == ("10.1.1.1",)
+            assert (await answer_of(resolver.lookup("printer.local", "AAAA"))).outcome == "empty"
+            assert (await answer_of(resolver.lookup("printer.local", "HTTPS"))).outcome == "empty"
+            assert (await answer_of(resolver.lookup("nas", "A"))).addresses == ("10.1.1.1",), "DNS does not have it"
+            assert asked == [("printer.local", "A"), ("printer.local", "AAAA"), ("nas", "A")]
+            # a server that was given knows best
+            for name in ("nas", "printer.local"):
+                given = resolver.lookup(name, "A", servers=[server.address], search=False)
+                assert (await answer_of(given)).outcome == "nxdomain"
+            # Envoy's getaddrinfo resolver asks the system for everything, and keeps it for a minute
+            options = DnsOptions(system=True)
+            asked.clear()
+            for _ in range(2):
+                assert (await answer_of(resolver.lookup("x.test", "A", options=options))).addresses == ("10.1.1.1",)
+            assert asked == [("x.test", "A")]
+
+    run(main())
+
+
+def test_eai_again_is_tried_again_as_often_as_the_configuration_says(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def getaddrinfo(*_: object) -> list[object]:
+        calls.append(1)
+        raise socket.gaierror(socket.EAI_AGAIN, "try again")
+
+    monkeypatch.setattr("ostiary.net.system_lookup.socket.getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("ostiary.net.system_lookup._AGAIN", 0.001)
+
+    async def main() -> None:
+        lookup = Resolver().lookup("x.test", "A", options=DnsOptions(system=True, num_retries=2))
+        assert (await answer_of(lookup)).outcome == "failed"
+        assert len(calls) == 3
+
+    run(main())
+
+
+def test_lookups_that_hang_in_the_system_leave_no_more_than_a_few_threads(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hang = threading.Event()
+    running: list[str] = []
+
+    def getaddrinfo(name: str, *_: object) -> list[object]:
+        running.append(name)
+        hang.wait(20)
+        return [(socket.AF_INET, None, None, "", ("10.1.1.1", 0))]
+
+    monkeypatch.setattr("ostiary.net.system_lookup.socket.getaddrinfo", getaddrinfo)
+
+    async def main() -> None:
+        resolver = Resolver()
+        lookups = [resolver.lookup(f"n{n}.test", "A", options=DnsOptions(system=True)) for n in range(20)]
+        waiting = [asyncio.ensure_future(answer_of(lookup)) for lookup in lookups]
+        while len(running) < limits.MAX_SYSTEM_LOOKUPS:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        assert len(running) == limits.MAX_SYSTEM_LOOKUPS
+        hang.set()
+        assert {answer.outcome for answer in await asyncio.gather(*waiting)} == {"answered"}
+        assert len(running) == 20
+
+    run(main())
+
+
+def test_resolv_confs_options() -> None:
+    conf = parse_resolv_conf("nameserver 10.0.0.1\noptions timeout:2 attempts:9 rotate use-vc no-aaaa single-request")
+    assert (conf.timeout, conf.attempts, conf.rotate, conf.use_vc, conf.no_aaaa) == (2, 5, True, True, True)
+    assert conf.configured
+    assert not parse_resolv_conf("").configured
+    assert parse_resolv_conf("options timeout:0 attempts:0").timeout == 1
+
+
+def test_d20_what_kubernetes_settings_cost_and_a_trailing_dot_saves(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with DnsServer(dual()) as server:
+            conf = "search ns.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n"
+            resolver = Resolver(files(tmp_path, conf))
+            for name, queries in (("dual.test", 8), ("dual.test.", 2)):
+                server.asked.clear()
+                for record_type in ("A", "AAAA"):
+                    lookup = resolver.lookup(name, record_type, servers=[server.address])  # type: ignore[arg-type]
+                    assert (await answer_of(lookup)).outcome == "answered"
+                assert len(server.asked) == queries
+                assert [q.name for q in lookup.queries][-1] == "dual.test."
+
+    run(main())

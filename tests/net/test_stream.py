@@ -4,13 +4,19 @@ import asyncio
 import ssl
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import trustme
 
 import ostiary
+from net.dns_server import DnsServer, Reply, dual
 from net.loops import Run
 from net.peers_on_loopback import Peers
+from ostiary.net import stream
+from ostiary.net.connector import Connector
+from ostiary.net.resolv_conf import SystemFiles
+from ostiary.net.resolver import Resolver
 
 
 def test_connect_gives_a_stream_and_its_trace(run: Run) -> None:
@@ -82,3 +88,34 @@ def test_what_the_package_offers_is_there() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = ostiary.nothing
     assert asyncio.iscoroutinefunction(ostiary.connect)
+
+
+def test_a_url_of_https_asks_for_https_records_and_comes_from_the_given_address(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ca = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("dual.test").configure_cert(server)
+    trusting = ssl.create_default_context()
+    ca.configure_trust(trusting)
+
+    async def main() -> None:
+        async with Peers("greets", "greets", tls={"v6": server, "v4": server}) as peers:
+            records = {**dual(), ("dual.test.", "HTTPS"): Reply((f"1 . port={peers.port}",))}
+            async with DnsServer(records) as dns:
+                monkeypatch.setattr("ostiary.net.resolv_conf.DNS_PORT", dns.port)
+                (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+                files = SystemFiles(tmp_path / "resolv.conf", tmp_path / "hosts")
+                stream._connectors[asyncio.get_running_loop()] = Connector(Resolver(files), linger=0.0)
+                async with await ostiary.connect("https://dual.test", ssl=trusting, local_addr="127.0.0.9") as found:
+                    assert await found.reader.readexactly(2) == b"v4"
+                    assert found.trace.dns[0].type == "HTTPS"
+                    assert peers.sources == ["127.0.0.9"]
+                dns.asked.clear()
+                with pytest.raises(ostiary.ConnectError):
+                    await ostiary.connect("https://dual.test:1", ssl=trusting, https_records=False)
+                assert {kind for _, kind in dns.asked} <= {"A", "AAAA"}
+                with pytest.raises(ValueError, match="nonsense"):
+                    await ostiary.connect("https://dual.test", local_addr="nonsense")
+
+    run(main())

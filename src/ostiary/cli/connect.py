@@ -122,6 +122,7 @@ def command(
                 dns_lookup_family=lookup,
                 timeout=connect_timeout,
                 dns_servers=nameservers,
+                https_records=target.tls is True and context is not None and not families,
                 resolution_delay=resolution_delay_ms / 1000,
                 attempt_delay=attempt_delay_ms / 1000,
             )

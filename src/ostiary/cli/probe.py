@@ -116,5 +116,9 @@ async def _connect(
         happy_eyeballs=cluster.happy_eyeballs_config,
         dns_servers=cluster.dns_resolvers,
         pipe=endpoint.pipe,
+        search=not cluster.no_default_search_domain,
+        dns_over_tcp=cluster.use_tcp_for_dns_lookups,
+        dns_options=cluster.dns_options,
+        local_addresses=cluster.local_addresses,
     )
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop), trace.summary

@@ -13,19 +13,26 @@ Three rules, applied one after the other:
 
 Rule 9 (longest matching prefix) is applied to IPv6 only: for IPv4 it defeats the round robin of DNS servers.
 Rules 4 and 7 (mobile home addresses, tunnels) need knowledge no program has, as in every other implementation.
+
+Two rules of RFC 8305 section 4 stand between rules 8 and 9: what is known to be nearer comes first, and what was used
+before. Round-trip times count in classes that double (below 16 ms, 32, 64, ...), so that noise does not sort; an
+address without history counts as one of the class of the attempt delay. The families stay as rule 6 put them.
+
+HTTPS records (Happy Eyeballs v3) put groups above all that: the endpoints of a better service come before those of any
+other, and what has no service comes last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final, Literal, NamedTuple
 
 from ostiary.model.clusters import DnsLookupFamily
 
 Family = Literal["v4", "v6"]
-RecordType = Literal["A", "AAAA"]
+RecordType = Literal["A", "AAAA", "HTTPS"]
 
 TYPE_OF_FAMILY: Final[dict[Family, RecordType]] = {"v4": "A", "v6": "AAAA"}
 
@@ -36,6 +43,13 @@ _LOOKUPS: Final[dict[DnsLookupFamily, tuple[tuple[RecordType, ...], RecordType |
     "V6_ONLY": (("AAAA",), None),
     "ALL": (("AAAA", "A"), None),
 }
+
+_MEMORY: Final = 4096
+"""Addresses whose place in the tables below is remembered: looking it up costs more than all the rest of a race."""
+
+_FIRST_RTT_CLASS: Final = 0.016
+_UNKNOWN_RTT_CLASS: Final = 4
+"""128 to 256 ms."""
 
 _GLOBAL_SCOPE: Final = 14
 _SITE_LOCAL_SCOPE: Final = 5
@@ -68,21 +82,26 @@ class Destination(NamedTuple):
     @property
     def family(self) -> Family:
         """The address's family."""
-        return family_of(self.address)
+        return "v6" if ":" in self.address else "v4"
 
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A destination and what the kernel says about reaching it."""
+class Candidate(NamedTuple):
+    """A destination, what the kernel says about reaching it, and what is known of it."""
 
     destination: Destination
     source: str | None = None
     """The local address the kernel would use; None: not known."""
     routable: bool = True
     """False: no route, or no source address fit for this destination."""
+    rtt: float | None = None
+    """Seconds a TCP handshake with it took lately; None: no history."""
+    delay: float | None = None
+    """The attempt delay that follows from its history; None: the usual one."""
+    group: int = 0
+    """The place of its service among those of the HTTPS records; 0 is the best."""
 
 
 def family_of(address: str) -> Family:
@@ -109,6 +128,7 @@ def fallback_lookup(family: DnsLookupFamily) -> RecordType | None:
     return _LOOKUPS[family][1]
 
 
+@lru_cache(_MEMORY)
 def is_usable_source(destination: str, source: str) -> bool:
     """Whether a connection from `source` can reach `destination` and come back.
 
@@ -133,10 +153,18 @@ def order(candidates: Iterable[Candidate], *, first: Family | None = None, count
     `first` forces the family of the first entry (Envoy's first_address_family_version), None leaves it to the sort;
     `count` is the First Address Family Count (>= 1). The order of equals is kept.
     """
-    ranked = sorted(candidates, key=_rank)
-    routable = [c for c in ranked if c.routable]
-    stranded = [c for c in ranked if not c.routable]
-    return [*_interleave(routable, first, count), *_interleave(stranded, first, count)]
+    listed = list(candidates)
+    if len(listed) < 2:
+        return listed
+    listed.sort(key=_rank)
+    if len(listed) == 2 and first is None:
+        return listed
+    if listed[0].group == listed[-1].group and listed[0].routable == listed[-1].routable:
+        return _interleave(listed, first, count)
+    blocks: dict[tuple[bool, int], list[Candidate]] = {}
+    for candidate in listed:
+        blocks.setdefault((not candidate.routable, candidate.group), []).append(candidate)
+    return [candidate for key in sorted(blocks) for candidate in _interleave(blocks[key], first, count)]
 
 
 def _interleave(ranked: Sequence[Candidate], first: Family | None, count: int) -> list[Candidate]:
@@ -157,15 +185,25 @@ def _interleave(ranked: Sequence[Candidate], first: Family | None, count: int) -
 
 
 def _rank(candidate: Candidate) -> tuple[int, ...]:
-    """RFC 6724 section 6 as a sort key; smaller is better."""
-    target = _mapped(candidate.destination.address)
+    """What decides the order, as a sort key; smaller is better."""
+    rules, prefix = _rules(candidate.destination.address, candidate.source)
+    rtt = candidate.rtt
+    known = rtt is not None
+    distance = _UNKNOWN_RTT_CLASS if rtt is None else int(rtt / _FIRST_RTT_CLASS).bit_length()
+    return (not candidate.routable, candidate.group, *rules, distance, not known, prefix)
+
+
+@lru_cache(_MEMORY)
+def _rules(destination: str, source: str | None) -> tuple[tuple[int, ...], int]:
+    """RFC 6724 section 6: rules 2 to 8, and rule 9."""
+    target = _mapped(destination)
     precedence, label = _policy(target)
     scope = _scope(target)
-    if candidate.source is None:
-        return (0, 0, -precedence, scope, 0)
-    source = _mapped(candidate.source)
-    prefix = 0 if target.ipv4_mapped is not None else min(64, _common_bits(target, source))
-    return (scope != _scope(source), label != _policy(source)[1], -precedence, scope, -prefix)
+    if source is None:
+        return (0, 0, -precedence, scope), 0
+    local = _mapped(source)
+    prefix = 0 if target.ipv4_mapped is not None else min(64, _common_bits(target, local))
+    return (scope != _scope(local), label != _policy(local)[1], -precedence, scope), -prefix
 
 
 def _mapped(address: str) -> IPv6Address:

@@ -12,7 +12,9 @@ from typing import Final
 
 from ostiary.core.addresses import fallback_lookup, first_lookups
 from ostiary.core.trace import Attempt, ConnectTrace, DnsQuery
+from ostiary.model import limits
 
+_DELAY: Final = f"{limits.CONNECTION_ATTEMPT_DELAY * 1000:.0f} ms"
 _FAMILY_NAMES: Final = {"v4": "IPv4", "v6": "IPv6", "unix": "the Unix socket"}
 _TYPE_NAMES: Final = {"A": "IPv4 (A)", "AAAA": "IPv6 (AAAA)"}
 
@@ -30,12 +32,19 @@ _MEANINGS: Final = {
     "ETIMEDOUT": "no answer",
     "EMFILE": "this process has no free file descriptor",
     "ENFILE": "this host has no free file descriptor",
+    "ENOBUFS": "this host has no memory for another socket",
+    "ENOMEM": "this host has no memory for another socket",
+    "EADDRINUSE": "the local address and port are in use",
     "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted",
     "WRONG_VERSION_NUMBER": "the peer does not speak TLS on that port",
     "ENOENT": "there is no such socket",
 }
 
-# Which of several failures to report as *the* error: what a peer said beats what the network said beats silence.
+_SAID_BETTER: Final = frozenset({"EADDRNOTAVAIL", "EMFILE"})
+"""Errors whose attempt knows more than the errno says: whether IPv6 is off, or all ports are in use."""
+
+# Which of several failures to report as *the* error: what this process lacks, then what a peer said, then what the
+# network said, then silence.
 _TELLING: Final = (
     "ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH", "ENETUNREACH", "EACCES", "EPERM", "EADDRNOTAVAIL", "EAFNOSUPPORT",
     "EINVAL", "ETIMEDOUT",
@@ -71,7 +80,7 @@ def _rank(attempt: Attempt) -> tuple[bool, int]:
     name = attempt.errno or ""
     if attempt.outcome == "timeout":
         return (attempt.stage != "tls", len(_TELLING))
-    return (attempt.stage != "tls", _TELLING.index(name) if name in _TELLING else 0)
+    return (attempt.stage != "tls", _TELLING.index(name) if name in _TELLING else -1)
 
 
 def error_text(trace: ConnectTrace) -> str:
@@ -111,7 +120,7 @@ def _success(trace: ConnectTrace, winner: Attempt) -> str:
 
 def _failure(trace: ConnectTrace) -> str:
     tried = [a for a in trace.attempts if a.outcome != "not_started"]
-    if not tried and not any(q.outcome == "answered" for q in trace.dns):
+    if not tried and not any(q.outcome == "answered" for q in _address_queries(trace)):
         return f"Can't connect to {trace.target}: {_dns_failure(trace)}."
     text = f"Can't connect to {trace.target}: {_by_family(tried) or 'no attempt was started in time'}."
     untried = [a for a in trace.attempts if a.outcome == "not_started"]
@@ -119,6 +128,11 @@ def _failure(trace: ConnectTrace) -> str:
         text += f" {_kept_out(trace)}"
     elif untried:
         text += f" {len(untried)} more {_noun(len(untried))} had no turn within {trace.timeout:g} s."
+    if trace.hurried and any(a.outcome == "timeout" for a in tried):
+        text += (
+            f" The whole connection had {trace.timeout:g} s, too little for the usual {_DELAY} between attempts: "
+            f"each got less. Mend: a connect_timeout of {limits.CONNECT_TIMEOUT:g} s."
+        )
     silent = [q for q in trace.dns if q.outcome in ("pending", "timeout")]
     if silent:
         text += f" {_silent_queries(silent)}."
@@ -155,7 +169,7 @@ def _verb(stage: str, outcome: str, what: str, members: list[Attempt]) -> str:
         if stage == "tls":
             return f"accepted the connection but did not finish the TLS handshake within {waited:.0f} ms"
         return f"did not answer within {waited:.0f} ms"
-    meaning = _MEANINGS.get(what)
+    meaning = (members[0].message if what in _SAID_BETTER else "") or _MEANINGS.get(what)
     if stage == "tls":
         detail = members[0].message or what
         return f"failed in the TLS handshake: {f'{meaning}: ' if meaning else ''}{detail}"
@@ -164,7 +178,7 @@ def _verb(stage: str, outcome: str, what: str, members: list[Attempt]) -> str:
 
 
 def _dns_failure(trace: ConnectTrace) -> str:
-    queries = trace.dns
+    queries = _address_queries(trace)
     name = queries[-1].name if queries else trace.target
     if not queries:
         return "it has no address"
@@ -197,6 +211,11 @@ def _dns_failure(trace: ConnectTrace) -> str:
     if trace.other_family:
         text += f". {_kept_out(trace).removesuffix('.')}"
     return text
+
+
+def _address_queries(trace: ConnectTrace) -> list[DnsQuery]:
+    """All but those for HTTPS records, without which there is no failure."""
+    return [query for query in trace.dns if query.type != "HTTPS"]
 
 
 def _silent_queries(queries: Iterable[DnsQuery]) -> str:

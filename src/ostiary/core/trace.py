@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from ostiary.core.addresses import Family, RecordType
+from ostiary.model import limits
 from ostiary.model.clusters import DnsLookupFamily
 
 QueryOutcome = Literal["answered", "empty", "nxdomain", "failed", "timeout", "pending"]
@@ -27,13 +28,15 @@ class DnsQuery:
     """As asked, absolute (`login.example.`)."""
     type: RecordType
     server: str
-    """`10.77.0.1:53`; or `hosts` (the hosts file), `cache`, `system` (the system's resolver)."""
+    """`10.77.0.1:53`; or `hosts` (the hosts file), `cache`, `cache (expired)`, `system` (the system's resolver),
+    `resolv.conf` (it says that this type is not asked for)."""
     started: float
     ended: float | None = None
     rcode: str | None = None
     ttl: int | None = None
     """Seconds: the smallest along the answer's chain."""
     answers: tuple[str, ...] = ()
+    """Addresses; of HTTPS the records as in a zone file (`1 . alpn=h2 ipv4hint=192.0.2.1`)."""
     outcome: QueryOutcome = "pending"
     message: str = ""
     """What went wrong, if the rcode doesn't say it."""
@@ -49,6 +52,8 @@ class Attempt:
     source: str | None = None
     started: float | None = None
     """None: not started."""
+    connected: float | None = None
+    """When TCP was up; None: it never was."""
     ended: float | None = None
     stage: Stage = "tcp"
     """How far it came: `route` failed within this host, `tcp` before and `tls` after the TCP handshake."""
@@ -91,12 +96,30 @@ class ConnectTrace:
     error: str | None = None
     other_family: tuple[str, ...] = ()
     """After a failure: addresses of the family that the lookup family kept out, where this host has a route."""
-    summary: str = ""
+    _summary: str | None = None
+
+    @property
+    def summary(self) -> str:
+        """What happened, in a sentence that a person understands. Put together when first asked for."""
+        if self._summary is None:
+            from ostiary.core.explain import summarize
+
+            self._summary = summarize(self)
+        return self._summary
+
+    @summary.setter
+    def summary(self, text: str) -> None:
+        self._summary = text
 
     @property
     def ok(self) -> bool:
         """Whether there is a connection."""
         return self.winner is not None
+
+    @property
+    def hurried(self) -> bool:
+        """Whether the deadline left the attempts less than the usual delay between them."""
+        return 0 < self.timeout < 2 * limits.CONNECTION_ATTEMPT_DELAY and len(self.attempts) > 1
 
     @property
     def elapsed_ms(self) -> float:

@@ -70,6 +70,7 @@ def _bootstrap(message: Message, context: Context) -> Config:
     message.ignore("stats_flush_interval", "use_tcp_for_dns_lookups")
     context.runtime = _runtime(message, context.report)
     context.dns_resolver = message.message("typed_dns_resolver_config")
+    context.bind_config = message.optional("cluster_manager").message("upstream_bind_config")
     static = message.optional("static_resources")
     for secret in static.messages("secrets"):
         _named(secret, secret.text("name"), context.secrets)

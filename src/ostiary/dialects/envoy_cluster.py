@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, get_args
 
-from ostiary.core.addresses import is_ip_address
-from ostiary.dialects.envoy_common import Context, socket_address
+from ostiary.dialects.envoy_common import Context
 from ostiary.dialects.envoy_endpoints import endpoints
 from ostiary.dialects.envoy_health import health_checking, outlier_detection
+from ostiary.dialects.envoy_resolver import local_addresses, resolver
 from ostiary.dialects.envoy_tls import upstream_tls
 from ostiary.dialects.schema_tree import Message
 from ostiary.model import limits
@@ -37,8 +37,6 @@ _LB_POLICIES: Final[Mapping[str, LbPolicy]] = {
     "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest": "LEAST_REQUEST",
     "envoy.extensions.load_balancing_policies.random.v3.Random": "RANDOM",
 }
-_CARES: Final = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
-_GETADDRINFO: Final = "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig"
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _HARMLESS: Final = (
     "metadata", "cleanup_interval", "wait_for_warm_on_init", "close_connections_on_host_health_failure",
@@ -54,7 +52,7 @@ def cluster(message: Message, context: Context) -> Cluster:
     kind, dns = _discovery(message)
     idle_timeout, max_requests = _protocol_options(message)
     socket = message.message("transport_socket")
-    resolver = _resolver(message, dns, context)
+    names = resolver(message, dns, context)
     connections = message.optional("upstream_connection_options")
     eyeballs = connections.optional("happy_eyeballs_config")
     family = _family(message, dns)
@@ -72,9 +70,11 @@ def cluster(message: Message, context: Context) -> Cluster:
         lb_policy=policy,
         endpoints=endpoints(message, kind),
         transport_socket=upstream_tls(socket, name, context) if socket is not None else None,
-        dns_resolvers=resolver[0],
-        use_tcp_for_dns_lookups=resolver[1],
-        no_default_search_domain=resolver[2],
+        dns_resolvers=names.servers,
+        use_tcp_for_dns_lookups=names.tcp,
+        no_default_search_domain=names.no_default_search_domain,
+        dns_options=names.options,
+        local_addresses=local_addresses(message, context),
         dns_refresh=_dns_refresh(dns, kind),
         circuit_breakers=breakers.get("DEFAULT", CircuitBreakers()),
         high_circuit_breakers=breakers.get("HIGH", CircuitBreakers()),
@@ -117,43 +117,6 @@ def _family(message: Message, dns: Message) -> DnsLookupFamily | None:
         dns.take("dns_lookup_family")
         return None
     return dns.choice("dns_lookup_family", _FAMILIES)
-
-
-def _resolver(message: Message, dns: Message, context: Context) -> tuple[tuple[tuple[str, int], ...], bool, bool]:
-    """Servers, TCP, no search domain: of the cluster, or of the bootstrap."""
-    tcp = message.boolean("use_tcp_for_dns_lookups")
-    old = message.message("dns_resolution_config")
-    written = dns.message("typed_dns_resolver_config")
-    if written is None and old is not None:
-        options = old.optional("dns_resolver_options")
-        tcp = tcp or options.boolean("use_tcp_for_dns_lookups")
-        return _servers(old, "resolvers"), tcp, options.boolean("no_default_search_domain")
-    if written is None and message.has("dns_resolvers"):
-        return _servers(message, "dns_resolvers"), tcp, False
-    extension = written or context.dns_resolver
-    if extension is None:
-        return (), tcp, False
-    extension.take("name")
-    typed = extension.message("typed_config")
-    if typed is None or typed.name == _GETADDRINFO:
-        return (), tcp, False
-    if typed.name != _CARES:
-        typed.unsupported(None, f"use {_CARES.rpartition('.')[2]}, or none for the system's resolver")
-        return (), tcp, False
-    typed.ignore("filter_unroutable_families")  # addresses without a route are tried last here
-    options = typed.optional("dns_resolver_options")
-    tcp = tcp or options.boolean("use_tcp_for_dns_lookups")
-    return _servers(typed, "resolvers"), tcp, options.boolean("no_default_search_domain")
-
-
-def _servers(message: Message, name: str) -> tuple[tuple[str, int], ...]:
-    found = []
-    for item in message.messages(name):
-        host, port = socket_address(item.required("socket_address"))
-        if not is_ip_address(host):
-            item.problem("socket_address", f"malformed IP address: '{host}'", "a DNS server is given by address")
-        found.append((host, port or 53))
-    return tuple(found)
 
 
 def _dns_refresh(dns: Message, kind: ClusterType) -> DnsRefresh | None:

@@ -40,6 +40,8 @@ class Context:
     runtime: RuntimeFlags = field(default_factory=RuntimeFlags)
     dns_resolver: Message | None = None
     """Bootstrap.typed_dns_resolver_config, for clusters that have none of their own."""
+    bind_config: Message | None = None
+    """Bootstrap.cluster_manager.upstream_bind_config, for clusters that have none of their own."""
     included: list[Message] = field(default_factory=list)
     """Messages of other files, which no field of the bootstrap leads to."""
     differences: list[str] = field(default_factory=list)

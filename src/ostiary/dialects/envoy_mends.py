@@ -57,7 +57,9 @@ MENDS: Final[Mapping[str, str]] = {
     f"{_CLUSTER}.respect_dns_ttl": "write it into the DnsCluster",
     f"{_CLUSTER}.dns_jitter": "write it into the DnsCluster",
     f"{_CLUSTER}.dns_failure_refresh_rate": "write it into the DnsCluster",
-    f"{_CLUSTER}.upstream_bind_config": "remove it: the system chooses the source address",
+    "envoy.config.core.v3.BindConfig.socket_options": "remove it",
+    "envoy.config.core.v3.BindConfig.local_address_selector": "use source_address and extra_source_addresses",
+    "envoy.config.core.v3.ExtraSourceAddress.socket_options": "remove it",
     f"{_CLUSTER}.lb_subset_config": "write one cluster for each subset",
     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig.http2_protocol_options": (
         "upstreams are spoken to in HTTP/1.1: use http_protocol_options"

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from ostiary.model import limits
+from ostiary.model.dns import DnsOptions
 from ostiary.model.tls import UpstreamTlsContext
 
 ClusterType = Literal["STATIC", "STRICT_DNS", "LOGICAL_DNS"]
@@ -193,6 +194,10 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     """Servers of typed_dns_resolver_config; empty means the system's."""
     use_tcp_for_dns_lookups: bool = False
     no_default_search_domain: bool = False
+    dns_options: DnsOptions = DnsOptions()
+    """The rest of typed_dns_resolver_config."""
+    local_addresses: tuple[tuple[str, int], ...] = ()
+    """upstream_bind_config: where connections come from, one address (and port, 0: any) of each family."""
     dns_refresh: DnsRefresh | None = None
     """None: no name is asked for until a connection needs it, and its answer is kept for its TTL."""
     circuit_breakers: CircuitBreakers = CircuitBreakers()

@@ -12,10 +12,12 @@ import errno
 import os
 import socket
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 
 from ostiary.core.addresses import Destination
 from ostiary.core.trace import Attempt
+from ostiary.net import routes
 
 
 class HeldProtocol(asyncio.Protocol):
@@ -97,6 +99,60 @@ class Runner:
             self.held.transport.abort()
 
 
+class LocalError(OSError):
+    """Fails within this host, and the text says more than the errno does."""
+
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__(number, text)
+
+
+def open_socket(destination: Destination, local: Sequence[routes.LocalAddress]) -> socket.socket:
+    """A socket for an attempt. Raises OSError."""
+    bound = routes.local_for(destination.address, local) if local else None
+    if local and bound is None:
+        family = "IPv6" if destination.family == "v6" else "IPv4"
+        raise LocalError(
+            errno.EADDRNOTAVAIL, f"no source address of {family} is configured, only {', '.join(a for a, _ in local)}"
+        )
+    try:
+        # The protocol is written out because asyncio sets TCP_NODELAY for no other; uvloop does in any case.
+        sock = socket.socket(routes.socket_family(destination.address), socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    except OSError as error:
+        if error.errno == errno.EMFILE:
+            raise LocalError(errno.EMFILE, "this process has no free file descriptor (ulimit -n)") from error
+        raise
+    try:
+        sock.setblocking(False)
+        if bound is not None:
+            _bind(sock, bound)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind(sock: socket.socket, local: routes.LocalAddress) -> None:
+    try:
+        routes.bind(sock, local)
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise LocalError(errno.EADDRNOTAVAIL, f"the source address {local[0]} is not one of this host") from error
+        raise
+
+
+def explained(error: OSError, destination: Destination, local: Sequence[routes.LocalAddress]) -> OSError:
+    """EADDRNOTAVAIL has two causes that differ in their mend: the family is off, or every local port is in use."""
+    if error.errno != errno.EADDRNOTAVAIL or isinstance(error, LocalError):
+        return error
+    if routes.check(destination, local).routable:
+        return LocalError(
+            errno.EADDRNOTAVAIL,
+            "every local port for that destination is in use (net.ipv4.ip_local_port_range, which is for IPv6 too)",
+        )
+    family = "IPv6" if destination.family == "v6" else "IPv4"
+    return LocalError(errno.EADDRNOTAVAIL, f"this host has no {family} address, or {family} is switched off")
+
+
 def disown(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
     """The transport that was made for `sock` is closed, or about to be: let the socket object forget it.
 
@@ -113,6 +169,8 @@ def describe(error: Exception) -> tuple[str | None, str]:
         return "CERTIFICATE_VERIFY_FAILED", f"certificate verify failed: {found}" if found else str(error)
     if isinstance(error, ssl.SSLError):
         return error.reason or "TLS", (error.reason or str(error)).replace("_", " ").lower()
+    if isinstance(error, LocalError):
+        return errno.errorcode[error.errno or 0], str(error.strerror)
     if isinstance(error, ConnectionResetError) and error.errno is None:
         return "ECONNRESET", "the peer closed the connection during the handshake"
     if isinstance(error, OSError) and error.errno is not None:

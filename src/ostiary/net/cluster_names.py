@@ -9,10 +9,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, final
 
-from ostiary.core.addresses import RecordType
+from ostiary.core.addresses import Destination, RecordType
 from ostiary.core.cluster_dns import Answered, Round, Schedule
 from ostiary.model import limits
 from ostiary.model.clusters import Cluster, DnsLookupFamily
+from ostiary.net import routes
 
 if TYPE_CHECKING:
     from ostiary.core.trace import DnsQuery
@@ -86,6 +87,7 @@ class NameWatcher:
                 servers=cluster.dns_resolvers,
                 search=not cluster.no_default_search_domain,
                 tcp=cluster.use_tcp_for_dns_lookups,
+                options=cluster.dns_options,
                 fresh=True,
             )
             if lookup.answer is not None:
@@ -103,13 +105,23 @@ class NameWatcher:
         current = self._round
         if current is None:
             return
-        more = current.answer(record_type, _answered(lookup, answer))
+        more = current.answer(record_type, self._judged(_answered(lookup, answer)))
         if more:
             self._ask(more)
         elif current.complete:
             self._finish(current)
         elif not self.resolved and current.addresses and self._timer is None:
             self._timer = self._loop.call_later(limits.RESOLUTION_DELAY, self._use_part, current)
+
+    def _judged(self, answered: Answered) -> Answered:
+        """With `filter_unroutable_families`, an answer none of whose addresses has a route is an empty one."""
+        cluster = self._cluster
+        if not cluster.dns_options.filter_unroutable_families or not answered.addresses:
+            return answered
+        there = (Destination(address, 1) for address in answered.addresses)
+        if any(routes.check(destination, cluster.local_addresses).routable for destination in there):
+            return answered
+        return Answered("empty")
 
     def _use_part(self, current: Round) -> None:
         """The other family takes its time: those who wait need not wait for it."""

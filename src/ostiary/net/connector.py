@@ -11,23 +11,26 @@ import errno
 import logging
 import ssl as tls
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final, TypeVar
 
-from ostiary.core.addresses import Destination, Family, RecordType, first_lookups
-from ostiary.core.explain import error_text, summarize, telling_errno
+from ostiary.core.addresses import Candidate, Destination, Family, RecordType, first_lookups
+from ostiary.core.explain import error_text, telling_errno
 from ostiary.core.eyeballs import RaceConfig
 from ostiary.core.outcomes import Outcomes
+from ostiary.core.services import DEFAULT_ALPN, query_name
 from ostiary.core.trace import Attempt, ConnectTrace
 from ostiary.model import limits
 from ostiary.model.clusters import DnsLookupFamily, HappyEyeballsConfig
-from ostiary.net import routes
+from ostiary.model.dns import DnsOptions
+from ostiary.net import network, routes
 from ostiary.net.attempt import HeldProtocol, Runner, describe, disown
 from ostiary.net.peer import describe_tls
-from ostiary.net.race import CheckPeer, RaceDriver
+from ostiary.net.race import CheckPeer, RaceDriver, Setting
 from ostiary.net.resolv_conf import Server
 from ostiary.net.resolver import Lookup, Resolver
 from ostiary.net.tls import ClientContext
@@ -37,6 +40,7 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 _LOG: Final = logging.getLogger("ostiary.happy_eyeballs")
 _LOG.addHandler(logging.NullHandler())  # the exception says it all where nobody has set up logs
 _DEFAULTS: Final = HappyEyeballsConfig()
+_DNS_DEFAULTS: Final = DnsOptions()
 _FORCED: Final[dict[str, Family]] = {"V4": "v4", "V6": "v6"}
 
 
@@ -61,11 +65,21 @@ class ConnectTimeoutError(ConnectError, TimeoutError):
 class Connector:
     """Connects. One per event loop; `close` it at the end."""
 
-    __slots__ = ("_linger", "_outcomes", "_tasks", "resolver")
+    __slots__ = (
+        "_generation", "_linger", "_look_after", "_outcomes", "_reports", "_routes", "_tasks", "_warned", "resolver",
+    )  # fmt: skip
 
     def __init__(self, resolver: Resolver | None = None, *, linger: float = limits.DNS_LINGER) -> None:
         self.resolver = resolver or Resolver()
         self._outcomes = Outcomes()
+        self._routes = routes.Routes()
+        self._generation: int | None = None
+        """Of the network, when something was last learnt."""
+        self._reports = False
+        """Whether the kernel tells of changes."""
+        self._look_after = 0.0
+        self._warned: dict[str, float] = {}
+        """Targets whose mistake was logged, until when that is enough."""
         self._linger = linger
         """Seconds a DNS query may outlive a connection that did not need it, to fill the cache."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -85,15 +99,24 @@ class Connector:
         addresses: Sequence[tuple[str, int]] | None = None,
         pipe: str | None = None,
         resolution_delay: float = limits.RESOLUTION_DELAY,
-        attempt_delay: float = limits.CONNECTION_ATTEMPT_DELAY,
+        attempt_delay: float | None = None,
+        max_parallel: int = limits.MAX_PARALLEL_ATTEMPTS,
         search: bool = True,
         dns_over_tcp: bool = False,
+        dns_options: DnsOptions = _DNS_DEFAULTS,
+        https_records: bool = False,
+        alpn_protocols: Sequence[str] = (DEFAULT_ALPN,),
+        local_addresses: Sequence[routes.LocalAddress] = (),
     ) -> tuple[asyncio.Transport, P, ConnectTrace]:
         """One connection within `timeout` seconds, DNS and TLS included.
 
         `addresses` (IP address, port) replaces the lookup, `pipe` (a Unix socket's path) everything.
         `server_hostname` is verified, and sent as SNI if it is a name; None means `host`. A context with a `check_peer`
         (see `net.tls`) judges the certificate once more. `protocol_factory` is called once, for the winner.
+
+        `attempt_delay` None means 250 ms, or what is known of an address. `https_records` asks for HTTPS records too;
+        their services are chosen by `alpn_protocols`, what the context offers. `local_addresses` (IP address, port or
+        0) are connected from: one of each family that may be used.
 
         Raises ConnectError (ConnectTimeoutError when time ran out), and whatever `protocol_factory` raises.
         """
@@ -103,57 +126,65 @@ class Connector:
             timeout=timeout,
             dns_lookup_family=dns_lookup_family,
         )
-        name = (server_hostname if server_hostname is not None else host) if ssl is not None else ""
+        name = (server_hostname if server_hostname is not None else host.rstrip(".")) if ssl is not None else ""
         check_peer: CheckPeer | None = getattr(ssl, "check_peer", None)
         if pipe is not None:
             return await self._connect_pipe(pipe, protocol_factory, ssl, name, check_peer, trace)
         if addresses is None and _is_ip(host):
             addresses = ((host, port),)
+        if trace.started >= self._look_after:
+            self._look_at_network(trace.started)
+        source = ",".join(address for address, _ in local_addresses)
+
+        ask = partial(self._ask, host, port, dns_servers, search, dns_over_tcp, dns_options)
         forced = _FORCED.get(happy_eyeballs.first_address_family_version)
         config = RaceConfig(
             timeout=timeout,
             dns_lookup_family=dns_lookup_family,
             resolution_delay=resolution_delay,
-            attempt_delay=attempt_delay,
-            first_family=forced or self._outcomes.preferred(host, port, trace.started),
+            attempt_delay=limits.CONNECTION_ATTEMPT_DELAY if attempt_delay is None else attempt_delay,
+            first_family=forced or self._outcomes.preferred(host, port, trace.started, source),
             first_count=happy_eyeballs.first_address_family_count,
+            max_parallel=max_parallel,
+            service_records=https_records,
         )
-
-        def ask(record_type: RecordType) -> Lookup:
-            return self.resolver.lookup(host, record_type, servers=dns_servers, search=search, tcp=dns_over_tcp)
-
-        driver = RaceDriver(
-            config, ask=ask, ssl_context=ssl, server_hostname=name, check_peer=check_peer, tasks=self._tasks,
-            now=trace.started,
-        )  # fmt: skip
+        setting = Setting(
+            host=host,
+            port=port,
+            ask=ask,
+            judge=partial(self._judge, local_addresses, source, trace.started, attempt_delay is None),
+            protocols=alpn_protocols,
+            local=local_addresses,
+            ssl_context=ssl,
+            server_hostname=name,
+            check_peer=check_peer,
+            drop_unroutable=dns_options.filter_unroutable_families,
+        )
+        driver = RaceDriver(config, setting, self._tasks, trace.started)
         try:
-            runner = await driver.run(port, addresses)
+            runner = await driver.run(addresses)
         except BaseException:
             driver.abandon()
             raise
         self._record(trace, driver, runner)
         driver.close(self._linger if runner is not None else 0.0)
-        self._outcomes.learn(host, port, trace.winner, trace.attempts, trace.started)
+        self._outcomes.learn(host, port, trace.winner, trace.attempts, trace.started, source)
         if runner is None:
-            if addresses is None:
-                trace.other_family = await self._kept_out(host, port, dns_lookup_family, dns_servers, search, trace)
+            if not _is_ip(host):
+                trace.other_family = await self._kept_out(ask, port, local_addresses, trace)
             raise self._failure(trace)
         try:
             transport, protocol = await self._hand_over(runner, protocol_factory)
         except BaseException:
             driver.abandon()
             raise
-        if ssl is not None:
-            trace.tls = describe_tls(transport, ssl, name)
-            if isinstance(ssl, ClientContext):
-                ssl.remember(transport.get_extra_info("ssl_object"))
-        trace.summary = summarize(trace)
-        _LOG.debug("%s", trace.summary)
+        self._complete(trace, transport, ssl, name)
         return transport, protocol, trace
 
     def network_changed(self) -> None:
-        """Forget what was learnt about the network."""
+        """Forget what was learnt about the network. On Linux this happens by itself, with the next connection."""
         self._outcomes.flush()
+        self._routes.flush()
         self.resolver.flush()
 
     def close(self) -> None:
@@ -161,6 +192,63 @@ class Connector:
         self.resolver.close()
 
     # --- inside
+
+    def _ask(
+        self,
+        host: str,
+        port: int,
+        servers: Sequence[Server],
+        search: bool,
+        tcp: bool,
+        options: DnsOptions,
+        record_type: RecordType,
+        name: str = "",
+    ) -> Lookup:
+        asked = name or host
+        if record_type == "HTTPS" and not name and not self.resolver.is_local(host):
+            asked = query_name(host, port)
+        return self.resolver.lookup(asked, record_type, servers=servers, search=search, tcp=tcp, options=options)
+
+    def _judge(
+        self,
+        local: Sequence[routes.LocalAddress],
+        source: str,
+        now: float,
+        adapt: bool,
+        destinations: Iterable[Destination],
+    ) -> list[Candidate]:
+        """What the kernel says about addresses, and what is known of them; `adapt`: that sets the delay too."""
+        found = []
+        for destination in destinations:
+            candidate = self._routes.check(destination, local, now, keep=self._reports)
+            path = self._outcomes.path(destination.address, now, source)
+            if path is not None:
+                delay = path.delay if adapt else None
+                candidate = Candidate(destination, candidate.source, candidate.routable, path.rtt, delay)
+            found.append(candidate)
+        return found
+
+    def _look_at_network(self, now: float) -> None:
+        """Forget what was learnt if the network has changed."""
+        self._look_after = now + limits.NETWORK_LOOK
+        watch = network.watch()
+        self._reports = watch.reports
+        generation = watch.generation()
+        if self._generation != generation:
+            if self._generation is not None:
+                _LOG.debug("the network has changed: what was learnt about it is forgotten")
+                self.network_changed()
+            self._generation = generation
+
+    def _complete(
+        self, trace: ConnectTrace, transport: asyncio.Transport, context: tls.SSLContext | None, name: str
+    ) -> None:
+        if context is not None:
+            trace.tls = describe_tls(transport, context, name)
+            if isinstance(context, ClientContext):
+                context.remember(transport.get_extra_info("ssl_object"))
+        if _LOG.isEnabledFor(logging.DEBUG):
+            _LOG.debug("%s", trace.summary)
 
     async def _hand_over(self, runner: Runner, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
         protocol = factory()
@@ -182,9 +270,10 @@ class Connector:
 
     def _record(self, trace: ConnectTrace, driver: RaceDriver, runner: Runner | None) -> None:
         trace.ended = time.monotonic()
-        queries = [query for lookup in driver.lookups() for query in lookup.queries]
-        # Copies: a query shared with another connection may still be answered after this one is over.
-        trace.dns = [replace(query) for query in sorted(queries, key=lambda query: query.started)]
+        if lookups := driver.lookups():
+            queries = [query for lookup in lookups for query in lookup.queries]
+            # Copies: a query shared with another connection may still be answered after this one is over.
+            trace.dns = [replace(query) for query in sorted(queries, key=lambda query: query.started)]
         trace.attempts = driver.attempts()
         trace.winner = runner.record if runner is not None else None
         if _LOG.isEnabledFor(logging.DEBUG):
@@ -194,8 +283,8 @@ class Connector:
 
     def _failure(self, trace: ConnectTrace) -> ConnectError:
         trace.error = error_text(trace)
-        trace.summary = summarize(trace)
-        _LOG.log(logging.WARNING if trace.other_family else logging.DEBUG, "%s", trace.summary)
+        mendable = trace.other_family or (trace.hurried and any(a.outcome == "timeout" for a in trace.attempts))
+        _LOG.log(logging.WARNING if mendable and self._is_news(trace) else logging.DEBUG, "%s", trace.summary)
         failed = [a for a in trace.attempts if a.outcome in ("failed", "timeout")]
         late = any(a.outcome == "timeout" for a in failed) or any(q.outcome == "pending" for q in trace.dns)
         number = telling_errno(trace)
@@ -205,21 +294,33 @@ class Connector:
             return ConnectTimeoutError(errno.ETIMEDOUT, trace)
         return ConnectError(number if number is not None else errno.EHOSTUNREACH, trace)
 
+    def _is_news(self, trace: ConnectTrace) -> bool:
+        """Whether a warning was not given lately: a busy doorkeeper must not fill the log with one mistake."""
+        now = time.monotonic()
+        if len(self._warned) >= limits.MAX_OUTCOMES:
+            self._warned.clear()
+        if now < self._warned.get(trace.target, 0.0):
+            return False
+        self._warned[trace.target] = now + limits.WARN_AGAIN
+        return True
+
     async def _kept_out(
         self,
-        host: str,
+        ask: Callable[[RecordType], Lookup],
         port: int,
-        family: DnsLookupFamily,
-        servers: Sequence[Server],
-        search: bool,
+        local: Sequence[routes.LocalAddress],
         trace: ConnectTrace,
     ) -> tuple[str, ...]:
-        """Addresses with a route that the lookup family never asked for: after a failure, what would have worked."""
-        asked = {query.type for query in trace.dns}
+        """Addresses with a route that the lookup family kept out: after a failure, what would have worked.
+
+        Whoever resolved the name, here or for a whole cluster, asked for what the attempts show.
+        """
+        asked = {query.type for query in trace.dns} - {"HTTPS"}
+        asked = asked or {"AAAA" if attempt.family == "v6" else "A" for attempt in trace.attempts}
+        family = trace.dns_lookup_family
         if family == "ALL" or not asked or asked == {"A", "AAAA"}:
             return ()
-        other: RecordType = "A" if first_lookups(family)[0] == "AAAA" else "AAAA"
-        lookup = self.resolver.lookup(host, other, servers=servers, search=search)
+        lookup = ask("A" if first_lookups(family)[0] == "AAAA" else "AAAA")
         if lookup.answer is None:
             arrived: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
@@ -236,7 +337,7 @@ class Connector:
                 lookup.release(on_answer)
         if lookup.answer is None:
             return ()
-        return tuple(a for a in lookup.answer.addresses if routes.check(Destination(a, port)).routable)
+        return tuple(a for a in lookup.answer.addresses if routes.check(Destination(a, port), local).routable)
 
     async def _connect_pipe(
         self,
@@ -278,9 +379,7 @@ class Connector:
         except BaseException:
             transport.abort()
             raise
-        if context is not None:
-            trace.tls = describe_tls(transport, context, name)
-        trace.summary = summarize(trace)
+        self._complete(trace, transport, context, name)
         return transport, protocol, trace
 
 

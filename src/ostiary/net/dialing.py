@@ -62,6 +62,8 @@ def dialer(
             pipe=endpoint.pipe,
             search=not cluster.no_default_search_domain,
             dns_over_tcp=cluster.use_tcp_for_dns_lookups,
+            dns_options=cluster.dns_options,
+            local_addresses=cluster.local_addresses,
         )
         if cluster.tcp_keepalive is not None and endpoint.pipe is None:
             _keep_alive(transport, cluster.tcp_keepalive)

@@ -18,75 +18,71 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 from ostiary.core.addresses import Candidate, Destination, RecordType
+from ostiary.core.endpoints import Answered
 from ostiary.core.eyeballs import Action, Cancel, Dial, Done, Query, Race, RaceConfig
+from ostiary.core.services import Client
 from ostiary.core.trace import Attempt
 from ostiary.net import routes
-from ostiary.net.attempt import HeldProtocol, Runner, describe, disown, source_of
+from ostiary.net.attempt import HeldProtocol, Runner, describe, disown, explained, open_socket, source_of
 from ostiary.net.dns_exchange import Answer
 from ostiary.net.resolver import Lookup
 
-Ask = Callable[[RecordType], Lookup]
-CheckPeer = Callable[[ssl.SSLObject], None]
+CheckPeer: TypeAlias = Callable[[ssl.SSLObject], None]
 
 _TIMER_GRAIN = 0.001
 """uvloop's timers count in milliseconds; a shorter one would fire too early, again and again."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Setting:
+    """What a race needs besides its machine's configuration."""
+
+    host: str
+    port: int
+    ask: Callable[[RecordType, str], Lookup]
+    """Record type and name (empty: the race's own) to lookup."""
+    judge: Callable[[Iterable[Destination]], list[Candidate]]
+    """What the kernel and the memory say about addresses."""
+    protocols: Sequence[str] = ()
+    """What the client speaks, in ALPN's terms: HTTPS records are chosen by it."""
+    local: Sequence[routes.LocalAddress] = ()
+    ssl_context: ssl.SSLContext | None = None
+    server_hostname: str = ""
+    check_peer: CheckPeer | None = None
+    drop_unroutable: bool = False
+    """An answer none of whose addresses has a route is none (Envoy's filter_unroutable_families)."""
 
 
 class RaceDriver:
     """One race: `run` it once, then `close` it, whatever happened."""
 
     __slots__ = (
-        "_answered",
-        "_ask",
-        "_check_peer",
-        "_config",
-        "_done",
-        "_lookups",
-        "_loop",
-        "_port",
-        "_race",
-        "_runners",
-        "_server_hostname",
-        "_ssl",
-        "_tasks",
-        "_timer",
-        "candidates",
-        "result",
+        "_answered", "_config", "_done", "_lookups", "_loop", "_race", "_runners", "_setting", "_tasks", "_timer",
+        "_wakes_at", "candidates", "result",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        config: RaceConfig,
-        *,
-        ask: Ask,
-        ssl_context: ssl.SSLContext | None,
-        server_hostname: str,
-        check_peer: CheckPeer | None,
-        tasks: set[asyncio.Task[None]],
-        now: float,
-    ) -> None:
+    def __init__(self, config: RaceConfig, setting: Setting, tasks: set[asyncio.Task[None]], now: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._config = config
+        self._setting = setting
         self._race = Race(config, now)
-        self._ask = ask
-        self._ssl = ssl_context
-        self._server_hostname = server_hostname
-        self._check_peer = check_peer
         self._tasks = tasks
         self._runners: dict[Destination, Runner] = {}
-        self._lookups: dict[RecordType, tuple[Lookup, Callable[[Answer], None]]] = {}
+        self._lookups: dict[tuple[RecordType, str], tuple[Lookup, Callable[[Answer], None]]] = {}
         self._answered: list[Lookup] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0
         self._done: asyncio.Future[None] = self._loop.create_future()
         self.candidates: dict[Destination, Candidate] = {}
         self.result: Done | None = None
 
-    async def run(self, port: int, addresses: Sequence[tuple[str, int]] | None) -> Runner | None:
+    async def run(self, addresses: Sequence[tuple[str, int]] | None) -> Runner | None:
         """The winner, whose socket (or TLS transport) is the caller's from here on; None if there is none."""
-        self._port = port
         now = time.monotonic()
         if addresses is None:
             self._apply(self._race.resolve(now))
@@ -100,9 +96,10 @@ class RaceDriver:
         """Stop everything but the winner. Queries nobody else waits for may go on for `linger` seconds."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         winner = self.result.winner if self.result is not None else None
         for destination, runner in self._runners.items():
-            if destination != winner:
+            if not runner.closed and destination != winner:
                 runner.close(self._loop)
         for lookup, on_answer in self._lookups.values():
             lookup.release(on_answer, linger)
@@ -119,46 +116,50 @@ class RaceDriver:
 
     def attempts(self) -> list[Attempt]:
         """Records in the order of starting, then those without a turn."""
-        untried = [
-            Attempt(
-                address=destination.address,
-                port=destination.port,
-                family=destination.family,
-                source=self.candidates[destination].source,
-                stage="tcp" if self.candidates[destination].routable else "route",
-                message="" if self.candidates[destination].routable else "no route from this host, so tried last",
-            )
-            for destination in self._race.untried
-        ]
-        return [*(runner.record for runner in self._runners.values()), *untried]
+        return [*(runner.record for runner in self._runners.values()), *map(self._untried, self._race.untried)]
+
+    def _untried(self, destination: Destination) -> Attempt:
+        known = self.candidates.get(destination)  # the port may be that of a service
+        return Attempt(
+            address=destination.address,
+            port=destination.port,
+            family=destination.family,
+            source=known.source if known is not None else None,
+            stage="tcp" if known is None or known.routable else "route",
+            message="" if known is None or known.routable else "no route from this host, so tried last",
+        )
 
     # --- actions
 
     def _apply(self, actions: Iterable[Action]) -> None:
         queue = deque(actions)
-        known: list[tuple[RecordType, Sequence[Candidate]]] = []
+        known: list[Answered] = []
         while queue:
             action = queue.popleft()
-            match action:
-                case Query(record_type):
-                    lookup = self._ask(record_type)
-                    if lookup.answer is not None:
-                        self._answered.append(lookup)
-                        known.append((record_type, self._resolved(lookup.answer)))
-                    else:
-                        on_answer = partial(self._on_answer, record_type)
-                        self._lookups[record_type] = (lookup, on_answer)
-                        lookup.wait(on_answer)
-                case Dial(destination):
-                    queue.extend(self._dial(destination))
-                case Cancel(destination):
-                    self._cancel(destination)
-                case Done():
-                    self._finish(action)
+            if isinstance(action, Dial):
+                queue.extend(self._dial(action.destination))
+            elif isinstance(action, Query):
+                known += self._query(action.type, action.name)
+            elif isinstance(action, Cancel):
+                self._cancel(action.destination)
+            else:
+                self._finish(action)
             if known and not any(isinstance(waiting, Query) for waiting in queue):
                 queue.extend(self._race.answers(known, time.monotonic()))
                 known = []
         self._arm()
+
+    def _query(self, record_type: RecordType, name: str) -> list[Answered]:
+        """Ask, or say what is known already."""
+        lookup = self._setting.ask(record_type, name)
+        answer = lookup.answer
+        if answer is None or answer.stale:
+            on_answer = partial(self._on_answer, record_type, name)
+            self._lookups[record_type, name] = (lookup, on_answer)
+            lookup.wait(on_answer)
+        else:
+            self._answered.append(lookup)
+        return [] if answer is None else [self._read(record_type, name, answer)]
 
     def _finish(self, result: Done) -> None:
         self.result = result
@@ -180,13 +181,14 @@ class RaceDriver:
         runner.close(self._loop)
 
     def _arm(self) -> None:
+        """A timer that is due too early costs less than a new one at each event; a late one is replaced."""
+        deadline = self._race.deadline
+        if deadline is None or (self._timer is not None and self._wakes_at <= deadline):
+            return
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        deadline = self._race.deadline
-        if deadline is not None:
-            delay = max(deadline - time.monotonic(), _TIMER_GRAIN)
-            self._timer = self._loop.call_later(delay, self._on_timer)
+        self._wakes_at = deadline
+        self._timer = self._loop.call_later(max(deadline - time.monotonic(), _TIMER_GRAIN), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -194,25 +196,40 @@ class RaceDriver:
 
     # --- addresses
 
-    def _on_answer(self, record_type: RecordType, answer: Answer) -> None:
-        candidates = self._resolved(answer)
-        self._apply(self._race.answer(record_type, candidates, time.monotonic()))
+    def _on_answer(self, record_type: RecordType, name: str, answer: Answer) -> None:
+        lookup, on_answer = self._lookups[record_type, name]
+        if answer.stale:
+            lookup.wait(on_answer)
+        self._apply(self._race.answers((self._read(record_type, name, answer),), time.monotonic()))
 
-    def _resolved(self, answer: Answer) -> list[Candidate]:
-        return self._checked(Destination(address, self._port) for address in answer.addresses)
+    def _read(self, record_type: RecordType, name: str, answer: Answer) -> Answered:
+        if record_type == "HTTPS":
+            client = Client(
+                host=self._setting.host,
+                port=self._setting.port,
+                protocols=self._setting.protocols,
+                judge=self._judge,
+                entropy=os.urandom,
+            )
+            return client.read(answer.services, name, final=not answer.stale)
+        found = self._judge(Destination(address, self._setting.port) for address in answer.addresses)
+        if self._setting.drop_unroutable and not any(candidate.routable for candidate in found):
+            found = []
+        return Answered(record_type, found, name, not answer.stale)
 
     def _given(self, addresses: Sequence[tuple[str, int]]) -> list[Candidate]:
         """Ready addresses. A single one is tried whatever the kernel says, so it isn't asked."""
         if len(addresses) > 1:
-            return self._checked(Destination(*address) for address in addresses)
-        candidates = [Candidate(destination=Destination(*address)) for address in addresses]
+            return self._judge(Destination(*address) for address in addresses)
+        candidates = [Candidate(Destination(*address)) for address in addresses]
         self.candidates.update((candidate.destination, candidate) for candidate in candidates)
         return candidates
 
-    def _checked(self, destinations: Iterable[Destination]) -> list[Candidate]:
-        """Each with the kernel's word on its route."""
-        candidates = [routes.check(destination) for destination in dict.fromkeys(destinations)]
-        self.candidates.update((candidate.destination, candidate) for candidate in candidates)
+    def _judge(self, destinations: Iterable[Destination]) -> list[Candidate]:
+        """Each with the kernel's word on its route, and what the memory knows."""
+        candidates = self._setting.judge(dict.fromkeys(destinations))
+        for candidate in candidates:
+            self.candidates[candidate.destination] = candidate
         return candidates
 
     # --- attempts
@@ -224,24 +241,24 @@ class RaceDriver:
         )  # fmt: skip
         runner = self._runners[destination] = Runner(destination, record)
         try:
-            sock = socket.socket(socket.AF_INET6 if destination.family == "v6" else socket.AF_INET, socket.SOCK_STREAM)
-        except OSError as error:
-            record.stage = "route" if routes.is_local_error(error.errno) else "tcp"
-            return self._failed(runner, error)
-        runner.sock = sock
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.connect(destination)
+            sock = runner.sock = open_socket(destination, self._setting.local)
+            sock.connect(destination if "%" not in destination.address else routes.sockaddr(*destination))
         except (BlockingIOError, InterruptedError):
-            record.source = source_of(sock)
-            self._loop.add_writer(sock, self._on_writable, runner)
+            assert runner.sock is not None
+            record.source = self._source(runner)
+            self._loop.add_writer(runner.sock, self._on_writable, runner)
             return []
         except OSError as error:
             record.stage = "route" if routes.is_local_error(error.errno) else "tcp"
-            return self._failed(runner, error)
-        record.source = source_of(sock)
+            return self._failed(runner, explained(error, destination, self._setting.local))
+        record.source = self._source(runner)
         return self._tcp_up(runner)
+
+    def _source(self, runner: Runner) -> str | None:
+        known = self.candidates.get(runner.destination)
+        if known is not None and known.source is not None:
+            return known.source
+        return source_of(runner.sock) if runner.sock is not None else None
 
     def _on_writable(self, runner: Runner) -> None:
         sock = runner.sock
@@ -252,8 +269,8 @@ class RaceDriver:
         self._apply(self._failed(runner, OSError(number, os.strerror(number))) if number else self._tcp_up(runner))
 
     def _tcp_up(self, runner: Runner) -> list[Action]:
-        now = time.monotonic()
-        if self._ssl is None:
+        runner.record.connected = now = time.monotonic()
+        if self._setting.ssl_context is None:
             runner.record.ended = now
             return self._race.connected(runner.destination, now)
         runner.record.stage = "tls"
@@ -270,8 +287,8 @@ class RaceDriver:
             transport, _ = await self._loop.create_connection(
                 lambda: held,
                 sock=sock,
-                ssl=self._ssl,
-                server_hostname=self._server_hostname,
+                ssl=self._setting.ssl_context,
+                server_hostname=self._setting.server_hostname,
                 ssl_handshake_timeout=self._config.timeout + 1.0,  # the race's own deadline comes first
             )
         except BaseException as error:
@@ -285,8 +302,8 @@ class RaceDriver:
             transport.abort()
             return
         try:
-            if self._check_peer is not None:
-                self._check_peer(transport.get_extra_info("ssl_object"))
+            if self._setting.check_peer is not None:
+                self._setting.check_peer(transport.get_extra_info("ssl_object"))
         except ssl.CertificateError as error:
             self._apply(self._failed(runner, error))
             return

@@ -15,6 +15,9 @@ HOSTS: Final = Path("/etc/hosts")
 DNS_PORT: Final = 53
 _MAX_SERVERS: Final = 8
 _MAX_NDOTS: Final = 15
+_MAX_TIMEOUT: Final = 30
+_MAX_ATTEMPTS: Final = 5
+"""As in glibc."""
 
 Server = tuple[str, int]
 """A DNS server's IP address and port."""
@@ -28,6 +31,17 @@ class ResolvConf:
     servers: tuple[Server, ...] = _THIS_HOST
     search: tuple[str, ...] = ()
     ndots: int = 1
+    timeout: int | None = None
+    attempts: int | None = None
+    rotate: bool = False
+    use_vc: bool = False
+    """TCP only."""
+    no_aaaa: bool = False
+
+    @property
+    def configured(self) -> bool:
+        """Whether the file names a server."""
+        return self.servers is not _THIS_HOST
 
     def candidates(self, name: str, *, search: bool = True) -> list[str]:
         """The absolute names (with trailing dot) to ask for, in order.
@@ -45,10 +59,14 @@ class ResolvConf:
 
 
 def parse_resolv_conf(text: str) -> ResolvConf:
-    """Read resolv.conf. Lines and options it does not know are skipped, as the system's own resolver does."""
+    """Read resolv.conf. Lines and options it does not know are skipped, as the system's own resolver does.
+
+    `single-request` and its like are about two questions on one socket, which there never are here.
+    """
     servers: list[Server] = []
     search: tuple[str, ...] = ()
-    ndots = 1
+    flags: set[str] = set()
+    numbers: dict[str, int] = {}
     for line in text.splitlines():
         words = line.split("#", 1)[0].split(";", 1)[0].split()
         if len(words) < 2:
@@ -61,12 +79,19 @@ def parse_resolv_conf(text: str) -> ResolvConf:
         elif keyword == "options":
             for option in values:
                 key, _, value = option.partition(":")
-                if key == "ndots" and value.isascii() and value.isdigit():
-                    ndots = min(int(value[:3]), _MAX_NDOTS)
+                flags.add(option)
+                if value.isascii() and value.isdigit():
+                    numbers[key] = int(value[:3])
+    timeout, attempts = numbers.get("timeout"), numbers.get("attempts")
     return ResolvConf(
         servers=tuple(dict.fromkeys(servers))[:_MAX_SERVERS] or _THIS_HOST,
         search=search,
-        ndots=ndots,
+        ndots=min(numbers.get("ndots", 1), _MAX_NDOTS),
+        timeout=None if timeout is None else min(max(timeout, 1), _MAX_TIMEOUT),
+        attempts=None if attempts is None else min(max(attempts, 1), _MAX_ATTEMPTS),
+        rotate="rotate" in flags,
+        use_vc="use-vc" in flags or "usevc" in flags,
+        no_aaaa="no-aaaa" in flags,
     )
 
 

@@ -1,29 +1,26 @@
 """Names to addresses, each record type on its own: no answer ever waits for another.
 
 Order of sources, as with the system's own resolver: the hosts file, then DNS with resolv.conf's servers, search list
-and `ndots`. Names that DNS can't know (`printer.local`, mDNS) go to the system's resolver, in threads of our own: a
-hanging one must not block the default executor, nor the end of the program.
+and `ndots`. Names that DNS can't know (`printer.local`, mDNS; a single label that DNS does not have) go to the system's
+resolver, each family on its own (`net.system_lookup`); so does everything where a configuration asks for that.
 
 The search list is followed on NXDOMAIN and on errors, not on an empty answer: NXDOMAIN says that the name does not
 exist for any type (RFC 8020), an empty answer that it does. So A and AAAA stop at the same name and a race never mixes
-two hosts. Servers are asked one after the other, the next as soon as one fails or stays silent for a second; all of
-them keep the chance to answer. A server that let us wait is asked last for a while.
+two hosts. Servers are asked one after the other, those with an IPv6 address first (RFC 8305 section 3) unless they were
+given; all of them keep the chance to answer. A server that let us wait is asked last for a while.
 
 Answers are cached by TTL, and several connections that ask for the same share one query. A query that nobody waits for
 any more is stopped, or goes on for a moment if what asked for it succeeded without it: its answer helps the next one.
-When servers fail, an expired answer is better than none (RFC 8767).
+When servers fail or are slow, an expired answer is better than none (RFC 8767); a fresh one that comes replaces it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 import dns.exception
 import dns.name
@@ -31,11 +28,22 @@ import dns.name
 from ostiary.core.addresses import RecordType
 from ostiary.core.trace import DnsQuery
 from ostiary.model import limits
-from ostiary.net.dns_exchange import Answer, Exchange, close
-from ostiary.net.resolv_conf import Server, SystemFiles
+from ostiary.model.dns import DnsOptions
+from ostiary.net.dns_exchange import Answer, Exchange, Pace
+from ostiary.net.resolv_conf import ResolvConf, Server, SystemFiles
+from ostiary.net.system_lookup import SystemLookups
 
 _LOCALHOST: Final[dict[RecordType, tuple[str, ...]]] = {"A": ("127.0.0.1",), "AAAA": ("::1",)}
-Key = tuple[str, RecordType, tuple[Server, ...], bool, bool]
+_DEFAULTS: Final = DnsOptions()
+
+
+class _Key(NamedTuple):
+    name: str
+    type: RecordType
+    servers: tuple[Server, ...]
+    search: bool
+    tcp: bool
+    options: DnsOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +69,7 @@ class Lookup:
         self._stop: asyncio.TimerHandle | None = None
 
     def wait(self, on_answer: Callable[[Answer], None]) -> None:
-        """Call `on_answer` once, when there is an answer. Only while `answer` is None."""
+        """Call `on_answer` once, when there is an answer. Only while `answer` is None, or stale: then the fresh one."""
         self._waiting.append(on_answer)
         if self._stop is not None:
             self._stop.cancel()
@@ -90,7 +98,7 @@ class Lookup:
             self._forget()  # at once: who asks now must not join a question that is ending
 
     def _settle(self, answer: Answer) -> None:
-        if self.answer is not None:
+        if self.answer is not None and not self.answer.stale:
             return
         self.answer = answer
         waiting, self._waiting = self._waiting, []
@@ -101,14 +109,16 @@ class Lookup:
 class Resolver:
     """One per event loop; not for use from several threads."""
 
-    __slots__ = ("_cache", "_files", "_lookups", "_penalties", "_system_lookups")
+    __slots__ = ("_cache", "_files", "_lookups", "_penalties", "_system", "_turn")
 
     def __init__(self, files: SystemFiles | None = None) -> None:
         self._files = files or SystemFiles()
-        self._cache: dict[Key, _Cached] = {}
-        self._lookups: dict[Key, Lookup] = {}
+        self._cache: dict[_Key, _Cached] = {}
+        self._lookups: dict[_Key, Lookup] = {}
         self._penalties: dict[Server, float] = {}
-        self._system_lookups = 0
+        self._system = SystemLookups()
+        self._turn = 0
+        """Who is asked first, with `rotate`."""
 
     def lookup(
         self,
@@ -119,18 +129,22 @@ class Resolver:
         search: bool = True,
         tcp: bool = False,
         fresh: bool = False,
+        options: DnsOptions = _DEFAULTS,
     ) -> Lookup:
         """Ask for one record type of a host name. Never raises: a name that can't exist has the outcome `failed`.
 
         `servers` (IP address, port) replaces those of resolv.conf, `search` False its search list, `tcp` asks over
-        TCP only; `fresh` asks although the cache knows an answer.
+        TCP only; `fresh` asks although the cache knows an answer. Who asks for the same in the same way shares the
+        query and its answer.
         """
         now = time.monotonic()
         plain = name.lower().removesuffix(".")
         local = self._local(plain, record_type)
         if local is not None:
             return _settled(f"{plain}.", record_type, "hosts", local, now)
-        key: Key = (name.lower(), record_type, tuple(servers), search, tcp)
+        if record_type == "AAAA" and not servers and not options.system and self._files.conf().no_aaaa:
+            return _settled(f"{plain}.", record_type, "resolv.conf", Answer("empty"), now)
+        key = _Key(name.lower(), record_type, tuple(servers), search, tcp, options)
         cached = self._cache.get(key) if not fresh else None
         if cached is not None and cached.expires > now:
             lookup = _settled(cached.name, record_type, "cache", cached.answer, now)
@@ -144,6 +158,10 @@ class Resolver:
         self._lookups[key] = lookup
         lookup._task = asyncio.get_running_loop().create_task(self._run(lookup, key, plain))
         return lookup
+
+    def is_local(self, name: str) -> bool:
+        """Whether the hosts file knows the name, or it is this host: nothing is asked about it."""
+        return self._local(name.lower().removesuffix("."), "A") is not None
 
     def flush(self) -> None:
         """Forget all answers and what is known about servers: the network has changed."""
@@ -169,21 +187,23 @@ class Resolver:
 
     # --- questions
 
-    async def _run(self, lookup: Lookup, key: Key, plain: str) -> None:
+    async def _run(self, lookup: Lookup, key: _Key, plain: str) -> None:
         stale = self._cache.get(key)
-        usable = stale is not None and stale.answer.addresses
+        if stale is not None and not (stale.answer.addresses or stale.answer.services):
+            stale = None
         timer = None
-        if stale is not None and usable:
-            timer = asyncio.get_running_loop().call_later(
-                limits.DNS_STALE_AFTER, self._use_stale, lookup, key[1], stale
-            )
+        if stale is not None:
+            timer = asyncio.get_running_loop().call_later(limits.DNS_STALE_AFTER, self._use_stale, lookup, key, stale)
         try:
-            if plain.endswith(".local") and plain.count(".") == 1:
-                answer = await self._ask_system(lookup, plain, key[1])
+            if key.options.system or (plain.endswith(".local") and plain.count(".") == 1 and not key.servers):
+                answer = await self._ask_system(lookup, key, plain)
             else:
                 answer = await self._ask_dns(lookup, key)
-            if stale is not None and usable and answer.outcome in ("failed", "timeout"):
-                self._use_stale(lookup, key[1], stale)
+                if _may_be_local(plain, answer, key, self._files.conf()):
+                    answer = await self._ask_system(lookup, key, plain)
+            if stale is not None and answer.outcome in ("failed", "timeout"):
+                self._use_stale(lookup, key, stale)
+                answer = answer if lookup.answer is None else replace(lookup.answer, stale=False)
             lookup._settle(answer)
         finally:
             if timer is not None:
@@ -191,29 +211,30 @@ class Resolver:
             if self._lookups.get(key) is lookup:
                 del self._lookups[key]
 
-    def _use_stale(self, lookup: Lookup, record_type: RecordType, stale: _Cached) -> None:
+    def _use_stale(self, lookup: Lookup, key: _Key, stale: _Cached) -> None:
         now = time.monotonic()
         if lookup.answer is None and now < stale.expires + limits.DNS_STALE_LIFETIME:
-            lookup.queries.append(_record(stale.name, record_type, "cache (expired)", stale.answer, now))
-            lookup._settle(stale.answer)
+            lookup.queries.append(_record(stale.name, key.type, "cache (expired)", stale.answer, now))
+            lookup._settle(replace(stale.answer, stale=True))
 
-    async def _ask_dns(self, lookup: Lookup, key: Key) -> Answer:
-        name, record_type, given, search, tcp = key
+    async def _ask_dns(self, lookup: Lookup, key: _Key) -> Answer:
         conf = self._files.conf()
-        servers = sorted(given or conf.servers, key=lambda server: self._penalties.get(server, 0.0) > time.monotonic())
+        servers = self._servers(key, conf)
+        pace = _pace(key, conf, len(servers))
         worst = Answer("nxdomain")
-        for candidate in conf.candidates(name, search=search):
+        negative_ttl = float(limits.DNS_NEGATIVE_TTL_MAX)
+        for candidate in conf.candidates(key.name, search=key.search):
             try:
                 question = dns.name.from_text(candidate)
             except (dns.exception.DNSException, UnicodeError) as error:
                 now = time.monotonic()
                 lookup.queries.append(
-                    DnsQuery(name=candidate, type=record_type, server="none", started=now, ended=now,
+                    DnsQuery(name=candidate, type=key.type, server="none", started=now, ended=now,
                              outcome="failed", message=f"not a host name: {type(error).__name__}")
                 )  # fmt: skip
                 worst = Answer("failed")
                 continue
-            reply = await Exchange(lookup.queries, question, record_type, servers, tcp, self._penalties).run()
+            reply = await Exchange(lookup.queries, question, key.type, servers, pace, self._penalties).run()
             if reply is None:
                 return Answer("timeout")
             answer, rcode, ttl = reply
@@ -221,60 +242,66 @@ class Resolver:
                 self._remember(key, _Cached(answer, question.to_text(), rcode, time.monotonic() + ttl))
                 return answer
             worst = answer if answer.outcome == "failed" else worst
+            negative_ttl = min(negative_ttl, ttl)
         if worst.outcome == "nxdomain":
-            ttl = limits.DNS_NEGATIVE_TTL_MAX
-            self._remember(key, _Cached(worst, f"{name.removesuffix('.')}.", "NXDOMAIN", time.monotonic() + ttl))
+            name = f"{key.name.removesuffix('.')}."
+            self._remember(key, _Cached(worst, name, "NXDOMAIN", time.monotonic() + negative_ttl))
         return worst
 
-    def _remember(self, key: Key, cached: _Cached) -> None:
+    def _servers(self, key: _Key, conf: ResolvConf) -> list[Server]:
+        """Whom to ask, in which order."""
+        options = key.options
+        if key.servers and not (options.use_resolvers_as_fallback and conf.configured):
+            servers = list(key.servers)
+        else:
+            servers = sorted(conf.servers, key=lambda server: ":" not in server[0])
+        if options.rotate_nameservers or (conf.rotate and not key.servers):
+            self._turn = (self._turn + 1) % len(servers)
+            servers = servers[self._turn :] + servers[: self._turn]
+        now = time.monotonic()
+        return sorted(servers, key=lambda server: self._penalties.get(server, 0.0) > now)
+
+    def _remember(self, key: _Key, cached: _Cached) -> None:
         self._cache.pop(key, None)
         while len(self._cache) >= limits.MAX_DNS_CACHE:
             del self._cache[next(iter(self._cache))]
         self._cache[key] = cached
 
-    async def _ask_system(self, lookup: Lookup, name: str, record_type: RecordType) -> Answer:
-        record = DnsQuery(name=f"{name}.", type=record_type, server="system", started=time.monotonic())
-        lookup.queries.append(record)
-        if self._system_lookups >= limits.MAX_SYSTEM_LOOKUPS:
-            return close(record, Answer("failed"), message="too many lookups hang in the system's resolver")
-        loop = asyncio.get_running_loop()
-        result: asyncio.Future[Answer] = loop.create_future()
-
-        def finish(answer: Answer) -> None:
-            self._system_lookups -= 1
-            if not result.done():
-                result.set_result(answer)
-
-        def work() -> None:
-            answer = _getaddrinfo(name, record_type)
-            with contextlib.suppress(RuntimeError):  # the loop may be gone by then
-                loop.call_soon_threadsafe(finish, answer)
-
-        self._system_lookups += 1
-        threading.Thread(target=work, name="ostiary-getaddrinfo", daemon=True).start()
-        try:
-            async with asyncio.timeout(limits.DNS_QUERY_TIMEOUT):
-                return close(record, await result)
-        except TimeoutError:
-            return close(record, Answer("timeout"))
+    async def _ask_system(self, lookup: Lookup, key: _Key, name: str) -> Answer:
+        retries = key.options.num_retries if key.options.system else 0
+        answer = await self._system.ask(lookup.queries, name, key.type, retries)
+        if answer.outcome == "answered":
+            ttl = limits.DNS_SYSTEM_TTL if key.options.system else limits.DNS_NEGATIVE_TTL_MAX
+            self._remember(key, _Cached(answer, f"{name}.", "", time.monotonic() + ttl))
+        return answer
 
 
-def _getaddrinfo(name: str, record_type: RecordType) -> Answer:
-    family = socket.AF_INET if record_type == "A" else socket.AF_INET6
-    try:
-        found = socket.getaddrinfo(name, None, family, socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        absent = error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
-        return Answer("empty" if absent else "failed")
-    except (OSError, UnicodeError):
-        return Answer("failed")
-    addresses = tuple(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
-    return Answer("answered" if addresses else "empty", addresses[: limits.MAX_DNS_ANSWERS])
+def _may_be_local(plain: str, answer: Answer, key: _Key, conf: ResolvConf) -> bool:
+    """Whether the system may know a name that DNS does not: a machine of this network, or there is no DNS at all."""
+    if key.servers or key.type == "HTTPS" or answer.outcome in ("answered", "empty"):
+        return False
+    return (plain.isascii() and plain.isprintable() and "." not in plain) or not conf.configured
+
+
+def _pace(key: _Key, conf: ResolvConf, servers: int) -> Pace:
+    options = key.options
+    ours = not key.servers
+    silence = options.query_timeout or (conf.timeout if ours else None) or 0.0
+    tries = options.query_tries or (conf.attempts if ours else None)
+    total = 0.0
+    if silence or tries:
+        total = min((silence or limits.DNS_RETRANSMIT) * (tries or 2) * servers, limits.DNS_TOTAL_MAX)
+    return Pace(
+        silence=float(silence),
+        total=max(total, limits.DNS_QUERY_TIMEOUT) if options.query_tries is None else total,
+        tcp=key.tcp or (ours and conf.use_vc),
+        payload=options.edns0_max_payload_size,
+    )
 
 
 def _record(name: str, record_type: RecordType, server: str, answer: Answer, now: float) -> DnsQuery:
     return DnsQuery(
-        name=name, type=record_type, server=server, started=now, ended=now, answers=answer.addresses,
+        name=name, type=record_type, server=server, started=now, ended=now, answers=answer.texts,
         outcome=answer.outcome,
     )  # fmt: skip
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl as tls
+from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from ostiary.core.services import DEFAULT_ALPN
 from ostiary.core.target import parse_target
 from ostiary.core.trace import ConnectTrace
 from ostiary.model import limits
@@ -48,13 +51,24 @@ async def connect(
     timeout: float = limits.CONNECT_TIMEOUT,  # noqa: ASYNC109 # covers the race itself, and shapes it
     ssl: tls.SSLContext | bool | None = None,
     server_hostname: str | None = None,
+    local_addr: str | Sequence[str] = (),
+    https_records: bool | None = None,
+    alpn_protocols: Sequence[str] = (DEFAULT_ALPN,),
 ) -> Connection:
     """Connect to a URL or to HOST:PORT within `timeout` seconds, DNS and TLS included.
 
     `ssl` None means what the URL's scheme says, and no TLS for HOST:PORT; True means TLS verified against the system's
-    roots. Raises ConnectError (an OSError with `.trace`), and ValueError for a target that can't be read.
+    roots. `local_addr` are IP addresses of this host to connect from, at most one of each family.
+
+    `https_records` None asks for HTTPS records (Happy Eyeballs v3) where the URL is https or wss; they name services,
+    which are chosen by `alpn_protocols`: what your context offers.
+
+    Raises ConnectError (an OSError with `.trace`), and ValueError for a target or an address that can't be read.
     """
     target = parse_target(url_or_hostport)
+    local = [
+        (str(ip_address(address)), 0) for address in ((local_addr,) if isinstance(local_addr, str) else local_addr)
+    ]
     context = ssl if isinstance(ssl, tls.SSLContext) else None
     if ssl is True or (ssl is None and target.tls):
         context = tls.create_default_context()
@@ -71,5 +85,8 @@ async def connect(
         server_hostname=server_hostname,
         dns_lookup_family=dns_lookup_family,
         timeout=timeout,
+        https_records=target.tls is True and context is not None if https_records is None else https_records,
+        alpn_protocols=alpn_protocols,
+        local_addresses=local,
     )
     return Connection(reader, asyncio.StreamWriter(transport, protocol, reader, loop), trace)
