@@ -49,6 +49,8 @@ class Attempt:
     source: str | None = None
     started: float | None = None
     """None: not started."""
+    connected: float | None = None
+    """When TCP was up; None: it never was."""
     ended: float | None = None
     stage: Stage = "tcp"
     """How far it came: `route` failed within this host, `tcp` before and `tls` after the TCP handshake."""

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final, TypeVar
 
@@ -33,11 +34,16 @@ from ostiary.net.resolver import Lookup, Resolver
 from ostiary.net.tls import ClientContext
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
+Watch = Callable[[Callable[[], ConnectTrace]], object]
 
 _LOG: Final = logging.getLogger("ostiary.happy_eyeballs")
 _LOG.addHandler(logging.NullHandler())  # the exception says it all where nobody has set up logs
 _DEFAULTS: Final = HappyEyeballsConfig()
 _FORCED: Final[dict[str, Family]] = {"V4": "v4", "V6": "v6"}
+
+
+def _nobody(_look: Callable[[], ConnectTrace]) -> None:
+    """Watches no race."""
 
 
 class ConnectError(OSError):
@@ -78,6 +84,7 @@ class Connector:
         *,
         ssl: tls.SSLContext | None = None,
         server_hostname: str | None = None,
+        watch: Watch = _nobody,
         dns_lookup_family: DnsLookupFamily = "ALL",
         timeout: float = limits.CONNECT_TIMEOUT,  # noqa: ASYNC109 # a deadline of the race itself, not a wrapper's
         happy_eyeballs: HappyEyeballsConfig = _DEFAULTS,
@@ -94,6 +101,7 @@ class Connector:
         `addresses` (IP address, port) replaces the lookup, `pipe` (a Unix socket's path) everything.
         `server_hostname` is verified, and sent as SNI if it is a name; None means `host`. A context with a `check_peer`
         (see `net.tls`) judges the certificate once more. `protocol_factory` is called once, for the winner.
+        `watch` is called once with a function that gives a copy of the trace so far, whenever it is called.
 
         Raises ConnectError (ConnectTimeoutError when time ran out), and whatever `protocol_factory` raises.
         """
@@ -126,6 +134,7 @@ class Connector:
             config, ask=ask, ssl_context=ssl, server_hostname=name, check_peer=check_peer, tasks=self._tasks,
             now=trace.started,
         )  # fmt: skip
+        watch(partial(self._so_far, trace, driver))
         try:
             runner = await driver.run(port, addresses)
         except BaseException:
@@ -191,6 +200,14 @@ class Connector:
             for attempt in trace.attempts:
                 where = Destination(attempt.address, attempt.port)
                 _LOG.debug("%s address=%s %s %s", trace.target, where, attempt.outcome, attempt.errno or "")
+
+    def _so_far(self, trace: ConnectTrace, driver: RaceDriver) -> ConnectTrace:
+        if trace.ended is not None:
+            return replace(trace)
+        seen = replace(trace)
+        self._record(seen, driver, None)
+        seen.attempts = [replace(attempt) for attempt in seen.attempts]
+        return seen
 
     def _failure(self, trace: ConnectTrace) -> ConnectError:
         trace.error = error_text(trace)

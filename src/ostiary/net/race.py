@@ -252,7 +252,7 @@ class RaceDriver:
         self._apply(self._failed(runner, OSError(number, os.strerror(number))) if number else self._tcp_up(runner))
 
     def _tcp_up(self, runner: Runner) -> list[Action]:
-        now = time.monotonic()
+        runner.record.connected = now = time.monotonic()
         if self._ssl is None:
             runner.record.ended = now
             return self._race.connected(runner.destination, now)
