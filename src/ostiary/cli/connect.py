@@ -62,8 +62,7 @@ def _writable(path: str) -> str:
     "family",
     type=click.Choice(_FAMILIES, case_sensitive=False),
     metavar=f"[{'|'.join(_FAMILIES)}]",
-    show_default="ALL",
-    help="Which addresses are asked for, and raced.",
+    help="Which addresses are asked for, and raced; ALL unless you choose.",
 )
 @click.option("--families", is_flag=True, help="All five lookup families side by side: what Envoy would do from here.")
 @click.option(
@@ -85,14 +84,12 @@ def _writable(path: str) -> str:
 @click.option(
     "--resolution-delay-ms",
     type=_MILLISECONDS,
-    show_default=f"{limits.RESOLUTION_DELAY * 1000:.0f}",
-    help="How long an IPv4 answer waits for the IPv6 one.",
+    help=f"How long an IPv4 answer waits for the IPv6 one; {limits.RESOLUTION_DELAY * 1000:.0f} unless you choose.",
 )
 @click.option(
     "--attempt-delay-ms",
     type=_MILLISECONDS,
-    show_default=f"{limits.CONNECTION_ATTEMPT_DELAY * 1000:.0f}",
-    help="Between the starts of two attempts.",
+    help=f"Between the starts of two attempts; {limits.CONNECTION_ATTEMPT_DELAY * 1000:.0f} unless you choose.",
 )
 @click.option("--ca", type=click.Path(), metavar="FILE", help="Trust these roots (PEM) instead of the system's.")
 @click.option("--sni", metavar="NAME", help="Send and verify this name instead of the target's.")
