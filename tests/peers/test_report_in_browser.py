@@ -46,7 +46,7 @@ def opened(browser: Browser, name: str, folder: Path, width: int, scheme: Litera
 def test_nothing_is_cut_off(browser: Browser, name: str, width: int, tmp_path: Path) -> None:
     page = opened(browser, name, tmp_path, width, "light")
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    charts = page.locator("svg.wide:visible, svg.narrow:visible, svg.columns:visible")
+    charts = page.locator("svg.wide:visible, svg.narrow:visible")
     assert charts.count() >= 1
     out = page.evaluate(
         """() => [...document.querySelectorAll('svg.chart text')].filter(text => {

@@ -71,8 +71,10 @@ def test_durations_are_for_people() -> None:
     ]  # fmt: skip
 
 
-def test_a_column_is_as_high_as_its_connection_was_long() -> None:
-    chart = columns([dead_v6(), refused(), dead_v6()])
+@pytest.mark.parametrize("layout", ["wide", "narrow"])
+def test_a_column_is_as_high_as_its_connection_was_long(layout: str) -> None:
+    chart = columns([dead_v6(), refused(), dead_v6()], layout)
+    assert chart.columns[-1].x + chart.columns[-1].width <= chart.width
     heights = [sum(piece.height for piece in column.pieces) for column in chart.columns]
     assert heights[0] == heights[2] == pytest.approx(172, abs=1)
     assert [piece.kind for piece in chart.columns[0].pieces] == ["dns", "lost", "tcp", "tls"]

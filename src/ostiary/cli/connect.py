@@ -144,7 +144,7 @@ def command(
         server_hostname=sni,
         timeout=connect_timeout,
         dns_servers=nameservers,
-        delays={name: delay / 1000 for name, delay in delays.items() if delay is not None},
+        options={name: delay / 1000 for name, delay in delays.items() if delay is not None},
     )
     if families:
         measured = measure_families(place)

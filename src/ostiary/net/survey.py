@@ -32,8 +32,8 @@ class Place:
     server_hostname: str | None = None
     timeout: float = limits.CONNECT_TIMEOUT
     dns_servers: Sequence[Server] = ()
-    delays: Mapping[str, Any] = field(default_factory=dict)
-    """`resolution_delay`, `attempt_delay`: where they differ from the connector's own."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What else `Connector.connect` takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ async def connect_once(connector: Connector, place: Place, **options: Any) -> Co
             server_hostname=place.server_hostname,
             timeout=place.timeout,
             dns_servers=place.dns_servers,
-            **place.delays,
+            **place.options,
             **options,
         )
     except ConnectError as error:

@@ -11,9 +11,9 @@ from ostiary.core.series import phases
 from ostiary.core.trace import ConnectTrace
 from ostiary.report.waterfall import duration
 
-_WIDTH: Final = 1000
+_WIDTHS: Final = {"wide": 1000, "narrow": 380}
 _HEIGHT: Final = 190
-_LEFT: Final = 62
+_LEFT: Final = 56
 _TOP: Final = 10
 _BOTTOM: Final = 182
 _WIDEST: Final = 28.0
@@ -41,6 +41,8 @@ class Column(NamedTuple):
 class Columns:
     """A chart."""
 
+    name: str
+    """`wide` or `narrow`."""
     width: int
     height: int
     left: int
@@ -48,11 +50,12 @@ class Columns:
     columns: tuple[Column, ...]
 
 
-def columns(traces: Sequence[ConnectTrace]) -> Columns:
-    """The chart of a series."""
+def columns(traces: Sequence[ConnectTrace], layout: str) -> Columns:
+    """The chart of a series, `wide` or `narrow`."""
+    whole = _WIDTHS[layout]
     longest = max(*(trace.elapsed_ms for trace in traces), 0.001)
     scale = (_BOTTOM - _TOP) / longest
-    step = min((_WIDTH - _LEFT) / len(traces), _WIDEST)
+    step = min((whole - _LEFT) / len(traces), _WIDEST)
     name, factor = unit(longest)
     marks = tuple((round(_BOTTOM - tick * scale, 1), f"{tick / factor:g} {name}") for tick in ticks(longest, 4))
     found = tuple(
@@ -64,7 +67,7 @@ def columns(traces: Sequence[ConnectTrace]) -> Columns:
         )
         for number, trace in enumerate(traces)
     )
-    return Columns(_WIDTH, _HEIGHT, _LEFT, marks, found)
+    return Columns(layout, whole, _HEIGHT, _LEFT, marks, found)
 
 
 def _words(trace: ConnectTrace) -> str:

@@ -51,18 +51,22 @@ def series_page(traces: Sequence[ConnectTrace], taken: datetime) -> bytes:
         middle = good[(len(good) - 1) // 2]
         chosen.append((f"One in the middle, number {traces.index(middle) + 1}", middle))
     total = found.spreads.get("total")
-    text = f"{found.connected} of {found.count} connected"
+    parts = []
     if total is not None:
-        text += f"; half of them within {duration(total.p50)}, all within {duration(total.maximum)}"
+        parts.append(
+            f"Half of those that connected took {duration(total.p50)} or less, all {duration(total.maximum)} or less"
+        )
+    if found.failures:
+        parts.append(f"Most failures: {found.failures[0][0].removesuffix('.')}")
     return _page(
         "series",
         traces[0].target,
         taken,
         tone="good" if not failed else "bad",
         heading=f"{found.connected} of {found.count} connected",
-        sentence=f"{text}.",
+        sentence=f"{'. '.join(parts)}.",
         facts=_spread_facts(total) if total is not None else [],
-        columns=columns(traces),
+        columns=[columns(traces, "wide"), columns(traces, "narrow")],
         percentiles=[
             (_PHASE_NAMES[phase], [duration(value) for value in _values(found.spreads[phase])])
             for phase in PHASES

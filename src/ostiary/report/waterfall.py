@@ -43,7 +43,7 @@ class Layout:
     """Room for texts."""
 
 
-WIDE: Final = Layout("wide", 1000, 356, 910, 44, 22, 20, 36, 7, 350)
+WIDE: Final = Layout("wide", 1000, 364, 910, 44, 22, 20, 36, 7, 350)
 NARROW: Final = Layout("narrow", 380, 6, 318, 66, 52, 17, 35, 4, 368)
 
 
