@@ -132,6 +132,16 @@ def test_nothing_that_a_peer_says_reaches_the_terminal_as_a_command() -> None:
     assert "\\x1b]0;owned" in text and "[bold]x[/bold]" in text, "shown, not obeyed"
 
 
+def test_a_long_name_does_not_move_the_bars(width: pytest.MonkeyPatch) -> None:
+    found = dead_v6()
+    found.dns[0].name = "a-name-from-a-long-search-list.in.some.namespace.svc.cluster.local."
+    lines = ESCAPES.sub("", shown(found, stream(terminal=True))).splitlines()
+    (row,) = [line for line in lines if line.startswith("DNS AAAA")]
+    (other,) = [line for line in lines if line.startswith("DNS A ")]
+    assert "a-name-from-a-long" in row and "….0.53:53" not in row and "10.0.0.53:53" in row
+    assert abs(row.index("●") - other.index("●")) <= 1
+
+
 def test_a_screen_tells_its_shape(width: pytest.MonkeyPatch) -> None:
     wide: Screen = screen(stream(terminal=True))
     assert wide.folds and wide.width == 110

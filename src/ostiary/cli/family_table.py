@@ -5,8 +5,9 @@ from __future__ import annotations
 from rich.text import Text
 
 from ostiary.cli.terminal import Screen
-from ostiary.cli.timeline import milliseconds, note_of
+from ostiary.cli.timeline import milliseconds
 from ostiary.core.lookup_families import Forecast, has_route, took_ms
+from ostiary.core.notes import attempt_note
 from ostiary.core.places import Comparison, addresses_line, footnotes, trouble_line
 from ostiary.core.trace import Attempt
 
@@ -56,7 +57,7 @@ def draw_families(found: Comparison, screen: Screen) -> None:
 
 def _draw_probe(probe: Attempt, screen: Screen) -> None:
     mark = screen.glyphs.good if probe.outcome == "won" else screen.glyphs.bad
-    what = note_of(probe) if has_route(probe) else f"{note_of(probe)} (no route from here)"
+    what = attempt_note(probe) if has_route(probe) else f"{attempt_note(probe)} (no route from here)"
     style = "green" if probe.outcome == "won" else "red"
     line = Text(f"    {'IPv6' if probe.family == 'v6' else 'IPv4':<5}{milliseconds(took_ms(probe)):>9}  ")
     screen.print(line.append(f"{mark} {probe.address}", style).append(f"  {screen.clean(what)}", "dim"))

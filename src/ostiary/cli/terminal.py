@@ -36,12 +36,12 @@ class Glyphs:
     dropped: str
     open: str
     dot: str
-    dash: str
     arrow: str
+    gap: str
 
 
-UNICODE: Final = Glyphs("✓", "✗", "├", "─", "╼", "━", "●", "○", "╌", "›", " · ", "–", "→")
-ASCII: Final = Glyphs("+", "x", "|", "-", "=", "=", "o", "0", "~", ">", ", ", "-", "->")
+UNICODE: Final = Glyphs("✓", "✗", "├", "─", "╼", "━", "●", "○", "╌", "›", " · ", "→", "…")
+ASCII: Final = Glyphs("+", "x", "|", "-", "=", "=", "o", "0", "~", ">", ", ", "->", "~")
 
 
 @dataclass(frozen=True, slots=True)

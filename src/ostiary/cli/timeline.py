@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ostiary.cli.terminal import NARROW, Glyphs, Screen
 from ostiary.core.mends import mends, split
+from ostiary.core.notes import attempt_label, attempt_note, query_label, query_note, query_outcome
 from ostiary.core.scale import ticks, unit
 from ostiary.core.series import phases
 from ostiary.core.trace import Attempt, ConnectTrace, DnsQuery
@@ -23,6 +24,7 @@ _FAMILIES: Final = {"v4": "IPv4", "v6": "IPv6", "unix": "unix"}
 _TIME_WIDTH: Final = 10
 _NOTE_WIDTH: Final = 34
 _MAX_LABEL: Final = 39
+_TAIL: Final = 14
 _MIN_BAR: Final = 24
 _MAX_BAR: Final = 64
 
@@ -84,6 +86,8 @@ def _draw_row(row: _Row, screen: Screen, total: float, bar: int, label: int, nar
     line = Text().append(f"{row.kind} ", "dim")
     line.append(f"{row.what:<5} ")
     subject = screen.clean(row.label)
+    if not narrow and len(subject) > label:
+        subject = f"{subject[: label - _TAIL - 1]}{screen.glyphs.gap}{subject[-_TAIL:]}"
     line.append(f"{subject:<{label + 1}}" if not narrow else subject)
     drawn = _bar(row, total, bar, screen.glyphs)
     note = screen.clean(row.note)
@@ -134,42 +138,22 @@ def _draw_end(trace: ConnectTrace, screen: Screen) -> None:
 
 
 def _query(query: DnsQuery, trace: ConnectTrace) -> _Row:
-    host = trace.target.rpartition(":")[0]
-    label = query.server if query.name.rstrip(".") == host else f"{query.name} at {query.server}"
-    note = ", ".join(query.answers)
-    if not note:
-        words = {"nxdomain": "the name does not exist", "empty": "no such record", "pending": "no answer yet"}
-        note = words.get(query.outcome) or query.message or query.rcode or query.outcome
     started, ended = _relative(query.started, trace), _relative(query.ended, trace)
-    return _Row("DNS", query.type, label, started, None, ended, query.outcome, note)
+    label, note = query_label(query, trace), query_note(query)
+    return _Row("DNS", query.type, label, started, None, ended, query_outcome(query), note)
 
 
 def _attempt(attempt: Attempt, trace: ConnectTrace) -> _Row:
-    port = trace.target.rpartition(":")[2]
-    label = attempt.address if attempt.family == "unix" or str(attempt.port) == port else place(attempt)
     return _Row(
         "TLS" if attempt.stage == "tls" else "TCP",
         _FAMILIES[attempt.family],
-        label,
+        attempt_label(attempt, trace),
         _relative(attempt.started, trace),
         _relative(attempt.connected, trace) if attempt.stage == "tls" else None,
         _relative(attempt.ended, trace),
         attempt.outcome,
-        note_of(attempt),
+        attempt_note(attempt),
     )
-
-
-def note_of(attempt: Attempt) -> str:
-    """How an attempt ended, in a few words."""
-    match attempt.outcome:
-        case "won":
-            return "connected"
-        case "cancelled":
-            return "TLS not done by then" if attempt.stage == "tls" else "no answer by then"
-        case "not_started":
-            return f"not tried: {attempt.message}" if attempt.message else "not tried"
-        case _:
-            return f"{attempt.errno}: {attempt.message}" if attempt.errno else attempt.message
 
 
 def _bar(row: _Row, total: float, width: int, glyphs: Glyphs) -> str:
@@ -212,13 +196,6 @@ def _style(outcome: str) -> str:
     if outcome in _GOOD:
         return "green"
     return "red" if outcome in _BAD else "yellow" if outcome in ("cancelled", "pending") else "dim"
-
-
-def place(attempt: Attempt) -> str:
-    """Address and port."""
-    if attempt.family == "unix":
-        return attempt.address
-    return f"[{attempt.address}]:{attempt.port}" if attempt.family == "v6" else f"{attempt.address}:{attempt.port}"
 
 
 def _relative(moment: float | None, trace: ConnectTrace) -> float | None:

@@ -9,12 +9,13 @@ from typing import Any, Final
 from ostiary._version import __version__
 from ostiary.core.lookup_families import Forecast, Verdict, has_route, took_ms
 from ostiary.core.mends import mends, split
+from ostiary.core.notes import attempt_label, attempt_note, query_note, query_outcome
 from ostiary.core.places import Comparison, footnotes
 from ostiary.core.series import PHASES, Spread, describe, phases
 from ostiary.core.trace import Attempt, ConnectTrace, DnsQuery
 from ostiary.pages import render
 from ostiary.report.columns import columns
-from ostiary.report.waterfall import attempt_note, charts, duration, place, query_note, relative
+from ostiary.report.waterfall import charts, duration, relative
 
 _FAMILIES: Final = {"v4": "IPv4", "v6": "IPv6", "unix": "unix"}
 _TONES: Final = {"won": "good", "answered": "good", "failed": "bad", "timeout": "bad", "nxdomain": "bad"}
@@ -153,8 +154,8 @@ def _query_row(query: DnsQuery, trace: ConnectTrace) -> Mapping[str, str]:
         "server": query.server,
         "start": _time(relative(query.started, trace)),
         "took": _difference(query.started, query.ended),
-        "outcome": query.outcome,
-        "tone": _TONES.get(query.outcome, "soft"),
+        "outcome": query_outcome(query),
+        "tone": _TONES.get(query_outcome(query), "soft"),
         "note": query_note(query),
         "ttl": "" if query.ttl is None else f"{query.ttl} s",
     }
@@ -164,7 +165,7 @@ def _attempt_row(attempt: Attempt, trace: ConnectTrace) -> Mapping[str, Any]:
     up = attempt.connected if attempt.stage == "tls" else attempt.ended
     return {
         "family": _FAMILIES[attempt.family],
-        "address": place(attempt, trace),
+        "address": attempt_label(attempt, trace),
         "source": attempt.source or "",
         "start": _time(relative(attempt.started, trace)),
         "tcp": _difference(attempt.started, up),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from ostiary.core.notes import attempt_label, attempt_note, query_label, query_note, query_outcome
 from ostiary.core.scale import ticks, unit
 from ostiary.core.trace import Attempt, ConnectTrace, DnsQuery
 
@@ -140,51 +141,16 @@ def duration(value: float) -> str:
     return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.2f} s"
 
 
-def query_note(query: DnsQuery) -> str:
-    """How a query ended."""
-    if query.answers:
-        return ", ".join(query.answers)
-    words = {"nxdomain": "the name does not exist", "empty": "no such record", "pending": "no answer by then"}
-    return words.get(query.outcome) or query.message or query.rcode or query.outcome
-
-
-def attempt_note(attempt: Attempt) -> str:
-    """How an attempt ended."""
-    match attempt.outcome:
-        case "won":
-            return "connected"
-        case "cancelled":
-            return "TLS not done by then, dropped" if attempt.stage == "tls" else "no answer by then, dropped"
-        case "not_started":
-            return f"not tried: {attempt.message}" if attempt.message else "not tried"
-        case _:
-            return f"{attempt.errno}: {attempt.message}" if attempt.errno else attempt.message
-
-
-def place(attempt: Attempt, trace: ConnectTrace) -> str:
-    """An attempt's address, with its port if that is not the target's."""
-    if attempt.family == "unix" or str(attempt.port) == trace.target.rpartition(":")[2]:
-        return attempt.address
-    return f"[{attempt.address}]:{attempt.port}" if attempt.family == "v6" else f"{attempt.address}:{attempt.port}"
-
-
-def server(query: DnsQuery, trace: ConnectTrace) -> str:
-    """Who was asked, and the name if that is not the target's."""
-    same = query.name.rstrip(".") == trace.target.rpartition(":")[0]
-    return query.server if same else f"{query.name} at {query.server}"
-
-
 def _query(query: DnsQuery, trace: ConnectTrace) -> _Entry:
     started, ended = relative(query.started, trace), relative(query.ended, trace)
-    return _Entry(
-        query.type, server(query, trace), query_note(query), started, None, ended, query.outcome, False, "dns"
-    )
+    outcome = query_outcome(query)
+    return _Entry(query.type, query_label(query, trace), query_note(query), started, None, ended, outcome, False, "dns")
 
 
 def _attempt(attempt: Attempt, trace: ConnectTrace) -> _Entry:
     return _Entry(
         _FAMILIES[attempt.family],
-        place(attempt, trace),
+        attempt_label(attempt, trace),
         attempt_note(attempt),
         relative(attempt.started, trace),
         relative(attempt.connected, trace) if attempt.stage == "tls" else None,
