@@ -16,6 +16,7 @@ LAYERS = {
     "core": 1,
     "pages": 1,
     "dialects": 2,
+    "report": 2,
     "net": 3,
     "testing": 4,
     "app": 4,

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import ssl
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +14,7 @@ import pytest
 import trustme
 
 from cli.world_in_thread import running
-from net.dns_server import DnsServer, dual
+from net.dns_server import DnsServer, Reply, dual
 from net.peers_on_loopback import Behaviour, Peers
 from ostiary.cli.commands import run
 
@@ -40,10 +44,10 @@ def test_the_timeline_shows_queries_attempts_and_the_sentence(capsys: pytest.Cap
         assert run(["connect", "--no-tls", *arguments]) == 0
     shown = capsys.readouterr()
     lines = shown.out.splitlines()
-    assert {line.split()[1] for line in lines if line.startswith("dns")} == {"AAAA", "A"}
-    assert [line.split()[1] for line in lines if line.startswith("tcp")] == ["IPv6", "IPv4"]
+    assert {line.split()[1] for line in lines if line.startswith("DNS")} == {"AAAA", "A"}
+    assert [line.split()[1] for line in lines if line.startswith("TCP")] == ["IPv6", "IPv4"]
     assert "ECONNREFUSED" in shown.out
-    assert lines[-1].startswith("Connected to dual.test:")
+    assert lines[-1].startswith("✓ Connected to dual.test:")
     assert "\x1b" not in shown.out, "no colours where nobody sees them"
     assert shown.err == ""
 
@@ -81,11 +85,16 @@ def test_the_five_lookup_families_side_by_side(capsys: pytest.CaptureFixture[str
         shown = capsys.readouterr().out
         assert run(["connect", "--no-tls", "--families", "--json", *arguments]) == 0
         documents = json.loads(capsys.readouterr().out)
-    verdicts = {line.split()[0]: "connects" in line for line in shown.splitlines()[:5]}
+    rows = {line.split()[0]: line for line in shown.splitlines() if line.startswith(("A", "V"))}
     expected = {"AUTO": False, "V4_ONLY": True, "V6_ONLY": False, "V4_PREFERRED": True, "ALL": True}
-    assert verdicts == expected
-    assert {family: document["ok"] for family, document in documents.items()} == expected
-    assert "Mend: set dns_lookup_family: ALL" in shown
+    assert {family: "✗" not in line for family, line in rows.items()} == expected
+    families = documents["families"]
+    assert {family: document["ostiary"]["ok"] for family, document in families.items()} == expected
+    assert {family: document["logical_dns"]["fate"] == "works" for family, document in families.items()} == expected
+    assert families["AUTO"]["logical_dns"]["reason"] == "delayed_connect_error:_Connection_refused"
+    assert "! 503 for some requests" in rows["ALL"], "of STRICT_DNS"
+    assert documents["recommended"]["dns_lookup_family"] == "ALL"
+    assert "Recommended here: ALL" in shown and "first_address_family_version: V4" in shown
 
 
 def test_tls_is_verified_unless_told_otherwise(
@@ -97,7 +106,7 @@ def test_tls_is_verified_unless_told_otherwise(
         assert run(["connect", *arguments]) == 1
         assert "certificate is not trusted" in capsys.readouterr().out
         assert run(["connect", "--ca", str(roots), *arguments]) == 0
-        assert "TLSv1.3, SNI dual.test" in capsys.readouterr().out
+        assert "TLSv1.3 · SNI dual.test" in capsys.readouterr().out
         assert run(["connect", "--ca", str(roots), "--sni", "other.test", *arguments]) == 1
         assert "other.test" in capsys.readouterr().out
         assert run(["connect", "--insecure", "--json", *arguments]) == 0
@@ -118,6 +127,12 @@ def test_tls_is_verified_unless_told_otherwise(
         (["x.test:1", "--dns-lookup-family", "V5"], "V5"),
         (["http://x.test", "--insecure"], "without TLS"),
         (["x.test:1", "--families", "--repeat", "2"], "exclude each other"),
+        (["x.test:1", "--families", "--dns-lookup-family", "ALL"], "leave --dns-lookup-family out"),
+        (["127.0.0.1:1", "--families"], "needs a name"),
+        (["x.test:1", "--html", "."], "is a directory"),
+        (["x.test:1", "--html", "nowhere/report.html"], "no directory 'nowhere'"),
+        (["x.test:1", "--html", "-", "--json"], "both want standard output"),
+        (["x.test/path"], "write https://x.test/path"),
         ([], "URL|HOST:PORT"),
     ],
 )
@@ -128,3 +143,99 @@ def test_wrong_usage_is_exit_code_2_on_stderr(
     shown = capsys.readouterr()
     assert reason in shown.err
     assert shown.out == ""
+
+
+TRACE = {"target", "ok", "elapsed_ms", "winner", "dns", "attempts", "tls", "error", "summary"}
+FAMILIES = {"target", "connect_timeout_ms", "dns", "addresses", "families", "recommended"}
+
+
+def test_the_keys_of_the_json_documents_are_exactly_the_documented_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with world("refuses", "greets") as arguments:
+        run(["connect", "--no-tls", "--json", *arguments])
+        one = json.loads(capsys.readouterr().out)
+        run(["connect", "--no-tls", "--json", "--families", *arguments])
+        five = json.loads(capsys.readouterr().out)
+    assert set(one) == TRACE
+    assert set(one["winner"]) == {"address", "port", "family"}
+    assert {frozenset(query) for query in one["dns"]} == {
+        frozenset({"name", "type", "server", "started_ms", "ended_ms", "rcode", "ttl", "answers", "outcome"})
+    }
+    assert {frozenset(attempt) for attempt in one["attempts"]} == {
+        frozenset(
+            {"address", "port", "family", "source", "started_ms", "ended_ms", "stage", "outcome", "errno", "message"}
+        )
+    }
+    assert set(five) == FAMILIES
+    assert set(five["families"]) == {"AUTO", "V4_ONLY", "V6_ONLY", "V4_PREFERRED", "ALL"}
+    for family in five["families"].values():
+        assert set(family) == {"asks", "addresses", "dns_ms", "logical_dns", "strict_dns", "ostiary"}
+        assert set(family["ostiary"]) == TRACE
+        forecast = {"fate", "winner", "elapsed_ms", "response_flags", "reason", "dead_hosts"}
+        assert set(family["logical_dns"]) == set(family["strict_dns"]) == forecast
+    assert set(five["recommended"]) == {
+        "dns_lookup_family", "first_address_family_version", "reason", "warnings", "yaml",
+    }  # fmt: skip
+    assert {frozenset(address) for address in five["addresses"]} == {
+        frozenset({"address", "family", "ok", "route", "elapsed_ms", "stage", "errno", "message"})
+    }
+
+
+def test_a_series_shows_percentiles_winners_and_the_slowest(capsys: pytest.CaptureFixture[str]) -> None:
+    with world("black_hole", "greets") as arguments:
+        assert run(["connect", "--no-tls", "--repeat", "5", *arguments]) == 0
+    shown = capsys.readouterr().out
+    lines = shown.splitlines()
+    assert lines[1].split() == ["min", "p50", "p90", "p99", "max"]
+    assert [line.split()[0] for line in lines[2:6]] == ["total", "DNS", "TCP", "waiting"]
+    assert "won IPv4     5  100%" in shown and "127.0.0.1" in shown
+    assert "The slowest (number 1):" in shown
+
+
+def test_a_series_with_failures_counts_them_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+    with world("refuses", "refuses") as arguments:
+        assert run(["connect", "--no-tls", "--repeat", "3", *arguments]) == 1
+    shown = capsys.readouterr().out
+    assert "✗ failed 3 (100%): ECONNREFUSED" in shown and "The first that failed (number 1):" in shown
+
+
+@pytest.mark.parametrize("more", [[], ["--repeat", "3"], ["--families"]])
+def test_html_goes_into_a_file_beside_the_timeline_or_to_standard_output_alone(
+    capfdbinary: pytest.CaptureFixture[bytes], tmp_path: Path, more: list[str]
+) -> None:
+    report = tmp_path / "report.html"
+    with world("refuses", "greets") as arguments:
+        assert run(["connect", "--no-tls", *more, "--html", str(report), *arguments]) == 0
+        beside = capfdbinary.readouterr()
+        assert run(["connect", "--no-tls", *more, "--html", "-", *arguments]) == 0
+        alone = capfdbinary.readouterr()
+    assert b"127.0.0.1" in beside.out and b"<" not in beside.out.replace(b"<module>", b"")
+    assert beside.err.decode().strip() == f"report: {report}"
+    assert report.read_bytes().startswith(b"<!doctype html>")
+    assert alone.out.startswith(b"<!doctype html>") and alone.out.rstrip().endswith(b"</html>")
+    assert alone.err == b""
+
+
+def test_ctrl_c_shows_what_was_seen_so_far_and_exits_with_130() -> None:
+    """In a process of its own: it is a signal."""
+    records = dual()
+    records["dual.test.", "A"] = Reply(silent=True)
+    server, peers = DnsServer(records), Peers("silent", "silent", tls={})
+    for more in ([], ["--json"], ["--repeat", "9"], ["--families"]):
+        with running(server, peers):
+            command = [
+                sys.executable, "-m", "ostiary", "connect", "--insecure", *more, "--nameserver",
+                f"127.0.0.1:{server.port}", f"dual.test:{peers.port}",
+            ]  # fmt: skip
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            while not peers.accepted:
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=10)
+        peers.accepted.clear()
+        assert process.returncode == 130, err
+        assert "::1" in out and "Interrupted after" in out
+        assert err == "", "no traceback, and no progress where nobody watches"
+        if more == ["--json"]:
+            assert json.loads(out)["error"] == "interrupted"
+            assert json.loads(out)["attempts"][0]["outcome"] == "cancelled"

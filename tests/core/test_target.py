@@ -45,12 +45,25 @@ def test_targets(text: str, expected: Target) -> None:
         ("https://", "names no host"),
         ("https://x:99999/", "not a URL"),
         ("a b:1", "names no host"),
-        ("a/b:1", "names no host"),
+        ("a/b:1", "write https://a/b:1"),
+        ("login.example/path", "write https://login.example/path"),
+        ("https:/login.example", "write https://login.example$"),
+        ("http//login.example:80", "write https://login.example:80"),
+        ("//login.example", "write https://login.example$"),
     ],
 )
 def test_what_is_no_target_says_why(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         parse_target(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["https://ada:hunter2@:443", "https://ada:hunter2@x:99999/", "//ada:hunter2@x", "ada:hunter2@x:1"]
+)
+def test_an_error_does_not_repeat_a_password(text: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - what it says is below
+        parse_target(text)
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Sequence
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, get_args
 
 import click
 
+from ostiary.cli.exit_codes import EXIT_INTERRUPTED, EXIT_PROBLEM
+from ostiary.cli.measure import Measured, measure_families, measure_series
 from ostiary.core.target import Target, parse_nameserver, parse_target
-from ostiary.core.trace import ConnectTrace
 from ostiary.model import limits
 from ostiary.model.clusters import DnsLookupFamily
 from ostiary.model.tls import CertificateValidationContext, DataSource, UpstreamTlsContext
-from ostiary.net.connector import ConnectError, Connector
+from ostiary.net.survey import Place
 from ostiary.net.tls import ClientContext, TlsError, UpstreamTls
 
 _FAMILIES: tuple[DnsLookupFamily, ...] = get_args(DnsLookupFamily)
 _MILLISECONDS = click.IntRange(min=0, max=60_000)
+_STDOUT = "-"
 
 
 def _reads(read: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -26,11 +32,27 @@ def _reads(read: Callable[[str], Any]) -> Callable[[click.Context, click.Paramet
 
     def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
         try:
+            if value is None:
+                return None
             return read(value) if isinstance(value, str) else tuple(read(item) for item in value)
         except ValueError as error:
             raise click.BadParameter(str(error), ctx=context, param=parameter) from error
 
     return callback
+
+
+def _writable(path: str) -> str:
+    """A file that can be written, before minutes are spent on what shall be in it. Raises ValueError."""
+    if path == _STDOUT:
+        return path
+    if Path(path).is_dir():
+        raise ValueError(f"{path!r} is a directory: name a file, such as {Path(path) / 'connect.html'}")
+    parent = Path(path).parent
+    if not parent.is_dir():
+        raise ValueError(f"{path!r} can't be written: there is no directory {str(parent)!r}")
+    if not os.access(path if Path(path).exists() else parent, os.W_OK):
+        raise ValueError(f"{path!r} can't be written: permission denied")
+    return path
 
 
 @click.command()
@@ -40,9 +62,7 @@ def _reads(read: Callable[[str], Any]) -> Callable[[click.Context, click.Paramet
     "family",
     type=click.Choice(_FAMILIES, case_sensitive=False),
     metavar=f"[{'|'.join(_FAMILIES)}]",
-    default="ALL",
-    show_default=True,
-    help="Which addresses are asked for, and raced.",
+    help="Which addresses are asked for, and raced; ALL unless you choose.",
 )
 @click.option("--families", is_flag=True, help="All five lookup families side by side: what Envoy would do from here.")
 @click.option(
@@ -64,106 +84,134 @@ def _reads(read: Callable[[str], Any]) -> Callable[[click.Context, click.Paramet
 @click.option(
     "--resolution-delay-ms",
     type=_MILLISECONDS,
-    default=int(limits.RESOLUTION_DELAY * 1000),
-    show_default=True,
-    help="How long an IPv4 answer waits for the IPv6 one.",
+    help=f"How long an IPv4 answer waits for the IPv6 one; {limits.RESOLUTION_DELAY * 1000:.0f} unless you choose.",
 )
 @click.option(
     "--attempt-delay-ms",
     type=_MILLISECONDS,
-    default=int(limits.CONNECTION_ATTEMPT_DELAY * 1000),
-    show_default=True,
-    help="Between the starts of two attempts.",
+    help=f"Between the starts of two attempts; {limits.CONNECTION_ATTEMPT_DELAY * 1000:.0f} unless you choose.",
 )
 @click.option("--ca", type=click.Path(), metavar="FILE", help="Trust these roots (PEM) instead of the system's.")
 @click.option("--sni", metavar="NAME", help="Send and verify this name instead of the target's.")
 @click.option("--insecure", is_flag=True, help="Don't verify the certificate.")
 @click.option("--no-tls", is_flag=True, help="TCP only. Without it, HOST:PORT means TLS, and a URL what it says.")
-@click.option("--repeat", type=click.IntRange(1, 1000), metavar="N", help="Connect N times; later ones know more.")
+@click.option("--repeat", type=click.IntRange(1, 1000), metavar="N", help="Connect N times: percentiles, winners.")
+@click.option(
+    "--html",
+    metavar="FILE",
+    callback=_reads(_writable),
+    help="Write a report for a browser, all in one file; - is standard output.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout; a list with --repeat.")
 def command(
     target: Target,
-    family: DnsLookupFamily,
+    family: DnsLookupFamily | None,
     families: bool,
     nameservers: tuple[tuple[str, int], ...],
     connect_timeout: float,
-    resolution_delay_ms: int,
-    attempt_delay_ms: int,
+    resolution_delay_ms: int | None,
+    attempt_delay_ms: int | None,
     ca: str | None,
     sni: str | None,
     insecure: bool,
     no_tls: bool,
     repeat: int | None,
+    html: str | None,
     as_json: bool,
 ) -> int:
     """Draw one connection as a timeline: DNS, attempts, TLS, and the winner.
 
-    Exits with 1 if there is no connection.
+    Exits with 1 if there is no connection. Ctrl-C shows what was seen so far.
 
     \b
     Examples:
       ostiary connect https://login.example/
-      ostiary connect --dns-lookup-family AUTO --nameserver 10.0.0.10 login.example:443
+      ostiary connect --families --nameserver 10.0.0.10 login.example:443
+      ostiary connect --repeat 50 --html report.html https://login.example/
     """
-    if families and repeat is not None:
-        raise click.UsageError("--families and --repeat exclude each other")
+    if families:
+        _check_families(target, family, repeat)
+    if html == _STDOUT and as_json:
+        raise click.UsageError("--json and --html - both want standard output: give --html a file")
     context = None if no_tls or target.tls is False else _context(ca, sni, insecure)
     if context is None and (ca or sni or insecure):
         raise click.UsageError("--ca, --sni and --insecure have no meaning without TLS")
-
-    async def one(connector: Connector, lookup: DnsLookupFamily) -> ConnectTrace:
-        try:
-            transport, _, trace = await connector.connect(
-                target.host,
-                target.port,
-                asyncio.Protocol,
-                ssl=context,
-                server_hostname=sni,
-                dns_lookup_family=lookup,
-                timeout=connect_timeout,
-                dns_servers=nameservers,
-                https_records=target.tls is True and context is not None and not families,
-                resolution_delay=resolution_delay_ms / 1000,
-                attempt_delay=attempt_delay_ms / 1000,
-            )
-        except ConnectError as error:
-            return error.trace
-        transport.abort()
-        return trace
-
-    async def each_family() -> list[ConnectTrace]:
-        return [await one(Connector(linger=0.0), lookup) for lookup in _FAMILIES]
-
-    async def repeated() -> list[ConnectTrace]:
-        connector = Connector(linger=0.0)
-        return [await one(connector, family) for _ in range(repeat or 1)]
-
-    traces = asyncio.run(each_family() if families else repeated())
-    _show(traces, families=families, repeated=repeat is not None, as_json=as_json)
-    return 0 if all(trace.ok for trace in traces if not families or trace.dns_lookup_family == "ALL") else 1
-
-
-def _show(traces: Sequence[ConnectTrace], *, families: bool, repeated: bool, as_json: bool) -> None:
-    if as_json:
-        document: Any = [trace.as_dict() for trace in traces]
-        if families:
-            document = {trace.dns_lookup_family: trace.as_dict() for trace in traces}
-        elif not repeated:
-            document = document[0]
-        print(json.dumps(document, indent=2, ensure_ascii=False))
-        return
-    from rich.console import Console
-
-    from ostiary.cli.timeline import draw, draw_families
-
-    console = Console(highlight=False)
+    delays = {"resolution_delay": resolution_delay_ms, "attempt_delay": attempt_delay_ms}
+    options: dict[str, Any] = {name: delay / 1000 for name, delay in delays.items() if delay is not None}
+    options["https_records"] = target.tls is True and context is not None and not families
+    place = Place(
+        host=target.host,
+        port=target.port,
+        ssl=context,
+        server_hostname=sni,
+        timeout=connect_timeout,
+        dns_servers=nameservers,
+        options=options,
+    )
     if families:
-        draw_families(traces, console)
+        measured = measure_families(place)
+    else:
+        measured = measure_series(place, family or "ALL", repeat or 1)
+    taken = datetime.now(UTC)
+    if html is not None:
+        _write_html(measured, html, taken, repeated=repeat is not None)
+    if html != _STDOUT:
+        _show(measured, repeated=repeat is not None, as_json=as_json)
+    if measured.interrupted:
+        return EXIT_INTERRUPTED
+    return 0 if measured.ok else EXIT_PROBLEM
+
+
+def _check_families(target: Target, family: DnsLookupFamily | None, repeat: int | None) -> None:
+    if repeat is not None:
+        raise click.UsageError("--families and --repeat exclude each other")
+    if family is not None:
+        raise click.UsageError("--families compares all lookup families: leave --dns-lookup-family out")
+    try:
+        ip_address(target.host)
+    except ValueError:
         return
-    for number, trace in enumerate(traces):
-        if number:
-            console.print()
-        draw(trace, console)
+    raise click.UsageError(f"--families needs a name: {target.host} is an address, for which nothing is looked up")
+
+
+def _show(measured: Measured, *, repeated: bool, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(measured.document(repeated=repeated), indent=2))
+        return
+    from ostiary.cli.family_table import draw_families
+    from ostiary.cli.series_table import draw_series
+    from ostiary.cli.terminal import screen
+    from ostiary.cli.timeline import draw
+
+    shown = screen()
+    if measured.comparison is not None:
+        draw_families(measured.comparison, shown)
+    elif repeated and measured.traces:
+        draw_series(measured.traces, shown)
+    elif measured.traces:
+        draw(measured.traces[-1], shown)
+
+
+def _write_html(measured: Measured, path: str, taken: datetime, *, repeated: bool) -> None:
+    from ostiary.report.connection import families_page, series_page, timeline_page
+
+    if measured.comparison is not None:
+        page = families_page(measured.comparison, taken)
+    elif not measured.traces:
+        return
+    elif repeated:
+        page = series_page(measured.traces, taken)
+    else:
+        page = timeline_page(measured.traces[-1], taken)
+    if path == _STDOUT:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(page)
+        return
+    try:
+        Path(path).write_bytes(page)
+    except OSError as error:
+        raise click.UsageError(f"{path!r} can't be written: {error.strerror}") from error
+    print(f"report: {path}", file=sys.stderr)
 
 
 def _context(ca: str | None, sni: str | None, insecure: bool) -> ClientContext:

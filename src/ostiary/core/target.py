@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
 _SCHEMES: Final = {"https": (443, True), "wss": (443, True), "http": (80, False), "ws": (80, False)}
+_PASSWORD: Final = re.compile(r"//[^/]*@")
+"""Who is named before the host; nobody's password belongs into an error."""
+_SLASHES: Final = re.compile(r"^(https?|wss?):?/+", re.IGNORECASE)
 _MAX_PORT: Final = 65535
 _DNS_PORT: Final = 53
 
@@ -25,7 +29,13 @@ class Target:
 def parse_target(text: str) -> Target:
     """Read a URL (https, http, wss, ws) or HOST:PORT; an IPv6 address stands in brackets. Raises ValueError."""
     text = text.strip()
+    shown = _PASSWORD.sub("//...@", text)
     if "://" not in text:
+        if "@" in text:
+            raise ValueError("a user or a password before the host has no meaning here: write HOST:PORT or a URL")
+        if "/" in text:
+            likely = _SLASHES.sub("", text, count=1).lstrip("/")
+            raise ValueError(f"{text!r} is neither HOST:PORT nor a URL: write https://{likely}")
         host, port = _split(text)
         if port is None:
             raise ValueError(f"{text!r} has no port: write {text or 'HOST'}:443, or a URL")
@@ -38,8 +48,8 @@ def parse_target(text: str) -> Target:
         parts = urlsplit(text)
         url_port = parts.port
     except ValueError as error:
-        raise ValueError(f"{text!r} is not a URL: {error}") from error
-    return Target(_host(parts.hostname or "", text), default if url_port is None else url_port, tls)
+        raise ValueError(f"{shown!r} is not a URL: {error}") from error
+    return Target(_host(parts.hostname or "", shown), default if url_port is None else url_port, tls)
 
 
 def parse_nameserver(text: str) -> tuple[str, int]:

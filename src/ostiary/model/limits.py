@@ -212,6 +212,11 @@ MAX_SYSTEM_LOOKUPS: Final = 8
 """Threads that may hang in the system's resolver at once (names that DNS can't resolve)."""
 OTHER_FAMILY_LOOKUP: Final = 0.250
 """After a failure: how long to ask whether the other address family would have worked."""
+MAX_PROBED_ADDRESSES: Final = 8
+"""Of each family, each with a connection of its own, when all lookup families are compared."""
+PROGRESS_AFTER: Final = 0.4
+"""A command that is done sooner says nothing of what it waits for."""
+PROGRESS_INTERVAL: Final = 0.1
 
 # --- matchers and formats
 MAX_REGEX_LENGTH: Final = 4096

@@ -12,13 +12,12 @@ import logging
 import ssl as tls
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-from ostiary.core.addresses import Candidate, Destination, Family, RecordType, first_lookups
+from ostiary.core.addresses import Candidate, Destination, Family, RecordType
 from ostiary.core.explain import error_text, telling_errno
 from ostiary.core.eyeballs import RaceConfig
 from ostiary.core.outcomes import Outcomes
@@ -29,6 +28,7 @@ from ostiary.model.clusters import DnsLookupFamily, HappyEyeballsConfig
 from ostiary.model.dns import DnsOptions
 from ostiary.net import network, routes
 from ostiary.net.attempt import HeldProtocol, Runner, describe, disown
+from ostiary.net.kept_out import kept_out
 from ostiary.net.peer import describe_tls
 from ostiary.net.race import CheckPeer, RaceDriver, Setting
 from ostiary.net.resolv_conf import Server
@@ -36,12 +36,17 @@ from ostiary.net.resolver import Lookup, Resolver
 from ostiary.net.tls import ClientContext
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
+Watch = Callable[[Callable[[], ConnectTrace]], object]
 
 _LOG: Final = logging.getLogger("ostiary.happy_eyeballs")
 _LOG.addHandler(logging.NullHandler())  # the exception says it all where nobody has set up logs
 _DEFAULTS: Final = HappyEyeballsConfig()
 _DNS_DEFAULTS: Final = DnsOptions()
 _FORCED: Final[dict[str, Family]] = {"V4": "v4", "V6": "v6"}
+
+
+def _nobody(_look: Callable[[], ConnectTrace]) -> None:
+    """Watches no race."""
 
 
 class ConnectError(OSError):
@@ -92,6 +97,7 @@ class Connector:
         *,
         ssl: tls.SSLContext | None = None,
         server_hostname: str | None = None,
+        watch: Watch = _nobody,
         dns_lookup_family: DnsLookupFamily = "ALL",
         timeout: float = limits.CONNECT_TIMEOUT,  # noqa: ASYNC109 # a deadline of the race itself, not a wrapper's
         happy_eyeballs: HappyEyeballsConfig = _DEFAULTS,
@@ -113,6 +119,7 @@ class Connector:
         `addresses` (IP address, port) replaces the lookup, `pipe` (a Unix socket's path) everything.
         `server_hostname` is verified, and sent as SNI if it is a name; None means `host`. A context with a `check_peer`
         (see `net.tls`) judges the certificate once more. `protocol_factory` is called once, for the winner.
+        `watch` is called once with a function that gives a copy of the trace so far, whenever it is called.
 
         `attempt_delay` None means 250 ms, or what is known of an address. `https_records` asks for HTTPS records too;
         their services are chosen by `alpn_protocols`, what the context offers. `local_addresses` (IP address, port or
@@ -135,7 +142,6 @@ class Connector:
         if trace.started >= self._look_after:
             self._look_at_network(trace.started)
         source = ",".join(address for address, _ in local_addresses)
-
         ask = partial(self._ask, host, port, dns_servers, search, dns_over_tcp, dns_options)
         forced = _FORCED.get(happy_eyeballs.first_address_family_version)
         config = RaceConfig(
@@ -161,6 +167,7 @@ class Connector:
             drop_unroutable=dns_options.filter_unroutable_families,
         )
         driver = RaceDriver(config, setting, self._tasks, trace.started)
+        watch(partial(self._so_far, trace, driver))
         try:
             runner = await driver.run(addresses)
         except BaseException:
@@ -171,7 +178,7 @@ class Connector:
         self._outcomes.learn(host, port, trace.winner, trace.attempts, trace.started, source)
         if runner is None:
             if not _is_ip(host):
-                trace.other_family = await self._kept_out(ask, port, local_addresses, trace)
+                trace.other_family = await kept_out(ask, port, local_addresses, trace)
             raise self._failure(trace)
         try:
             transport, protocol = await self._hand_over(runner, protocol_factory)
@@ -281,6 +288,14 @@ class Connector:
                 where = Destination(attempt.address, attempt.port)
                 _LOG.debug("%s address=%s %s %s", trace.target, where, attempt.outcome, attempt.errno or "")
 
+    def _so_far(self, trace: ConnectTrace, driver: RaceDriver) -> ConnectTrace:
+        if trace.ended is not None:
+            return replace(trace)
+        seen = replace(trace)
+        self._record(seen, driver, None)
+        seen.attempts = [replace(attempt) for attempt in seen.attempts]
+        return seen
+
     def _failure(self, trace: ConnectTrace) -> ConnectError:
         trace.error = error_text(trace)
         mendable = trace.other_family or (trace.hurried and any(a.outcome == "timeout" for a in trace.attempts))
@@ -303,41 +318,6 @@ class Connector:
             return False
         self._warned[trace.target] = now + limits.WARN_AGAIN
         return True
-
-    async def _kept_out(
-        self,
-        ask: Callable[[RecordType], Lookup],
-        port: int,
-        local: Sequence[routes.LocalAddress],
-        trace: ConnectTrace,
-    ) -> tuple[str, ...]:
-        """Addresses with a route that the lookup family kept out: after a failure, what would have worked.
-
-        Whoever resolved the name, here or for a whole cluster, asked for what the attempts show.
-        """
-        asked = {query.type for query in trace.dns} - {"HTTPS"}
-        asked = asked or {"AAAA" if attempt.family == "v6" else "A" for attempt in trace.attempts}
-        family = trace.dns_lookup_family
-        if family == "ALL" or not asked or asked == {"A", "AAAA"}:
-            return ()
-        lookup = ask("A" if first_lookups(family)[0] == "AAAA" else "AAAA")
-        if lookup.answer is None:
-            arrived: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-            def on_answer(answer: object) -> None:
-                if not arrived.done():
-                    arrived.set_result(answer)
-
-            lookup.wait(on_answer)
-            try:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(limits.OTHER_FAMILY_LOOKUP):
-                        await arrived
-            finally:
-                lookup.release(on_answer)
-        if lookup.answer is None:
-            return ()
-        return tuple(a for a in lookup.answer.addresses if routes.check(Destination(a, port), local).routable)
 
     async def _connect_pipe(
         self,
