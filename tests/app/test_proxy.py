@@ -541,3 +541,22 @@ async def test_a_rewrite_takes_no_credentials_into_the_log(tmp_path: Path) -> No
             assert (await client.get("/healthz?code=SECRET")).status == 200
         assert app.heard[0].line.startswith(b"GET /new/healthz?code=SECRET ")
     assert (tmp_path / "log").read_text() == "/healthz?code=[secret] /new/healthz?code=[secret]\n"
+
+
+@scenario
+async def test_an_old_connection_to_the_upstream_is_replaced() -> None:
+    closed = asyncio.Event()
+
+    async def answer(_heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(app.answer)
+        if app.connections == 1 and len(app.heard) == 1:
+            await reader.read()  # the proxy closes it, though it is not idle for long
+            closed.set()
+
+    app = Upstream(handler=answer)
+    async with app.running(), running(proxy(app.port, cluster={"max_connection_duration": 0.1})) as door:
+        client = await Client.connect(address(door))
+        assert (await client.get()).status == 200
+        await closed.wait()
+        assert (await client.get()).status == 200
+        assert app.connections == 2

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from envoy_example import BOOTSTRAP, IDP, error, good, warnings
+from envoy_example import BOOTSTRAP, IDP, SNI, error, good, loaded, warnings
 from ostiary.model.clusters import (
     CircuitBreakers,
     Cluster,
@@ -10,6 +10,7 @@ from ostiary.model.clusters import (
     Endpoint,
     EndpointHealthCheck,
     HappyEyeballsConfig,
+    Http2,
     LoadBalancing,
     Locality,
     TcpKeepalive,
@@ -188,7 +189,6 @@ def test_the_bootstraps_resolver_serves_clusters_without_one() -> None:
         ),
         ((ENDPOINT, ENDPOINT * 2), "must have a single locality_lb_endpoint"),
         (("  - name: idp\n", "  - name: backend\n"), "'backend' is the name of another one already, in line 47"),
-        ((IDP, "    typed_extension_protocol_options: {}\n    http2_protocol_options: {}\n"), "spoken to in HTTP/1.1"),
     ],
 )
 def test_what_is_refused(replacement: tuple[str, str], message: str) -> None:
@@ -199,3 +199,109 @@ def test_a_cluster_without_endpoints_is_a_warning() -> None:
     start = BOOTSTRAP.index("    load_assignment:\n      cluster_name: backend")
     assignment = BOOTSTRAP[start : BOOTSTRAP.index("  - name: idp")]
     assert any("no endpoint: every request will fail" in line for line in warnings((assignment, "")))
+
+
+# --- protocols
+
+
+def typed(options: str) -> tuple[str, str]:
+    message = f"{{'@type': type.googleapis.com/{OPTIONS}, {options}}}"
+    return IDP, f"    typed_extension_protocol_options: {{{OPTIONS}: {message}}}\n"
+
+
+def protocol(options: str, *more: tuple[str, str]) -> Cluster:
+    return idp(typed(options), *more)
+
+
+def test_http_2_as_it_is_written() -> None:
+    found = protocol(
+        "explicit_http_config: {http2_protocol_options: {max_concurrent_streams: 7, initial_stream_window_size: 65536, "
+        "initial_connection_window_size: 1048576, hpack_table_size: 0, "
+        "connection_keepalive: {interval: 30s, timeout: 5s, connection_idle_interval: 60s}}}, "
+        "common_http_protocol_options: {max_connection_duration: 600s, max_requests_per_connection: 9}"
+    )
+    assert found.http2 == Http2(
+        max_concurrent_streams=7,
+        initial_stream_window_size=65536,
+        initial_connection_window_size=1048576,
+        hpack_table_size=0,
+        keepalive_interval=30.0,
+        keepalive_timeout=5.0,
+        connection_idle_interval=60.0,
+    )
+    assert (found.max_connection_duration, found.max_requests_per_connection) == (600.0, 9)
+    assert found.transport_socket is not None
+    assert found.transport_socket.alpn_protocols == ("h2",)
+
+
+def test_alpn_decides() -> None:
+    found = protocol("auto_config: {}")
+    assert found.http2 == Http2(negotiate=True)
+    assert found.transport_socket is not None
+    assert found.transport_socket.alpn_protocols == ("h2", "http/1.1")
+    alpn = (SNI, f"{SNI}        common_tls_context: {{alpn_protocols: [http/1.1]}}\n")
+    found = protocol("auto_config: {}", alpn)
+    assert found.transport_socket is not None
+    assert found.transport_socket.alpn_protocols == ("http/1.1",)
+
+
+@pytest.mark.parametrize(
+    ("written", "spoken"),
+    [
+        ("http2_protocol_options: {}", Http2()),
+        ("http2_protocol_options: {}\n    protocol_selection: USE_DOWNSTREAM_PROTOCOL", None),
+        ("http_protocol_options: {}", None),
+        ("common_http_protocol_options: {idle_timeout: 5s}", None),
+    ],
+)
+def test_the_deprecated_spelling(written: str, spoken: Http2 | None) -> None:
+    assert idp((IDP, f"    {written}\n")).http2 == spoken
+
+
+def test_the_clients_protocol_is_http_1_1() -> None:
+    assert protocol("use_downstream_protocol_config: {http2_protocol_options: {}}").http2 is None
+    assert protocol("explicit_http_config: {http_protocol_options: {}}", (SNI, SNI)).http2 is None
+
+
+def test_the_present_spelling_wins() -> None:
+    old = ("    connect_timeout: 2s\n", "    connect_timeout: 2s\n    http2_protocol_options: {}\n")
+    assert protocol("explicit_http_config: {http_protocol_options: {}}", old).http2 is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("explicit_http_config: {http3_protocol_options: {}}", "(use http2_protocol_options)"),
+        ("auto_config: {http3_protocol_options: {}}", "ALPN chooses HTTP/2 or HTTP/1.1"),
+        (
+            "explicit_http_config: {http2_protocol_options: {custom_settings_parameters: [{identifier: 9, value: 1}]}}",
+            "custom_settings_parameters: valid in Envoy, not implemented in Ostiary (remove it)",
+        ),
+        ("explicit_http_config: {http2_protocol_options: {allow_metadata: true}}", "allow_metadata: valid in Envoy"),
+        (
+            "explicit_http_config: {http2_protocol_options: {hpack_table_size: 4194304}}",
+            "4194304 bytes for every connection (1048576 at most)",
+        ),
+        (
+            "auto_config: {}, common_http_protocol_options: {max_stream_duration: 1s}",
+            "use the route's timeout",
+        ),
+    ],
+)
+def test_protocol_options_that_are_refused(options: str, message: str) -> None:
+    assert message in error(typed(options))
+
+
+def test_bounds_of_envoys_against_floods_are_named() -> None:
+    options = "explicit_http_config: {http2_protocol_options: {max_outbound_frames: 5, allow_connect: true}}"
+    config, _ = loaded(typed(options))
+    assert config is not None
+    assert any("max_outbound_frames not used; Ostiary has bounds of its own" in line for line in config.differences)
+
+
+def test_h2_that_is_not_offered_is_a_warning() -> None:
+    alpn = (SNI, f"{SNI}        common_tls_context: {{alpn_protocols: [http/1.1]}}\n")
+    http2 = (IDP, "    http2_protocol_options: {}\n")
+    assert any("HTTP/2 is to be spoken, but h2 is not offered" in line for line in warnings(alpn, http2))
+    only_h2 = (SNI, f"{SNI}        common_tls_context: {{alpn_protocols: [h2]}}\n")
+    assert "h2 alone, but HTTP/1.1 is spoken" in error(only_h2)

@@ -26,6 +26,9 @@ ROUTER = (
 STDOUT = "              '@type': type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"
 TYPE = "'@type': type.googleapis.com/envoy"
 PER_FILTER = f"{ROUTE}\n                typed_per_filter_config:"
+SOCKET = "    transport_socket:\n      name: envoy.transport_sockets.tls\n      typed_config:\n"
+UPSTREAM_TLS = f"        {TYPE}.extensions.transport_sockets.tls.v3.UpstreamTlsContext\n{SNI}"
+NO_TLS: Replacements = ((SOCKET + UPSTREAM_TLS, ""),)
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -46,6 +49,11 @@ CHECK = "timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1
 
 def check(fields: str) -> Replacements:
     return cluster(f"health_checks: [{{{CHECK}, {fields}}}]")
+
+
+def protocol(options: str, more: str = "") -> Replacements:
+    typed = f"typed_extension_protocol_options: {{{OPTIONS}: {{'@type': type.googleapis.com/{OPTIONS}, {options}}}}}"
+    return cluster(f"{typed}\n{more}")
 
 
 def manager(field: str) -> Replacements:
@@ -202,6 +210,30 @@ AGREED: dict[str, Replacements] = {
         f"typed_extension_protocol_options: {{{OPTIONS}: {{'@type': type.googleapis.com/{OPTIONS}, "
         "explicit_http_config: {http_protocol_options: {}}}}"
     ),
+    "HTTP/2 options": protocol(
+        "explicit_http_config: {http2_protocol_options: {max_concurrent_streams: 10, hpack_table_size: 0, "
+        "connection_keepalive: {interval: 30s, timeout: 5s, interval_jitter: {value: 10}}}}"
+    ),
+    "HTTP/2 options of before": cluster("http2_protocol_options: {}"),
+    "HTTP/1.1 and HTTP/2 options of before": cluster("http2_protocol_options: {}\n    http_protocol_options: {}"),
+    "both, and the client's protocol": cluster(
+        "http2_protocol_options: {}\n    http_protocol_options: {}\n    protocol_selection: USE_DOWNSTREAM_PROTOCOL"
+    ),
+    "HTTP/2 options of before and of now": protocol(
+        "explicit_http_config: {http_protocol_options: {}}", "    http2_protocol_options: {}"
+    ),
+    "no protocol": protocol("explicit_http_config: {}"),
+    "no configuration of protocols": protocol("common_http_protocol_options: {}"),
+    "ALPN": protocol("auto_config: {http2_protocol_options: {}}"),
+    "ALPN without TLS": (*protocol("auto_config: {}"), *NO_TLS),
+    "the client's protocol": protocol("use_downstream_protocol_config: {http2_protocol_options: {}}"),
+    "a keepalive without timeout": protocol(
+        "explicit_http_config: {http2_protocol_options: {connection_keepalive: {interval: 1s}}}"
+    ),
+    "a window too small": protocol(
+        "explicit_http_config: {http2_protocol_options: {initial_stream_window_size: 65534}}"
+    ),
+    "no streams": protocol("explicit_http_config: {http2_protocol_options: {max_concurrent_streams: 0}}"),
     "protocol options of another name": cluster(
         f"typed_extension_protocol_options: {{x: {{'@type': type.googleapis.com/{OPTIONS}, "
         "explicit_http_config: {http_protocol_options: {}}}}"
@@ -266,10 +298,6 @@ STRICTER: dict[str, Replacements] = {
         (ROUTE, "route: {cluster: backend, regex_rewrite: {pattern: {regex: a}, substitution: '\\1'}}"),
     ),
     "key written twice": cluster("connect_timeout: 2s"),
-    "HTTP/2": cluster(
-        f"typed_extension_protocol_options: {{{OPTIONS}: {{'@type': type.googleapis.com/{OPTIONS}, "
-        "explicit_http_config: {http2_protocol_options: {}}}}"
-    ),
 }
 """Envoy accepts these, Ostiary does not: each is named in docs/envoy-differences.md."""
 

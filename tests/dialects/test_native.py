@@ -14,6 +14,7 @@ from ostiary.dialects import native
 from ostiary.dialects.native_schema import ENVIRONMENT, FLAGS, KEYS
 from ostiary.dialects.native_values import Value, at_path, from_node, overlay
 from ostiary.dialects.yaml_nodes import parse_all
+from ostiary.model.clusters import Http2
 from ostiary.model.config import Address, Config
 from ostiary.model.process import Process
 from ostiary.model.routes import RedirectAction, RouteAction
@@ -327,6 +328,35 @@ def test_an_upstream_is_one_cluster(upstream: str, kind: str, endpoint: tuple[st
     assert (cluster.type, cluster.dns_lookup_family) == (kind, "ALL")
     assert (found.address, found.port, found.pipe) == endpoint
     assert (cluster.transport_socket is not None) == tls
+
+
+@pytest.mark.parametrize(
+    ("upstream", "http2", "alpn"),
+    [
+        ("h2c://app:8080", Http2(scheme_of_client=False), None),
+        ("{url: http://app:8080, http2: true}", Http2(scheme_of_client=False), None),
+        ("{url: unix:/run/app.sock, http2: true}", Http2(scheme_of_client=False), None),
+        ("{url: https://app, http2: true}", Http2(negotiate=True, scheme_of_client=False), ("h2", "http/1.1")),
+        ("{url: https://app, http2: false}", None, ()),
+        ("{urls: [h2c://a:1, h2c://b:2]}", Http2(scheme_of_client=False), None),
+    ],
+)
+def test_an_upstream_may_speak_http_2(upstream: str, http2: Http2 | None, alpn: tuple[str, ...] | None) -> None:
+    (cluster,) = good(MINIMAL, flags={"set upstream": upstream}).clusters
+    assert cluster.http2 == http2
+    assert (cluster.transport_socket.alpn_protocols if cluster.transport_socket else None) == alpn
+
+
+@pytest.mark.parametrize(
+    ("upstream", "message"),
+    [
+        ("{url: h2c://app, http2: false}", "upstream.http2: h2c:// is HTTP/2 (write http://, or leave this out)"),
+        ("[h2c://a, http://b]", "upstream: h2c:// and http:// addresses behind one route (use one scheme)"),
+        ("[https://a, http://b]", "upstream: http:// and https:// addresses behind one route (use one scheme)"),
+    ],
+)
+def test_what_an_upstream_can_not_be(upstream: str, message: str) -> None:
+    assert any(message in line for line in told(MINIMAL.replace("http://127.0.0.1:8080", upstream)))
 
 
 def test_several_upstreams_share_the_load() -> None:

@@ -125,6 +125,7 @@ class _Application:
     """A service, its upstream's pool, and that upstream's connection: everything is forwarded and kept."""
 
     remote_address = local_address = "127.0.0.1:1"
+    protocol = "HTTP/1.1"
     paused = draining = False
 
     def __init__(self) -> None:

@@ -105,7 +105,7 @@ class Observer:
             record.request_duration = 0
         record.upstream_request_attempt_count = exchange.attempts
         if exchange.upstream_address:
-            record.upstream_protocol = "HTTP/1.1"
+            record.upstream_protocol = exchange.upstream_protocol
             record.upstream_host = exchange.upstream_address
             record.upstream_local_address = exchange.upstream_local
         elif exchange.flags == "UF" and exchange.pool is not None:

@@ -7,6 +7,8 @@ import os
 import ssl
 from typing import TYPE_CHECKING, Final, TypeVar, final
 
+from msgspec.structs import replace
+
 from ostiary._version import __version__
 from ostiary.app.descriptors import for_clients
 from ostiary.app.files import Files
@@ -94,7 +96,10 @@ class Runtime:
         name = cluster.alt_stat_name or cluster.name.replace(":", "_")
         settings = cluster.transport_socket
         tls = self._keep(UpstreamTls(settings)) if settings is not None else _plain
-        pool = ClusterPool(cluster, self.connector, tls, self.ticker)
+        check_tls = None
+        if settings is not None and cluster.http2 is not None and cluster.health_checking is not None:
+            check_tls = self._keep(UpstreamTls(replace(settings, alpn_protocols=("http/1.1",))))  # as checks speak it
+        pool = ClusterPool(cluster, self.connector, tls, self.ticker, check_tls=check_tls)
         self.stats.add_source(f"cluster.{name}", lambda: cluster_stats(pool))
         return pool
 

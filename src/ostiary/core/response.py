@@ -44,9 +44,10 @@ class ResponseHead:
 
     __slots__ = ("chunked", "close", "content_length", "dated", "http10", "lines", "reason", "status", "upgrade")
 
-    def __init__(self, status: int, reason: bytes, http10: bool, lines: list[HeaderLine]) -> None:
+    def __init__(self, status: int, reason: bytes | None, http10: bool, lines: list[HeaderLine]) -> None:
         self.status = status
         self.reason = reason
+        """None: HTTP/2 has none, the standard phrase will do."""
         self.http10 = http10
         self.lines = lines
         self.content_length: int | None = None

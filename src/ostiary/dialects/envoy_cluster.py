@@ -8,6 +8,7 @@ from typing import Final, get_args
 from ostiary.dialects.envoy_common import Context
 from ostiary.dialects.envoy_endpoints import endpoints
 from ostiary.dialects.envoy_health import health_checking, outlier_detection
+from ostiary.dialects.envoy_protocols import protocols
 from ostiary.dialects.envoy_resolver import local_addresses, resolver
 from ostiary.dialects.envoy_tls import upstream_tls
 from ostiary.dialects.schema_tree import Message
@@ -37,7 +38,6 @@ _LB_POLICIES: Final[Mapping[str, LbPolicy]] = {
     "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest": "LEAST_REQUEST",
     "envoy.extensions.load_balancing_policies.random.v3.Random": "RANDOM",
 }
-_HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _HARMLESS: Final = (
     "metadata", "cleanup_interval", "wait_for_warm_on_init", "close_connections_on_host_health_failure",
     "track_cluster_stats",
@@ -50,7 +50,7 @@ def cluster(message: Message, context: Context) -> Cluster:
     message.ignore(*_HARMLESS)
     name = message.text("name")
     kind, dns = _discovery(message)
-    idle_timeout, max_requests = _protocol_options(message)
+    spoken = protocols(message, context)
     socket = message.message("transport_socket")
     names = resolver(message, dns, context)
     connections = message.optional("upstream_connection_options")
@@ -69,7 +69,7 @@ def cluster(message: Message, context: Context) -> Cluster:
         dns_lookup_family=family,
         lb_policy=policy,
         endpoints=endpoints(message, kind),
-        transport_socket=upstream_tls(socket, name, context) if socket is not None else None,
+        transport_socket=upstream_tls(socket, name, context, spoken.http2) if socket is not None else None,
         dns_resolvers=names.servers,
         use_tcp_for_dns_lookups=names.tcp,
         no_default_search_domain=names.no_default_search_domain,
@@ -87,8 +87,10 @@ def cluster(message: Message, context: Context) -> Cluster:
             first_address_family_version=eyeballs.choice("first_address_family_version", ("DEFAULT", "V4", "V6")),
             first_address_family_count=eyeballs.integer("first_address_family_count", 1),
         ),
-        idle_timeout=idle_timeout,
-        max_requests_per_connection=max_requests,
+        idle_timeout=spoken.idle_timeout,
+        max_requests_per_connection=spoken.max_requests,
+        max_connection_duration=spoken.max_connection_duration,
+        http2=spoken.http2,
         per_connection_buffer_limit_bytes=message.integer("per_connection_buffer_limit_bytes", 1024 * 1024),
         alt_stat_name=message.text("alt_stat_name"),
     )
@@ -219,33 +221,3 @@ def _circuit_breakers(message: Message) -> dict[str, CircuitBreakers]:
             track_remaining=thresholds.boolean("track_remaining"),
         )
     return found
-
-
-def _protocol_options(message: Message) -> tuple[float | None, int | None]:
-    """idle_timeout and max_requests_per_connection, of the present or the deprecated spelling; HTTP/1.1 only."""
-    message.choice("protocol_selection", ("USE_CONFIGURED_PROTOCOL",))
-    common = message.optional("common_http_protocol_options")
-    idle = common.optional_duration("idle_timeout")
-    requests = common.integer("max_requests_per_connection") or message.integer("max_requests_per_connection")
-    _http1(message.message("http_protocol_options"))
-    for key, options in message.map("typed_extension_protocol_options").items():
-        if key != _HTTP_OPTIONS or not isinstance(options, Message) or options.name != _HTTP_OPTIONS:
-            text = f"'{key}': no such protocol options, or not of the type that the name promises"
-            message.problem("typed_extension_protocol_options", text, f"key and @type are {_HTTP_OPTIONS}")
-            continue
-        if (explicit := options.message("explicit_http_config")) is not None:
-            _http1(explicit.message("http_protocol_options"))
-        if (mirrored := options.message("use_downstream_protocol_config")) is not None:
-            _http1(mirrored.message("http_protocol_options"))
-        common = options.optional("common_http_protocol_options")
-        idle = common.optional_duration("idle_timeout") if common.has("idle_timeout") else idle
-        requests = common.integer("max_requests_per_connection") or requests
-        options.optional("upstream_http_protocol_options").ignore("auto_san_validation")
-    idle = limits.UPSTREAM_IDLE_TIMEOUT if idle is None else idle
-    return idle or None, requests or None
-
-
-def _http1(options: Message | None) -> None:
-    """core.v3.Http1ProtocolOptions: what Ostiary does anyway."""
-    if options is not None:
-        options.ignore("enable_trailers", "use_balsa_parser")

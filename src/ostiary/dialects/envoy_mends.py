@@ -11,6 +11,8 @@ _CLUSTER: Final = "envoy.config.cluster.v3.Cluster"
 _LISTENER: Final = "envoy.config.listener.v3.Listener"
 _ROUTE: Final = "envoy.config.route.v3"
 _TLS: Final = "envoy.extensions.transport_sockets.tls.v3"
+_UPSTREAM_HTTP: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_COMMON_HTTP: Final = "envoy.config.core.v3.HttpProtocolOptions"
 
 MENDS: Final[Mapping[str, str]] = {
     f"{_BOOTSTRAP}.dynamic_resources": "write listeners and clusters into static_resources",
@@ -49,7 +51,16 @@ MENDS: Final[Mapping[str, str]] = {
     "envoy.config.core.v3.HealthCheck.grpc_health_check": "use http_health_check or tcp_health_check",
     "envoy.config.core.v3.HealthCheck.custom_health_check": "use http_health_check or tcp_health_check",
     "envoy.config.core.v3.HealthCheck.HttpHealthCheck.service_name_matcher": "use expected_statuses or receive",
-    f"{_CLUSTER}.http2_protocol_options": "upstreams are spoken to in HTTP/1.1: remove it",
+    f"{_UPSTREAM_HTTP}.ExplicitHttpConfig.http3_protocol_options": "use http2_protocol_options",
+    f"{_UPSTREAM_HTTP}.AutoHttpConfig.http3_protocol_options": "remove it: ALPN chooses HTTP/2 or HTTP/1.1",
+    f"{_UPSTREAM_HTTP}.AutoHttpConfig.alternate_protocols_cache_options": "remove it: it is about HTTP/3",
+    f"{_UPSTREAM_HTTP}.http_filters": "put the filters into the HttpConnectionManager",
+    f"{_UPSTREAM_HTTP}.header_validation_config": "remove it: answers are always checked",
+    "envoy.config.core.v3.Http2ProtocolOptions.custom_settings_parameters": "remove it",
+    f"{_COMMON_HTTP}.max_stream_duration": "use the route's timeout",
+    f"{_COMMON_HTTP}.max_connection_duration_jitter": "remove it",
+    f"{_COMMON_HTTP}.max_headers_count": "remove it: an answer may have 300 headers",
+    f"{_COMMON_HTTP}.max_response_headers_kb": "remove it: an answer may have 256 KiB of headers",
     f"{_CLUSTER}.transport_socket_matches": "use transport_socket",
     f"{_CLUSTER}.eds_cluster_config": "use type STRICT_DNS or STATIC with a load_assignment",
     f"{_CLUSTER}.typed_dns_resolver_config": "write it into the DnsCluster",
@@ -61,15 +72,6 @@ MENDS: Final[Mapping[str, str]] = {
     "envoy.config.core.v3.BindConfig.local_address_selector": "use source_address and extra_source_addresses",
     "envoy.config.core.v3.ExtraSourceAddress.socket_options": "remove it",
     f"{_CLUSTER}.lb_subset_config": "write one cluster for each subset",
-    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig.http2_protocol_options": (
-        "upstreams are spoken to in HTTP/1.1: use http_protocol_options"
-    ),
-    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig.http3_protocol_options": (
-        "upstreams are spoken to in HTTP/1.1: use http_protocol_options"
-    ),
-    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.auto_config": (
-        "use explicit_http_config with http_protocol_options"
-    ),
     "envoy.config.core.v3.UpstreamHttpProtocolOptions.auto_sni": "use sni or auto_host_sni of the UpstreamTlsContext",
     f"{_TLS}.CertificateValidationContext.verify_certificate_hash": "use trusted_ca and match_typed_subject_alt_names",
     f"{_TLS}.CertificateValidationContext.verify_certificate_spki": "use trusted_ca and match_typed_subject_alt_names",

@@ -7,6 +7,7 @@ from typing import get_args
 from ostiary.dialects.envoy_common import Context, data_source, string_matcher
 from ostiary.dialects.envoy_secret import sds_message, sds_path
 from ostiary.dialects.schema_tree import Message
+from ostiary.model.clusters import Http2
 from ostiary.model.errors import ConfigError
 from ostiary.model.tls import (
     CertificateValidationContext,
@@ -32,8 +33,10 @@ _CIPHER_SUITES = frozenset(
 """What BoringSSL has for TLS 1.2 and earlier, without those that OpenSSL no longer builds; TLS 1.3 takes no choice."""
 
 
-def upstream_tls(socket: Message, cluster: str, context: Context) -> UpstreamTlsContext | None:
-    """core.v3.TransportSocket of a cluster; None for plain text."""
+def upstream_tls(
+    socket: Message, cluster: str, context: Context, http2: Http2 | None = None
+) -> UpstreamTlsContext | None:
+    """core.v3.TransportSocket of a cluster, which speaks HTTP/2 or not; None for plain text."""
     tls = _typed(socket, UPSTREAM)
     if tls is None:
         return None
@@ -51,7 +54,7 @@ def upstream_tls(socket: Message, cluster: str, context: Context) -> UpstreamTls
         sni=tls.text("sni"),
         auto_host_sni=tls.boolean("auto_host_sni"),
         max_session_keys=tls.integer("max_session_keys", 1),
-        alpn_protocols=_alpn(common, context),
+        alpn_protocols=_alpn(common, context) if http2 is None else _alpn_http2(common, http2),
         tls_certificates=_certificates(common, context),
         validation_context=validation or CertificateValidationContext(),
         tls_minimum_protocol_version=params.choice("tls_minimum_protocol_version", _VERSIONS),
@@ -111,9 +114,19 @@ def _alpn(common: Message, context: Context) -> tuple[str, ...]:
     if "h2" not in protocols:
         return protocols
     if _HTTP1 not in protocols:
-        common.problem("alpn_protocols", "HTTP/2 is not implemented in Ostiary", f"add {_HTTP1}")
+        text = "h2 alone, but HTTP/1.1 is spoken"
+        common.problem("alpn_protocols", text, f"add {_HTTP1}; a cluster may speak HTTP/2: http2_protocol_options")
     context.differs("alpn_protocols: h2 is not offered; HTTP/1.1 is used")
     return tuple(protocol for protocol in protocols if protocol != "h2")
+
+
+def _alpn_http2(common: Message, http2: Http2) -> tuple[str, ...]:
+    """Of a cluster that speaks HTTP/2: what is written, or what Envoy offers then."""
+    protocols = common.texts("alpn_protocols")
+    if protocols and "h2" not in protocols:
+        text = "HTTP/2 is to be spoken, but h2 is not offered"
+        common.problem("alpn_protocols", text, "add h2, or remove alpn_protocols", severity="warning")
+    return protocols or (("h2", _HTTP1) if http2.negotiate else ("h2",))
 
 
 def _cipher_suites(params: Message) -> tuple[str, ...]:

@@ -51,6 +51,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "upstream": (
         "url",
         "urls",
+        "http2",
         "balance",
         "ca_file",
         "verify",

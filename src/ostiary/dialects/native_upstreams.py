@@ -23,7 +23,7 @@ from ostiary.dialects.native_presets import is_ip
 from ostiary.dialects.native_reader import Report, Section
 from ostiary.dialects.native_values import Value
 from ostiary.model import limits
-from ostiary.model.clusters import CircuitBreakers, Cluster, ClusterType, DnsLookupFamily, Endpoint, LbPolicy
+from ostiary.model.clusters import CircuitBreakers, Cluster, ClusterType, DnsLookupFamily, Endpoint, Http2, LbPolicy
 from ostiary.model.routes import RedirectAction, RegexRewrite, Route, RouteAction, RouteMatch, VirtualHost
 from ostiary.model.tls import CertificateValidationContext, UpstreamTlsContext
 
@@ -32,6 +32,8 @@ _HOST_PATTERN: Final = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCI
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@/-]*", re.ASCII)
 _HOST_MEND: Final = "write app.example.com or *.example.com, without port; leave it out for every host"
 _EXAMPLE: Final = "write it as http://127.0.0.1:8080, https://app.internal or unix:/run/app.sock"
+_SCHEMES: Final = ("http", "https", "h2c")
+"""h2c is HTTP/2 without TLS: http with `http2`, as other proxies spell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +62,17 @@ class Clusters:
         return name
 
 
-def parse_upstream(text: str) -> tuple[bool, Endpoint] | str:
-    """(TLS or not, the endpoint) of an `http://`, `https://` or `unix:` address, or what is wrong with it."""
+def parse_upstream(text: str) -> tuple[str, Endpoint] | str:
+    """(The scheme, the endpoint) of an `http://`, `https://`, `h2c://` or `unix:` address, or what is wrong with it."""
     if text.startswith("unix:"):
         path = text.removeprefix("unix:").removeprefix("//")
-        return (False, Endpoint(pipe=path)) if path.startswith("/") else "a Unix socket needs an absolute path"
+        return ("http", Endpoint(pipe=path)) if path.startswith("/") else "a Unix socket needs an absolute path"
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return "not an address"
-    if parts.scheme not in ("http", "https") or not host:
+    if parts.scheme not in _SCHEMES or not host:
         return "not an http://, https:// or unix: address"
     if parts.username is not None or parts.password is not None:
         return "an upstream's address must not carry credentials"
@@ -80,7 +82,7 @@ def parse_upstream(text: str) -> tuple[bool, Endpoint] | str:
         return "not a host name"
     if port == 0:
         return "port 0 can't be connected to"
-    return parts.scheme == "https", Endpoint(address=host, port=port or (443 if parts.scheme == "https" else 80))
+    return parts.scheme, Endpoint(address=host, port=port or (443 if parts.scheme == "https" else 80))
 
 
 def read_upstream(holder: Section, key: str, clusters: Clusters) -> Target | None:
@@ -98,7 +100,8 @@ def read_upstream(holder: Section, key: str, clusters: Clusters) -> Target | Non
     if not items:
         section.error("url", "missing", _EXAMPLE)
         return None
-    tls, found = _endpoints(items, section)
+    scheme, found = _endpoints(items, section)
+    http2 = _http2(section, scheme)
     host_header = section.text("host_header", "client")
     if host_header not in ("client", "upstream") and not re.fullmatch(r"[A-Za-z0-9._:\[\]-]+", host_header):
         section.error("host_header", f"{host_header!r} can't be a Host header", "client, upstream, or a name")
@@ -109,16 +112,17 @@ def read_upstream(holder: Section, key: str, clusters: Clusters) -> Target | Non
         dns_lookup_family=cast(DnsLookupFamily, section.choice("dns_lookup_family", get_args(DnsLookupFamily), "ALL")),
         lb_policy=cast(LbPolicy, section.choice("balance", get_args(LbPolicy), "ROUND_ROBIN")),
         endpoints=found,
-        transport_socket=_tls(section, found, tls),
+        transport_socket=_tls(section, found, scheme == "https", http2),
+        http2=http2,
         idle_timeout=section.duration("idle_timeout", limits.UPSTREAM_IDLE_TIMEOUT, off=True) or None,
         circuit_breakers=clusters.breakers,
     )
     return Target(clusters.add(cluster), host_header) if found else None
 
 
-def _endpoints(items: list[tuple[str, Value]], section: Section) -> tuple[bool, tuple[Endpoint, ...]]:
-    """(TLS or not, the endpoints); whatever can't be read is reported and left out."""
-    schemes: set[bool] = set()
+def _endpoints(items: list[tuple[str, Value]], section: Section) -> tuple[str, tuple[Endpoint, ...]]:
+    """(The scheme, the endpoints); whatever can't be read is reported and left out."""
+    schemes: set[str] = set()
     endpoints: list[Endpoint] = []
     for path, item in items:
         if not isinstance(item.content, str):
@@ -131,8 +135,18 @@ def _endpoints(items: list[tuple[str, Value]], section: Section) -> tuple[bool, 
         schemes.add(parsed[0])
         endpoints.append(parsed[1])
     if len(schemes) > 1:
-        section.report.error(section.value, section.path, "some addresses are https://, others are not", "use one")
-    return True in schemes, tuple(endpoints)
+        found = " and ".join(f"{scheme}://" for scheme in sorted(schemes))
+        section.report.error(section.value, section.path, f"{found} addresses behind one route", "use one scheme")
+    return min(schemes, default="http"), tuple(endpoints)
+
+
+def _http2(section: Section, scheme: str) -> Http2 | None:
+    """Over TLS ALPN decides; without it HTTP/2 is spoken from the first byte, which the upstream must understand."""
+    if scheme == "h2c" and section.has("http2") and not section.flag("http2", default=True):
+        section.error("http2", "h2c:// is HTTP/2", "write http://, or leave this out")
+    if section.flag("http2", default=scheme == "h2c"):
+        return Http2(negotiate=scheme == "https", scheme_of_client=False)
+    return None
 
 
 def _cluster_type(endpoints: tuple[Endpoint, ...]) -> ClusterType:
@@ -141,7 +155,9 @@ def _cluster_type(endpoints: tuple[Endpoint, ...]) -> ClusterType:
     return "LOGICAL_DNS" if len(endpoints) == 1 else "STRICT_DNS"
 
 
-def _tls(section: Section, endpoints: tuple[Endpoint, ...], tls: bool) -> UpstreamTlsContext | None:
+def _tls(
+    section: Section, endpoints: tuple[Endpoint, ...], tls: bool, http2: Http2 | None
+) -> UpstreamTlsContext | None:
     if not tls:
         for key in ("ca_file", "verify", "server_name"):
             if endpoints and section.has(key):
@@ -157,6 +173,7 @@ def _tls(section: Section, endpoints: tuple[Endpoint, ...], tls: bool) -> Upstre
     return UpstreamTlsContext(
         sni=name,
         auto_host_sni=not name and not any(is_ip(endpoint.address) for endpoint in endpoints),
+        alpn_protocols=("h2", "http/1.1") if http2 is not None else (),
         validation_context=CertificateValidationContext(trusted_ca=ca, accept_untrusted=not verify),
     )
 

@@ -178,6 +178,24 @@ class HealthChecking(msgspec.Struct, frozen=True, kw_only=True):
     """The last three are never 0 once read: what isn't written is `interval`."""
 
 
+class Http2(msgspec.Struct, frozen=True, kw_only=True):
+    """HTTP/2 to a cluster: core.v3.Http2ProtocolOptions, and when it is spoken."""
+
+    negotiate: bool = False
+    """Only if TLS agrees on it (ALPN), else HTTP/1.1: auto_config. False: always, TLS or not."""
+    scheme_of_client: bool = True
+    """`:scheme` is the client's, as X-Forwarded-Proto has it and Envoy does; else it is the connection's."""
+    max_concurrent_streams: int = limits.HTTP2_MAX_STREAMS
+    initial_stream_window_size: int = limits.HTTP2_STREAM_WINDOW
+    initial_connection_window_size: int = limits.HTTP2_CONNECTION_WINDOW
+    hpack_table_size: int = limits.HTTP2_HEADER_TABLE
+    keepalive_interval: float = 0.0
+    """A PING this often; 0: none."""
+    keepalive_timeout: float = limits.HTTP2_KEEPALIVE_TIMEOUT
+    connection_idle_interval: float = 0.0
+    """A PING with the first request after this much silence; 0: none."""
+
+
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     """config.cluster.v3.Cluster."""
 
@@ -213,4 +231,8 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     max_requests_per_connection: int | None = None
     per_connection_buffer_limit_bytes: int = limits.WRITE_HIGH_WATER
     """Bytes waiting to be written to the upstream before the client is not read any more."""
+    max_connection_duration: float = 0.0
+    """A connection of this age takes no further request; 0: no limit."""
+    http2: Http2 | None = None
+    """None: HTTP/1.1."""
     alt_stat_name: str = ""

@@ -81,6 +81,34 @@ MAX_EJECTION_TIME: Final = 300.0
 MAX_HOSTS: Final = 1024
 """Of one cluster; addresses beyond it are left out."""
 
+# --- an upstream that speaks HTTP/2
+HTTP2_MAX_STREAMS: Final = 1024
+"""Requests at once on one connection, if the upstream allows as many: Envoy's max_concurrent_streams default."""
+HTTP2_STREAMS_BEFORE_SETTINGS: Final = 100
+"""Until the upstream has said how many it allows: RFC 9113 section 6.5.2 asks every server for 100."""
+HTTP2_STREAM_WINDOW: Final = 256 * 1024
+"""What an upstream may send of one answer before its client has taken any of it: like WRITE_HIGH_WATER."""
+HTTP2_CONNECTION_WINDOW: Final = 16 * 1024 * 1024
+"""On its way to us at once; opened again as it arrives, so that a slow client delays nobody else's answer."""
+HTTP2_MIN_WINDOW: Final = 65_535
+HTTP2_MAX_WINDOW: Final = 2**31 - 1
+HTTP2_LAST_STREAM: Final = 2**31 - 1001
+"""Near the end of its stream ids a connection is replaced."""
+HTTP2_HEADER_TABLE: Final = 4096
+HTTP2_MAX_HEADER_TABLE: Final = 1024 * 1024
+"""Memory a connection's decoder may be asked to keep."""
+HTTP2_FRAME_ALLOWANCE: Final = 1000
+"""Frames in a second that carry neither head nor body (PING, SETTINGS, WINDOW_UPDATE, empty DATA, ...): who sends more
+is attacking."""
+HTTP2_FRAMES_PER_MESSAGE_FRAME: Final = 10
+"""How many more for each frame that carries something, either way: Envoy's ratio for WINDOW_UPDATE."""
+HTTP2_MAX_UNSENT: Final = 4 * 1024 * 1024
+"""Bytes waiting for an upstream that doesn't read, acknowledgements of its own frames included."""
+HTTP2_MAX_REFUSALS: Final = 10
+"""How often a request that was refused unprocessed (RFC 9113 section 8.7) goes to another connection."""
+HTTP2_KEEPALIVE_TIMEOUT: Final = 20.0
+"""For the answer to a PING, where a configuration asks for PINGs without saying how long."""
+
 # --- bodies and pipes
 WRITE_HIGH_WATER: Final = 256 * 1024
 """Bytes waiting to be written to one peer before the other side stops being read."""

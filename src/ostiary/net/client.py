@@ -22,8 +22,9 @@ from ostiary.model.headers import Headers
 from ostiary.model.tls import UpstreamTlsContext
 
 if TYPE_CHECKING:
+    from ostiary.net.carrier import Carrier
     from ostiary.net.clusters import ClusterPool
-    from ostiary.net.upstream import Owner, UpstreamConnection
+    from ostiary.net.upstream import Owner
 
 
 @final
@@ -51,11 +52,11 @@ class _Call:
         self.replayable = replayable
         self.request_complete = True
         self.head: ResponseHead | None = None
-        self.connection: UpstreamConnection | None = None
+        self.connection: Carrier | None = None
         self._parts: list[bytes] = []
         self._size = 0
 
-    def on_upstream(self, connection: UpstreamConnection) -> None:
+    def on_upstream(self, connection: Carrier) -> None:
         self.connection = connection
         connection.transport.write(self._request)
 

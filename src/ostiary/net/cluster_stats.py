@@ -22,7 +22,8 @@ GAUGES: Final = frozenset(
 """What can go down."""
 _COUNTERS: Final = (
     "membership_change", "update_attempt", "update_success", "update_failure", "update_empty", "update_no_rebuild",
-    "upstream_cx_total", "upstream_cx_http1_total", "upstream_cx_connect_fail", "upstream_cx_connect_timeout",
+    "upstream_cx_total", "upstream_cx_http1_total", "upstream_cx_http2_total", "upstream_cx_connect_fail",
+    "upstream_cx_connect_timeout", "upstream_cx_max_duration_reached",
     "upstream_cx_overflow", "upstream_cx_none_healthy", "upstream_cx_destroy", "upstream_cx_destroy_local",
     "upstream_cx_destroy_remote", "upstream_cx_destroy_with_active_rq", "upstream_cx_destroy_local_with_active_rq",
     "upstream_cx_destroy_remote_with_active_rq", "upstream_cx_close_notify", "upstream_cx_idle_timeout",
@@ -30,6 +31,7 @@ _COUNTERS: Final = (
     "upstream_rq_pending_overflow", "upstream_rq_active_overflow",
     "upstream_rq_pending_failure_eject", "upstream_rq_cancelled", "upstream_rq_timeout",
 )  # fmt: skip
+_HTTP2: Final = ("http2.keepalive_timeout", "http2.rx_messaging_error", "http2.rx_reset", "http2.tx_reset")
 _EJECTIONS: Final = (
     "ejections_total", "ejections_overflow", "ejections_enforced_total", "ejections_consecutive_5xx",
     "ejections_success_rate", *(f"ejections_{how}_{kind}" for how in ("detected", "enforced") for kind in KINDS),
@@ -48,6 +50,8 @@ def cluster_stats(cluster: ClusterPool) -> dict[str, int]:
         codes.update({status: count for status, count in enumerate(pool.codes) if count})
     codes[503] += counts["upstream_rq_pending_overflow"]  # of these no host knows
     found = {name: counts[name] for name in _COUNTERS}
+    if cluster.cluster.http2 is not None:
+        found.update((name, counts[name]) for name in _HTTP2)
     found["lb_healthy_panic"] = cluster.balancer.panicked
     found["upstream_rq_total"] = counts["upstream_rq_total"] + sum(pool.total for pool in pools)
     found["upstream_cx_active"] = sum(pool.open for pool in pools)

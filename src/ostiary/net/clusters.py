@@ -31,8 +31,9 @@ from ostiary.net.cluster_names import Known, NameWatcher
 from ostiary.net.dialing import dialer
 from ostiary.net.health import HealthSession
 from ostiary.net.hosts import Addresses, Host, HostWatch
+from ostiary.net.load import Load
 from ostiary.net.lobby import Lobby
-from ostiary.net.pool import Load, Pool
+from ostiary.net.pool import Pool
 from ostiary.net.ticker import Ticker
 from ostiary.net.upstream import Answered
 
@@ -61,10 +62,13 @@ class ClusterPool:
         tls: TlsSource,
         ticker: Ticker,
         random_float: Callable[[], float] = random.random,
+        check_tls: TlsSource | None = None,
     ) -> None:
+        """`check_tls` is for health checks, where they speak another protocol than requests."""
         self.cluster = cluster
         self._connector = connector
         self._tls = tls
+        self._check_tls = check_tls or tls
         self._ticker = ticker
         self._random = random_float
         self._loop = asyncio.get_running_loop()
@@ -184,11 +188,18 @@ class ClusterPool:
         self._watchers.append(NameWatcher(cluster, endpoint.address, family, schedule, self.counts, on_change))
         return hosts
 
+    def _pool_of_its_kind(self) -> Callable[..., Pool]:
+        if self.cluster.http2 is None:
+            return Pool
+        from ostiary.net.h2_pool import Http2Pool  # with the library, which nobody else needs
+
+        return partial(Http2Pool, options=self.cluster.http2)
+
     def _host(self, endpoint: Endpoint, addresses: Addresses | None) -> Host:
         cluster = self.cluster
         dial = dialer(cluster, endpoint, addresses, self._connector, self._tls)
         by_name = cluster.type != "STATIC" and endpoint.pipe is None
-        pool = Pool(
+        pool = self._pool_of_its_kind()(
             dial,
             self._ticker,
             self.load,
@@ -197,6 +208,7 @@ class ClusterPool:
             by_name=by_name and addresses is None,
             max_requests=cluster.max_requests_per_connection,
             idle_timeout=cluster.idle_timeout,
+            max_duration=cluster.max_connection_duration,
             buffer_limit=cluster.per_connection_buffer_limit_bytes,
         )
         host = Host(endpoint, addresses, pool)
@@ -206,7 +218,7 @@ class ClusterPool:
         if checking is not None and not endpoint.health_check.disabled:
             pending = cluster.load_balancing.ignore_new_hosts_until_first_hc
             host.health = HealthState(checking, self.health_counts, self._random, pending=pending)
-            check = dialer(cluster, endpoint, addresses, self._connector, self._tls, for_checks=True)
+            check = dialer(cluster, endpoint, addresses, self._connector, self._check_tls, for_checks=True)
             authority = endpoint.health_check.hostname or getattr(checking.check, "host", "") or cluster.name
             host.session = HealthSession(
                 checking,

@@ -21,8 +21,9 @@ from ostiary.net.response_head import informational_head, local_lines, response_
 from ostiary.net.status import PLAIN_TEXT, reason_phrase
 
 if TYPE_CHECKING:
+    from ostiary.net.carrier import Carrier
     from ostiary.net.http1 import Downstream
-    from ostiary.net.upstream import Owner, UpstreamConnection
+    from ostiary.net.upstream import Owner
 
 _NONE: Final = 0
 _LENGTH: Final = 1
@@ -34,7 +35,7 @@ _SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 class Exchange:
     """One request; the access log reads its fields. Most are class-level defaults: a request sets few of them."""
 
-    upstream: UpstreamConnection | None = None
+    upstream: Carrier | None = None
     upstream_head = b""
     pool: Owner | None = None
     response_extra = b""
@@ -63,7 +64,7 @@ class Exchange:
     bytes_received = 0
     bytes_sent = 0
     user = route = cluster = path = ""  # path: the target as it is now
-    upstream_address = upstream_local = ""
+    upstream_address = upstream_local = upstream_protocol = ""
     attempts, request_id = 0, b""
     request_headers: object = None
     sent: object = None  # what was made ready before (app/prepared.py): it names user, route and cluster
@@ -100,12 +101,12 @@ class Exchange:
             self.downstream.service.informed(100)
         pool.submit(self)
 
-    def on_upstream(self, connection: UpstreamConnection) -> None:
+    def on_upstream(self, connection: Carrier) -> None:
         """A connection is ours: write what there is."""
         self.upstream = connection
         self.attempts += 1
-        self.upstream_address = connection.remote_address
-        self.upstream_local = connection.local_address
+        self.upstream_address, self.upstream_local = connection.remote_address, connection.local_address
+        self.upstream_protocol = connection.protocol
         pending = self._pending
         if pending is None:
             connection.transport.write(self.upstream_head)

@@ -20,6 +20,7 @@ from ostiary.net.upstream import Answered, Owner, UpstreamConnection, Watch
 if TYPE_CHECKING:
     from ostiary.core.header_lines import HeaderLine
     from ostiary.core.response import ResponseHead
+    from ostiary.net.carrier import Carrier
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 _USER_AGENT: Final = "Envoy/HC"
@@ -90,7 +91,7 @@ class _HttpChecker:
 
     # --- an Answered
 
-    def on_upstream(self, connection: UpstreamConnection) -> None:
+    def on_upstream(self, connection: Carrier) -> None:
         connection.transport.write(self._request)
 
     def on_response(self, head: ResponseHead, body: bytes, done: bool) -> None:

@@ -16,41 +16,28 @@ import logging
 import os
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final
 
 from ostiary.core.response import ResponseReader
 from ostiary.model import limits
-from ostiary.model.clusters import CircuitBreakers
+from ostiary.net.load import Load
 from ostiary.net.upstream import Answered, UpstreamConnection, Watch
 
 if TYPE_CHECKING:
     from ostiary.core.trace import ConnectTrace
     from ostiary.net.ticker import Ticker
 
-Dialer = Callable[[Callable[[], UpstreamConnection]], Awaitable[tuple[UpstreamConnection, "ConnectTrace"]]]
+Dialer = Callable[[Callable[[], asyncio.Protocol]], Awaitable[tuple[asyncio.Protocol, "ConnectTrace"]]]
 """Opens a connection: given a protocol factory, returns the protocol and how it came about, or raises OSError."""
 _LOG: Final = logging.getLogger("ostiary.upstream")
-_OVERFLOW: Final = "upstream_reset_before_response_started{overflow}"
+OVERFLOW: Final = "upstream_reset_before_response_started{overflow}"
 
 
-@final
-class Load:
-    """What the pools of one cluster have in use, and how much they may."""
-
-    __slots__ = ("breakers", "connections", "max_requests", "pending", "requests")
-
-    def __init__(self, breakers: CircuitBreakers) -> None:
-        self.breakers = breakers
-        self.max_requests = breakers.max_requests
-        self.connections = 0
-        """Open ones, and those on their way."""
-        self.pending = 0
-        self.requests = 0
-
-
-@final
 class Pool:
-    """The connections to one host."""
+    """The connections to one host: of HTTP/1.1 here, of both versions in net/h2_pool.py."""
+
+    kind = "upstream_cx_http1_total"
+    """What counts a connection from its first attempt on; empty: what it is will only be known afterwards."""
 
     __slots__ = (
         "_connecting",
@@ -58,6 +45,7 @@ class Pool:
         "_idle",
         "_idle_timeout",
         "_loop",
+        "_max_duration",
         "_max_requests",
         "_tasks",
         "_ticker",
@@ -88,6 +76,7 @@ class Pool:
         by_name: bool = False,
         max_requests: int | None = None,
         idle_timeout: float | None = limits.UPSTREAM_IDLE_TIMEOUT,
+        max_duration: float = 0.0,
         buffer_limit: int = limits.WRITE_HIGH_WATER,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -95,6 +84,7 @@ class Pool:
         self._ticker = ticker
         self._max_requests = max_requests or limits.MAX_REQUESTS_PER_CONNECTION
         self._idle_timeout = idle_timeout
+        self._max_duration = max_duration
         self.buffer_limit = buffer_limit
         """Bytes waiting to be written to a connection before whoever sends them has to pause."""
         self.name = name
@@ -164,7 +154,7 @@ class Pool:
         load = self.load
         if load.pending >= load.breakers.max_pending_requests:
             self.counts["upstream_rq_pending_overflow"] += 1
-            client.on_failure("UO", _OVERFLOW, "overflow")
+            client.on_failure("UO", OVERFLOW, "overflow")
             return
         load.pending += 1
         self.counts["upstream_rq_pending_total"] += 1
@@ -177,7 +167,7 @@ class Pool:
             self._idle.append(connection)
             self.counts["upstream_rq_active_overflow"] += 1
             self.codes[503] += 1
-            client.on_failure("UO", _OVERFLOW, "overflow")
+            client.on_failure("UO", OVERFLOW, "overflow")
             return False
         load.requests += 1
         self.total += 1
@@ -221,7 +211,7 @@ class Pool:
 
     async def _connect(self, by_name: bool) -> None:
         try:
-            connection, trace = await self._dial(lambda: UpstreamConnection(self))
+            connection, trace = await self._dial(self._protocol)
         except Exception as error:  # noqa: BLE001 - whatever dialling raises, nobody may wait for it in vain
             self._connecting -= 1
             self.load.connections -= 1
@@ -240,13 +230,24 @@ class Pool:
             self._unreachable = False
             _LOG.info("upstream %s: connected again", self.name)
         self._tried(trace, by_name)
+        self._opened(connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return UpstreamConnection(self)
+
+    def _opened(self, connection: asyncio.Protocol) -> None:
+        assert isinstance(connection, UpstreamConnection)
         if connection.closed:
-            self.load.connections -= 1
-            self._destroyed(local=False, active=False)
-            self._dial_for_waiting()
+            self._closed_at_once()
             return
+        connection.opened_at = self._ticker.now
         self.connections.add(connection)
         self._offer(connection)
+
+    def _closed_at_once(self) -> None:
+        self.load.connections -= 1
+        self._destroyed(local=False, active=False)
+        self._dial_for_waiting()
 
     def _dial_failed(self, error: Exception, by_name: bool) -> None:
         """Whoever has no dial of its own any more learns it; without an address there was nobody to connect to."""
@@ -276,10 +277,14 @@ class Pool:
     def _tried(self, trace: ConnectTrace | None, by_name: bool) -> None:
         """Count a race: like Envoy one connection, and one more for each further attempt."""
         if by_name:
-            self.counts["upstream_cx_http1_total"] += 1
-            self.counts["upstream_cx_total"] += 1
+            self._count_one()
         if trace is not None:
             self.counts["upstream_cx_total"] += max(0, sum(each.started is not None for each in trace.attempts) - 1)
+
+    def _count_one(self) -> None:
+        self.counts["upstream_cx_total"] += 1
+        if self.kind:
+            self.counts[self.kind] += 1
 
     def _destroyed(self, *, local: bool, active: bool) -> None:
         side = "local" if local else "remote"
@@ -330,14 +335,16 @@ class Pool:
     def _dial_for_waiting(self) -> None:
         """One dial for each request in line, as far as there is room; busy connections are no help to anybody."""
         while self._connecting < len(self._waiting) and self._has_room():
-            self._connecting += 1
-            self.load.connections += 1
-            if not self.by_name:
-                self.counts["upstream_cx_http1_total"] += 1
-                self.counts["upstream_cx_total"] += 1
-            task = self._loop.create_task(self._connect(self.by_name))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._dial_once()
+
+    def _dial_once(self) -> None:
+        self._connecting += 1
+        self.load.connections += 1
+        if not self.by_name:
+            self._count_one()
+        task = self._loop.create_task(self._connect(self.by_name))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _has_room(self) -> bool:
         """Within the circuit breakers; a host without any connection may always have one, or nobody ever would."""
@@ -349,7 +356,12 @@ class Pool:
         return self.open == 0
 
     def check_deadlines(self, now: float) -> None:
-        """Close what idled too long."""
+        """Close what idled too long, or is too old."""
+        if self._max_duration:
+            for old in [c for c in self.connections if now - c.opened_at > self._max_duration]:
+                old.requests = limits.MAX_REQUESTS_PER_CONNECTION  # closed as soon as it is free
+                if old in self._idle:
+                    old.abort()
         if self._idle_timeout:
             for connection in [c for c in self._idle if now - c.idle_since > self._idle_timeout]:
                 self.counts["upstream_cx_idle_timeout"] += 1

@@ -7,12 +7,15 @@ belong to a pool (net/pool.py), which gets them back when an answer is complete.
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol, final
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, final
 
 from ostiary.core.chunked import ChunkedReader
 from ostiary.core.header_lines import BadMessage, HeaderLine
 from ostiary.core.response import ResponseHead, ResponseReader
 from ostiary.model import limits
+
+if TYPE_CHECKING:
+    from ostiary.net.carrier import Carrier
 
 NO_BODY: Final = 0
 LENGTH: Final = 1
@@ -32,7 +35,7 @@ class Answered(Protocol):
     pool: Owner | None
     """Who has it in hand until it has a connection."""
 
-    def on_upstream(self, connection: UpstreamConnection) -> None:
+    def on_upstream(self, connection: Carrier) -> None:
         """The request goes out on this connection: write it now."""
 
     def on_response(self, head: ResponseHead, body: bytes, done: bool) -> None:
@@ -110,6 +113,8 @@ class Owner(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """One connection, in turn idle and busy with one `Answered`."""
 
+    protocol: ClassVar[str] = "HTTP/1.1"
+
     __slots__ = (
         "_body",
         "_buffer",
@@ -123,6 +128,7 @@ class UpstreamConnection(asyncio.Protocol):
         "closed",
         "idle_since",
         "local_address",
+        "opened_at",
         "paused",
         "pool",
         "remote_address",
@@ -139,7 +145,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.tunnel = False
         self.paused = False
         self.requests = 0
-        self.idle_since = 0.0
+        self.idle_since = self.opened_at = 0.0
         self.remote_address = ""
         self.local_address = ""
         self._buffer = b""
