@@ -32,7 +32,7 @@ def test_it_tells_the_story_that_the_page_tells(tool: ModuleType) -> None:
     trace = tool.World().run()
     dead, winner = trace.attempts[:2]
     assert dead.started == pytest.approx(0.040), "AAAA was waited for, less than the Resolution Delay"
-    assert winner.started == pytest.approx(0.290), "250 ms later"
+    assert winner.started == pytest.approx(0.240), "200 ms later"
     assert (dead.outcome, winner.outcome, winner.family, winner.stage) == ("cancelled", "won", "v4", "tls")
     assert trace.attempts[2].outcome == "not_started"
 

@@ -3,7 +3,7 @@
     python tools/happy_eyeballs_diagram.py            # writes the file; a test says when that is due
 
 The world: A is answered before AAAA, the first IPv6 address drops everything, IPv4 works. It shows the Resolution Delay
-(AAAA is waited for), the Connection Attempt Delay (250 ms, then the other family), and that the race ends with TLS.
+(AAAA is waited for), the Connection Attempt Delay (200 ms, then the other family), and that the race ends with TLS.
 """
 
 from __future__ import annotations

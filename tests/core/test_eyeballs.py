@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from core.race_world import NEVER, World
+from core.race_world import NEVER, World, rfc8305
 from ostiary.core.addresses import Candidate, Destination
 from ostiary.core.endpoints import Answered
-from ostiary.core.eyeballs import Cancel, Dial, Done, Query, Race, RaceConfig
+from ostiary.core.eyeballs import Cancel, Dial, Done, Query, Race
 
 V6 = "2001:db8::1"
 V6B = "2001:db8::2"
@@ -63,7 +63,7 @@ def test_d05_d07_ipv6_does_not_depend_on_ipv4(late: float | None) -> None:
 
 
 def test_d08_no_answer_at_all_ends_at_the_deadline_with_both_pending() -> None:
-    world = dual(dns={"AAAA": (NEVER, []), "A": (NEVER, [])}, config=RaceConfig(timeout=2.0))
+    world = dual(dns={"AAAA": (NEVER, []), "A": (NEVER, [])}, config=rfc8305(timeout=2.0))
     assert world.run() == [*ASK, (2000, "lost timeout")]
     assert world.race.pending == {"A", "AAAA"}
 
@@ -81,12 +81,12 @@ def test_d04_ipv4_starts_at_whichever_comes_first_in_steps(late: int) -> None:
 
 def test_d13_a_family_that_is_not_wanted_is_not_asked_for() -> None:
     for family, kind in (("V4_ONLY", "A"), ("V6_ONLY", "AAAA")):
-        log = dual(config=RaceConfig(dns_lookup_family=family)).run()  # type: ignore[arg-type]
+        log = dual(config=rfc8305(dns_lookup_family=family)).run()  # type: ignore[arg-type]
         assert [text for _, text in log if text.startswith("ask")] == [f"ask {kind}"]
 
 
 def test_d16_an_address_whose_ttl_ends_while_it_is_tried_goes_on() -> None:
-    race = Race(RaceConfig(), 0.0)
+    race = Race(rfc8305(), 0.0)
     race.resolve(0.0)
     one = Destination(V6, 443)
     race.answers([Answered("AAAA", [Candidate(one)]), Answered("A", [])], 0.0)
@@ -182,7 +182,7 @@ def test_c12_order_and_spacing_of_many_addresses(count: int, expected: str) -> N
     world = dual(
         addresses=[*sixes, *fours],
         peers=dict.fromkeys([*sixes, *fours], DEAD),
-        config=RaceConfig(timeout=30, first_count=count),
+        config=rfc8305(timeout=30, first_count=count),
     )
     dials = [(at, text) for at, text in world.run() if text.startswith("dial")]
     assert "".join("6" if ":" in text else "4" for _, text in dials) == expected
@@ -195,7 +195,7 @@ def test_c13_all_refused_ends_at_once() -> None:
 
 
 def test_c14_all_dead_ends_at_one_deadline_with_every_attempt_cancelled() -> None:
-    log = dual(peers={V6: DEAD, V4: DEAD}, config=RaceConfig(timeout=1.0)).run()
+    log = dual(peers={V6: DEAD, V4: DEAD}, config=rfc8305(timeout=1.0)).run()
     assert log[-3:] == [(1000, f"cancel {V6}"), (1000, f"cancel {V4}"), (1000, "lost timeout")]
 
 
@@ -206,7 +206,7 @@ def test_c16_several_addresses_of_one_family_race_too() -> None:
 
 @pytest.mark.parametrize("timeout_ms", [20, 100, 250, 400])
 def test_c19_a_short_deadline_shrinks_the_delay_so_that_both_families_get_a_turn(timeout_ms: int) -> None:
-    log = dual(addresses=[V6, V4], peers={V6: DEAD, V4: (5, "up")}, config=RaceConfig(timeout=timeout_ms / 1000)).run()
+    log = dual(addresses=[V6, V4], peers={V6: DEAD, V4: (5, "up")}, config=rfc8305(timeout=timeout_ms / 1000)).run()
     assert (timeout_ms / 2, f"dial {V4}") in log
     assert log[-1][1] == f"won {V4}"
 
@@ -218,7 +218,7 @@ def test_c20_a_late_answer_sorts_the_complete_list() -> None:
 
 
 def test_c21_an_address_that_is_gone_before_its_turn_is_not_tried() -> None:
-    race = Race(RaceConfig(), 0.0)
+    race = Race(rfc8305(), 0.0)
     race.resolve(0.0)
     six, four, other = Destination(V6, 443), Destination(V4, 443), Destination(V4B, 443)
     assert race.answers([Answered("AAAA", [Candidate(six)]), Answered("A", [Candidate(four)])], 0.0) == [Dial(six)]
@@ -240,14 +240,14 @@ def test_c11_three_dead_of_ipv6_cost_one_delay() -> None:
 
 
 def test_c15_ipv4_dead_and_first() -> None:
-    config = RaceConfig(first_family="v4")
+    config = rfc8305(first_family="v4")
     log = dual(addresses=[V4, V6], peers={V4: DEAD, V6: GOOD}, config=config).run()
     assert log[-1] == (260, f"won {V6}")
 
 
 @pytest.mark.parametrize(("delay", "used"), [(0.001, 10), (0.1, 100), (1.3, 1300), (9.0, 2000)])
 def test_c26_a_delay_from_history_is_held_between_the_limits(delay: float, used: float) -> None:
-    world = dual(addresses=[V6, V4], peers={V6: DEAD, V4: GOOD}, config=RaceConfig(timeout=60))
+    world = dual(addresses=[V6, V4], peers={V6: DEAD, V4: GOOD}, config=rfc8305(timeout=60))
     world.history = {V6: (0.03, delay)}
     assert world.run()[1] == (used, f"dial {V4}")
 
@@ -266,7 +266,7 @@ def test_c27_c28_a_handshake_that_needs_a_second_syn_wins_if_nothing_else_does()
 
 @pytest.mark.parametrize("after", [0, 20, 100])
 def test_t02_t05_t07_a_handshake_that_fails_starts_the_next_at_once(after: float) -> None:
-    race = Race(RaceConfig(), 0.0)
+    race = Race(rfc8305(), 0.0)
     one, two = Destination(V6, 443), Destination(V4, 443)
     race.start([Candidate(one), Candidate(two)], 0.0)
     race.handshaking(one, 0.01)
@@ -287,7 +287,7 @@ def test_m06_without_history_all_is_as_if_there_were_no_memory() -> None:
 def test_attempts_at_once_are_bounded_and_the_next_waits_for_a_failure() -> None:
     sixes = [f"2001:db8::{n}" for n in range(1, 4)]
     peers = {sixes[0]: DEAD, sixes[1]: (1000.0, "fail"), sixes[2]: GOOD}
-    log = dual(addresses=sixes, peers=peers, config=RaceConfig(max_parallel=2, timeout=5)).run()
+    log = dual(addresses=sixes, peers=peers, config=rfc8305(max_parallel=2, timeout=5)).run()
     assert log == [
         (0, f"dial {sixes[0]}"),
         (250, f"dial {sixes[1]}"),
@@ -299,7 +299,7 @@ def test_attempts_at_once_are_bounded_and_the_next_waits_for_a_failure() -> None
 
 @pytest.mark.parametrize(("asked", "used"), [(0.0, 10), (0.005, 10), (0.1, 100), (60.0, 2000)])
 def test_the_attempt_delay_is_held_between_its_limits(asked: float, used: float) -> None:
-    config = RaceConfig(timeout=60, attempt_delay=asked)
+    config = rfc8305(timeout=60, attempt_delay=asked)
     log = dual(addresses=[V6, V4], peers={V6: DEAD, V4: GOOD}, config=config).run()
     assert log[1] == (used, f"dial {V4}")
 
@@ -315,12 +315,12 @@ def test_t04_a_slow_path_gets_time_for_its_handshake() -> None:
 
 
 def test_t04_but_never_at_the_cost_of_the_other_family() -> None:
-    log = dual(addresses=[V6, V4], peers={V6: (90, "tls"), V4: GOOD}, config=RaceConfig(timeout=0.2)).run()
+    log = dual(addresses=[V6, V4], peers={V6: (90, "tls"), V4: GOOD}, config=rfc8305(timeout=0.2)).run()
     assert log[1] == (100, f"dial {V4}")
 
 
 def test_m01_a_preferred_ipv4_starts_at_once_and_ipv6_waits() -> None:
-    config = RaceConfig(first_family="v4")
+    config = rfc8305(first_family="v4")
     assert dual(dns={"A": (5, [V4]), "AAAA": (9, [V6])}, config=config).run()[2] == (5, f"dial {V4}")
     assert dual(dns={"A": (90, [V4]), "AAAA": (9, [V6])}, config=config).run()[2] == (59, f"dial {V6}")
     assert dual(dns={"A": (20, [V4]), "AAAA": (9, [V6])}, config=config).run()[2] == (20, f"dial {V4}")
@@ -342,23 +342,23 @@ LOOKUPS = [
 
 @pytest.mark.parametrize(("family", "aaaa", "a", "expected"), LOOKUPS)
 def test_the_lookup_families_are_envoys(family: str, aaaa: list[str], a: list[str], expected: list[str]) -> None:
-    config = RaceConfig(dns_lookup_family=family)  # type: ignore[arg-type]
+    config = rfc8305(dns_lookup_family=family)  # type: ignore[arg-type]
     log = dual(dns={"AAAA": (5, aaaa), "A": (5, a)}, config=config).run()
     assert [text for _, text in log][: len(expected)] == expected
 
 
 def test_auto_never_falls_back_because_a_connection_failed() -> None:
-    log = dual(config=RaceConfig(dns_lookup_family="AUTO"), peers={V6: (0, "fail")}).run()
+    log = dual(config=rfc8305(dns_lookup_family="AUTO"), peers={V6: (0, "fail")}).run()
     assert log == [(0, "ask AAAA"), (30, f"dial {V6}"), (30, "lost exhausted")]
 
 
 def test_autos_second_lookup_comes_after_the_first() -> None:
-    log = dual(config=RaceConfig(dns_lookup_family="AUTO"), dns={"AAAA": (30, []), "A": (30, [V4])}).run()
+    log = dual(config=rfc8305(dns_lookup_family="AUTO"), dns={"AAAA": (30, []), "A": (30, [V4])}).run()
     assert log[:3] == [(0, "ask AAAA"), (30, "ask A"), (60, f"dial {V4}")]
 
 
 def test_c17_of_two_that_connect_in_one_tick_one_wins_and_the_other_is_told_to_close() -> None:
-    race = Race(RaceConfig(), 0.0)
+    race = Race(rfc8305(), 0.0)
     one, two = Destination(V6, 443), Destination(V4, 443)
     race.start([Candidate(destination=one), Candidate(destination=two)], 0.0)
     race.tick(0.25)
@@ -368,7 +368,7 @@ def test_c17_of_two_that_connect_in_one_tick_one_wins_and_the_other_is_told_to_c
 
 
 def test_nothing_wins_after_the_deadline() -> None:
-    race = Race(RaceConfig(timeout=1.0), 0.0)
+    race = Race(rfc8305(timeout=1.0), 0.0)
     one = Destination(V6, 443)
     race.start([Candidate(destination=one)], 0.0)
     assert race.connected(one, 1.0) == [Cancel(one), Done(None, "timeout")]
@@ -382,7 +382,7 @@ def test_c22_an_answer_after_the_end_changes_nothing() -> None:
 
 
 def test_answers_known_together_are_sorted_together() -> None:
-    race = Race(RaceConfig(), 0.0)
+    race = Race(rfc8305(), 0.0)
     assert race.resolve(0.0) == [Query("AAAA"), Query("A")]
     six, four = Destination(V6, 443), Destination(V4, 443)
     stranded = Candidate(destination=six, routable=False)

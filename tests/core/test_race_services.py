@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.race_world import NEVER, World
-from ostiary.core.eyeballs import RaceConfig
+from core.race_world import NEVER, World, rfc8305
 from ostiary.core.services import ServiceRecord
 from ostiary.model import limits
 
@@ -24,7 +23,7 @@ def world(**changes: object) -> World:
         dns={"AAAA": (30, [V6]), "A": (30, [V4])},
         https={"": (30, [PLAIN])},
         peers=dict.fromkeys([V6, V6B, V6C, V4, V4B], GOOD),
-        config=RaceConfig(service_records=True),
+        config=rfc8305(service_records=True),
     )
     for name, value in changes.items():
         setattr(made, name, value)
@@ -90,7 +89,7 @@ def test_s05_real_addresses_replace_hints_that_had_no_turn() -> None:
         https={"": (10, [service(1, hints=(V6, V4))])},
         dns={"AAAA": (20, [V6B]), "A": (20, [V4B])},
         peers={V6: DEAD, V6B: DEAD, V4B: DEAD},
-        config=RaceConfig(service_records=True, timeout=1.0),
+        config=rfc8305(service_records=True, timeout=1.0),
     )
     made.run()
     assert [address for _, address in made.dials()] == [V6, V6B, V4B], "what has started goes on"
@@ -207,7 +206,7 @@ def test_s14_a_failed_lookup_aborts_nothing_as_dns_is_not_protected() -> None:
 
 @pytest.mark.parametrize(("family", "expected"), [("V4_ONLY", [V4]), ("V6_ONLY", [V6]), ("AUTO", [V6])])
 def test_a_lookup_family_holds_for_hints_and_targets_too(family: str, expected: list[str]) -> None:
-    config = RaceConfig(service_records=True, dns_lookup_family=family)  # type: ignore[arg-type]
+    config = rfc8305(service_records=True, dns_lookup_family=family)  # type: ignore[arg-type]
     made = world(https={"": (1, [service(1, hints=(V6, V4)), service(2, target="x.test.")])}, config=config)
     assert order_of_dials(made) == expected
     wrong = "A x.test." if expected == [V6] else "AAAA x.test."
@@ -215,7 +214,7 @@ def test_a_lookup_family_holds_for_hints_and_targets_too(family: str, expected: 
 
 
 def test_auto_asks_for_ipv4_although_the_record_is_not_answered() -> None:
-    config = RaceConfig(service_records=True, dns_lookup_family="AUTO")
+    config = rfc8305(service_records=True, dns_lookup_family="AUTO")
     made = world(https={}, dns={"AAAA": (5, []), "A": (5, [V4])}, config=config)
     assert made.run()[2:] == [(5, "ask A"), (60, f"dial {V4}"), (70, f"won {V4}")]
 

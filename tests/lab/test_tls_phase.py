@@ -35,7 +35,7 @@ def test_t01_a_peer_that_is_silent_in_tls_loses(lab: Lab, loop: str) -> None:
         assert address(trace) == V4
         assert first(trace) == (V6, "tls", "cancelled")
         one, two = world.attempts()
-        assert 0.2 <= two.time - one.time < 0.5
+        assert 0.15 <= two.time - one.time < 0.5
 
 
 @pytest.mark.parametrize("loop", LOOPS)

@@ -350,7 +350,7 @@ def test_c19_a_deadline_that_left_too_little_is_a_warning_with_its_mend(
         async with DnsServer(dual()) as server, Peers("black_hole", "black_hole") as peers:
             error = await failure(Connector(), peers.port, server, timeout=0.2, attempt_delay=None)
             assert isinstance(error, ConnectTimeoutError)
-            assert "The whole connection had 0.2 s, too little for the usual 250 ms between attempts" in str(error)
+            assert "The whole connection had 0.2 s, too little for the usual 200 ms between attempts" in str(error)
             assert "Mend: a connect_timeout of 5 s" in str(error)
             assert [record.getMessage() for record in caplog.records] == [str(error)]
 

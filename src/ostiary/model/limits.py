@@ -187,7 +187,8 @@ PROVIDER_RETRY_DELAY: Final = 2.0
 
 # --- the connection (RFC 8305 section 8)
 RESOLUTION_DELAY: Final = 0.050
-CONNECTION_ATTEMPT_DELAY: Final = 0.250
+CONNECTION_ATTEMPT_DELAY: Final = 0.200
+"""RFC 8305 recommends 0.25 and allows 0.1 and more. As short as curl's: a dead family costs nobody more here."""
 CONNECTION_ATTEMPT_DELAY_MAX: Final = 2.0
 ATTEMPT_DELAY_FLOOR: Final = 0.010
 """RFC 8305 section 5: attempts never start closer together than this, unless one failed."""

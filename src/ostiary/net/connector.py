@@ -121,7 +121,7 @@ class Connector:
         (see `net.tls`) judges the certificate once more. `protocol_factory` is called once, for the winner.
         `watch` is called once with a function that gives a copy of the trace so far, whenever it is called.
 
-        `attempt_delay` None means 250 ms, or what is known of an address. `https_records` asks for HTTPS records too;
+        `attempt_delay` None means 200 ms, or what is known of an address. `https_records` asks for HTTPS records too;
         their services are chosen by `alpn_protocols`, what the context offers. `local_addresses` (IP address, port or
         0) are connected from: one of each family that may be used.
 
