@@ -260,14 +260,15 @@ def the_newer_spelling_of_a_policy_goes_first(bench: Bench, name: str) -> Seen:
 def to_the_least_busy(bench: Bench, name: str) -> Seen:
     bench.served()
     bench.apps[0].script.append(Answer(delay=0.8))
-    while not bench.apps[0].received:  # until it is the busy one
+    while True:
         with bench.asking(f"/{name}/", bench.more(f"{name}.upstream_rq_total")):
-            if bench.apps[0].received:
+            bench.wait(lambda: any(app.received for app in bench.apps))
+            if bench.apps[0].received:  # it is the busy one
                 bench.served()
                 for _ in range(9):
                     bench.get(f"/{name}/")
                 return {"served by the busy one": bench.served()[0], "growing": True}
-    return {}
+        bench.served()
 
 
 def _levels(*levels: list[Tree]) -> Tree:
