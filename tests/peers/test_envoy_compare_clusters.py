@@ -333,21 +333,28 @@ def an_outlier_goes_and_comes_back(bench: Bench, name: str) -> Seen:
     }
 
 
-def _fail_all(bench: Bench, name: str, answers: list[Answer]) -> Seen:
+def _ejected(bench: Bench, name: str) -> None:
+    """Envoy's workers tell its main thread, which may take a moment."""
+    bench.wait(lambda: any("failed_outlier_check" in flags for flags in bench.flags(name).values()))
+
+
+def _fail_all(bench: Bench, name: str, answers: list[Answer], *, ejects: bool = False) -> Seen:
     bench.apps[0].script.extend(answers)
     seen = [bench.get(f"/{name}/") for _ in answers]
     bench.apps[0].script.clear()
+    if ejects:
+        _ejected(bench, name)
     return {"answers": seen, "flags": bench.flags(name), "after": bench.get(f"/{name}/")}
 
 
 @scenario(one(outlier_detection={**ALL_MAY_GO, "base_ejection_time": "30s"}))
 def the_only_host_is_used_in_panic(bench: Bench, name: str) -> Seen:
-    return _fail_all(bench, name, [Answer(500)] * 5)
+    return _fail_all(bench, name, [Answer(500)] * 5, ejects=True)
 
 
 @scenario(one(outlier_detection={**ALL_MAY_GO, "base_ejection_time": "30s"}, common_lb_config=NO_PANIC))
 def the_only_host_is_gone(bench: Bench, name: str) -> Seen:
-    return _fail_all(bench, name, [Answer(500)] * 5)
+    return _fail_all(bench, name, [Answer(500)] * 5, ejects=True)
 
 
 @scenario(one(outlier_detection={}))
@@ -357,7 +364,7 @@ def ten_percent_of_one_is_nobody(bench: Bench, name: str) -> Seen:
 
 @scenario(one(outlier_detection={"always_eject_one_host": True}))
 def one_may_always_go(bench: Bench, name: str) -> Seen:
-    return _fail_all(bench, name, [Answer(503)] * 5)
+    return _fail_all(bench, name, [Answer(503)] * 5, ejects=True)
 
 
 @scenario(one(outlier_detection={**ALL_MAY_GO, "consecutive_gateway_failure": 2, "consecutive_5xx": 0}))
@@ -376,7 +383,7 @@ def gateway_errors_are_only_noted(bench: Bench, name: str) -> Seen:
     )
 )
 def gateway_errors_eject(bench: Bench, name: str) -> Seen:
-    return _fail_all(bench, name, [Answer(502), Answer(503)])
+    return _fail_all(bench, name, [Answer(502), Answer(503)], ejects=True)
 
 
 @scenario(one(outlier_detection={**ALL_MAY_GO, "consecutive_5xx": 2, "enforcing_consecutive_5xx": 0}))
@@ -386,7 +393,9 @@ def detected_but_not_enforced(bench: Bench, name: str) -> Seen:
 
 @scenario(several(endpoint("@DEAD@"), outlier_detection={**ALL_MAY_GO, "base_ejection_time": "30s"}))
 def refusals_count_as_errors(bench: Bench, name: str) -> Seen:
-    return {"answers": [bench.get(f"/{name}/") for _ in range(5)], "flags": bench.flags(name)}
+    answers = [bench.get(f"/{name}/") for _ in range(5)]
+    _ejected(bench, name)
+    return {"answers": answers, "flags": bench.flags(name)}
 
 
 @scenario(
@@ -401,7 +410,9 @@ def refusals_count_as_errors(bench: Bench, name: str) -> Seen:
     )
 )
 def refusals_count_on_their_own(bench: Bench, name: str) -> Seen:
-    return {"answers": [bench.get(f"/{name}/") for _ in range(3)], "flags": bench.flags(name)}
+    answers = [bench.get(f"/{name}/") for _ in range(2)]
+    _ejected(bench, name)
+    return {"answers": [*answers, bench.get(f"/{name}/")], "flags": bench.flags(name)}
 
 
 # --- health checks
