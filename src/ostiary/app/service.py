@@ -187,7 +187,8 @@ class HttpService:
         peer = downstream.forward_key
         assert isinstance(peer, Peer)
         forwarded = self._forwarder.forward(headers, peer, self._for_ids)
-        upgrade = bool(forwarded.upgrade) and not exchange.http10  # RFC 9110 section 7.8
+        # RFC 9110 section 7.8; with a body, the tunnel's first bytes could not be told from it.
+        upgrade = bool(forwarded.upgrade) and not exchange.http10 and not exchange.head.has_body
         exchange.request_id = forwarded.request_id.encode("latin-1")
         self._tell_id(exchange)
         return Request(

@@ -74,7 +74,8 @@ def outgoing_head(head: bytes, *, encrypted: bool, scheme_of_client: bool) -> Ou
             scheme = value.lower()
         elif name == b"sec-websocket-key":
             key = value
-        fields.append((name, value))
+        if not (upgrade and name == b"content-length"):  # a tunnel has no length
+            fields.append((name, value))
     pseudo = [(b":method", b"CONNECT" if upgrade else method), (b":scheme", scheme)]
     if upgrade:
         pseudo.append((b":protocol", upgrade.lower()))

@@ -94,16 +94,20 @@ class Http2Session(H2Connection):
                 raise ProtocolError("the first frame is not SETTINGS")
             self._begun = True
         if isinstance(frame, HeadersFrame) or (isinstance(frame, DataFrame) and frame.data):
-            self._allowance += limits.HTTP2_FRAMES_PER_MESSAGE_FRAME
+            self._earn()
         else:
             self._allowance -= 1
             if self._allowance < 0:
                 raise FrameFlood("frames that carry nothing, more than anybody needs")
         return super()._receive_frame(frame)
 
+    def _earn(self) -> None:
+        earned = self._allowance + limits.HTTP2_FRAMES_PER_MESSAGE_FRAME
+        self._allowance = min(earned, limits.HTTP2_MAX_FRAME_ALLOWANCE)
+
     def _prepare_for_sending(self, frames: list[Frame]) -> None:
         if frames and isinstance(frames[0], HeadersFrame | DataFrame):
-            self._allowance += limits.HTTP2_FRAMES_PER_MESSAGE_FRAME
+            self._earn()
         super()._prepare_for_sending(frames)
 
     def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> H2Stream:

@@ -100,10 +100,14 @@ HTTP2_MAX_HEADER_TABLE: Final = 1024 * 1024
 HTTP2_FRAME_ALLOWANCE: Final = 1000
 """Frames in a second that carry neither head nor body (PING, SETTINGS, WINDOW_UPDATE, empty DATA, ...): who sends more
 is attacking."""
+HTTP2_MAX_FRAME_ALLOWANCE: Final = 10_000
+"""What a busy connection can save up."""
 HTTP2_FRAMES_PER_MESSAGE_FRAME: Final = 10
 """How many more for each frame that carries something, either way: Envoy's ratio for WINDOW_UPDATE."""
 HTTP2_MAX_UNSENT: Final = 4 * 1024 * 1024
 """Bytes waiting for an upstream that doesn't read, acknowledgements of its own frames included."""
+HTTP2_GOODBYE: Final = 5.0
+"""Seconds that a closing connection's last bytes have to be read."""
 HTTP2_MAX_REFUSALS: Final = 10
 """How often a request that was refused unprocessed (RFC 9113 section 8.7) goes to another connection."""
 HTTP2_KEEPALIVE_TIMEOUT: Final = 20.0

@@ -32,6 +32,7 @@ class _Call:
     """One request to a provider; an `Answered`."""
 
     __slots__ = (
+        "__weakref__",
         "_parts",
         "_request",
         "_size",

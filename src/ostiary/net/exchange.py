@@ -146,7 +146,7 @@ class Exchange:
             self.downstream.pause_reading()
 
     def _send(self, data: bytes) -> None:
-        if self.upstream is not None:
+        if self.upstream is not None and self.upstream.client is self:  # else it waits for another connection
             self.upstream.transport.write(data)
             return
         if self.status:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any, final
+from weakref import WeakKeyDictionary
 
 from ostiary.core.h2_head import AnswerReader
 from ostiary.model import limits
@@ -35,7 +36,7 @@ class Http2Pool(Pool):
         self.answers = AnswerReader()
         self._shared: list[Http2Connection] = []
         """Every connection of HTTP/2."""
-        self._refusals: dict[Answered, int] = {}
+        self._refusals: WeakKeyDictionary[Answered, int] = WeakKeyDictionary()
         """How often requests were refused that wait to be sent again."""
         self._per_connection = options.max_concurrent_streams
         """What the next connection is expected to take."""

@@ -140,7 +140,7 @@ class Http2Connection(asyncio.Protocol):
             self._read(data)
         finally:
             self._reading = False
-        if self.transport.get_write_buffer_size() > limits.HTTP2_MAX_UNSENT:
+        if self.transport.get_write_buffer_size() > self.pool.buffer_limit + limits.HTTP2_MAX_UNSENT:
             self._end("UC", "connection_termination", "the upstream does not read")
         elif not self.closed:
             self._send_all()
@@ -218,7 +218,11 @@ class Http2Connection(asyncio.Protocol):
             with suppress(ProtocolError):
                 self.session.close_connection()
             self._flush()
-            self.transport.close()
+            if self.paused:
+                self.transport.abort()  # it has stopped reading
+            else:
+                self.transport.close()
+                asyncio.get_running_loop().call_later(limits.HTTP2_GOODBYE, self.transport.abort)
 
     def check_deadlines(self, now: float, idle_timeout: float | None, max_duration: float) -> None:
         """PINGs, idle time, age."""

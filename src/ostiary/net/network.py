@@ -11,6 +11,7 @@ something that was already announced in the same words is none.
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import socket
 import struct
@@ -63,9 +64,12 @@ class NetworkWatch:
                 data = self._socket.recv(_BUFFER)
             except BlockingIOError:
                 break
-            except OSError:  # ENOBUFS: more happened than could be told
+            except OSError as error:
                 changed = True
-                continue
+                if error.errno == errno.ENOBUFS:  # more happened than could be told
+                    continue
+                self.close()
+                break
             changed = self.changed_by(data) or changed
         self._generation += changed
         return self._generation

@@ -17,6 +17,7 @@ When servers fail or are slow, an expired answer is better than none (RFC 8767);
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,9 @@ from ostiary.model.dns import DnsOptions
 from ostiary.net.dns_exchange import Answer, Exchange, Pace
 from ostiary.net.resolv_conf import ResolvConf, Server, SystemFiles
 from ostiary.net.system_lookup import SystemLookups
+
+_LOG: Final = logging.getLogger("ostiary.dns")
+_LOG.addHandler(logging.NullHandler())
 
 _LOCALHOST: Final[dict[RecordType, tuple[str, ...]]] = {"A": ("127.0.0.1",), "AAAA": ("::1",)}
 _DEFAULTS: Final = DnsOptions()
@@ -205,6 +209,9 @@ class Resolver:
                 self._use_stale(lookup, key, stale)
                 answer = answer if lookup.answer is None else replace(lookup.answer, stale=False)
             lookup._settle(answer)
+        except Exception:  # noqa: BLE001 - whoever waits must hear of it, or would wait for ever
+            _LOG.exception("a lookup of %s failed unexpectedly", plain)
+            lookup._settle(Answer("failed"))
         finally:
             if timer is not None:
                 timer.cancel()

@@ -68,12 +68,19 @@ class SystemLookups:
                 result.set_result(answer)
 
         def work() -> None:
-            answer = _getaddrinfo(name, record_type)
+            try:
+                answer = _getaddrinfo(name, record_type)
+            except Exception:  # noqa: BLE001 - whoever waits must hear of it
+                answer = (Answer("failed"), False)
             with contextlib.suppress(RuntimeError):  # the loop may be gone by then
                 loop.call_soon_threadsafe(finish, answer)
 
+        thread = threading.Thread(target=work, name="ostiary-getaddrinfo", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # this process may have no more threads
+            return Answer("failed"), True
         self._running += 1
-        threading.Thread(target=work, name="ostiary-getaddrinfo", daemon=True).start()
         return await result
 
     def _wake(self) -> None:

@@ -63,6 +63,11 @@ class ClientContext(ssl.SSLContext):
                 del latest[next(iter(latest))]
             latest[tls.server_hostname] = tls
 
+    def forget(self) -> None:
+        """Resume nothing any more. The connection kept for that holds this context: no collector finds that circle."""
+        self.resumes = False
+        self.__dict__.pop("_latest", None)
+
     def wrap_bio(
         self,
         incoming: ssl.MemoryBIO,
@@ -121,7 +126,8 @@ class UpstreamTls:
     def reload(self) -> None:
         """Read the files again. Raises TlsError and keeps the old context if they can't be used."""
         files = _Files()
-        self._context = self._build(files)
+        old, self._context = self._context, self._build(files)
+        old.forget()
         self._files = files
 
     def _build(self, files: _Files) -> ClientContext:
