@@ -13,9 +13,11 @@ CASES = {"D": 27, "S": 14, "C": 28, "T": 10, "M": 6}
 
 def test_every_case_has_its_tests_or_a_reason() -> None:
     named: dict[str, set[str]] = {}
-    for path in (*TESTS.glob("core/test_*.py"), *TESTS.glob("net/test_*.py")):
+    for path in (path for folder in ("core", "net", "lab") for path in sorted(TESTS.glob(f"{folder}/test_*.py"))):
         for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.FunctionDef) and (found := re.match(r"test_((?:[dsctm]\d\d_)+)", node.name)):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if found := re.match(r"test_((?:[dsctm]\d\d_)+)", node.name):
                 for case in found[1].upper().strip("_").split("_"):
                     named.setdefault(case, set()).add(f"{path.relative_to(TESTS)}::{node.name}")
     rows = {case: tests for case, _, tests in ROW.findall((TESTS / "CASES.md").read_text())}

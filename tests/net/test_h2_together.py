@@ -6,7 +6,7 @@ import pytest
 from h2.settings import SettingCodes
 
 from app.harness import address, proxy, running
-from h2_server import H2Server
+from h2_server import Got, H2Server
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.model.clusters import Http2
 from wire import Client, scenario
@@ -76,3 +76,16 @@ async def test_an_upgrade_with_a_body_harms_nobody(framing: bytes) -> None:
         app.got[0].answer(b"fine")
         assert (await victim.answer()).body == b"fine"
         assert not app.errors
+
+
+@scenario
+async def test_t09_an_upstream_that_never_sends_its_settings_is_left() -> None:
+    config = {"cluster": {"http2": Http2(keepalive_interval=0.1, keepalive_timeout=0.2)}, "timeout": 5.0}
+    async with H2Server(lambda _got: None).running() as app, running(proxy(app.port, **config)) as door:
+        app.silent = True
+        client = await Client.connect(address(door))
+        assert (await client.get()).status == 503  # no answer to a PING: left long before the route's timeout
+        await app.connections[0].closed.wait()
+        app.silent, app.script = False, Got.answer
+        assert (await client.get()).status == 200
+        assert len(app.connections) == 2
