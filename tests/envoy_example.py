@@ -6,6 +6,24 @@ from ostiary.dialects.envoy import load
 from ostiary.model.config import Config, HttpConnectionManager
 from ostiary.model.errors import Diagnostic
 
+# As it was published with the incident; tests add the line with the family.
+INCIDENT_CLUSTER = """\
+  - name: oauth
+    connect_timeout: 10s
+    lb_policy: ROUND_ROBIN
+    load_assignment:
+      cluster_name: oauth
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {address: {socket_address: {address: login.microsoftonline.com, port_value: 443}}}
+    transport_socket:
+      name: envoy.transport_sockets.tls
+      typed_config:
+        '@type': type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+        sni: login.microsoftonline.com
+    type: LOGICAL_DNS
+"""
+
 BOOTSTRAP = """\
 admin:
   address: {socket_address: {address: 127.0.0.1, port_value: 21091}}

@@ -5,29 +5,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envoy_example import BOOTSTRAP, IDP, SNI, error, errors, good, loaded, spoilt, warnings
+from envoy_example import BOOTSTRAP, IDP, INCIDENT_CLUSTER, SNI, error, errors, good, loaded, spoilt, warnings
 from ostiary.dialects.envoy import load
 from ostiary.model.config import Address
 from ostiary.model.oauth2 import EnvoyOAuth2, RuntimeFlags
-
-INCIDENT = """\
-static_resources:
-  clusters:
-  - name: oauth
-    connect_timeout: 10s
-    lb_policy: ROUND_ROBIN
-    load_assignment:
-      cluster_name: oauth
-      endpoints:
-      - lb_endpoints:
-        - endpoint: {address: {socket_address: {address: login.microsoftonline.com, port_value: 443}}}
-    transport_socket:
-      name: envoy.transport_sockets.tls
-      typed_config:
-        '@type': type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
-        sni: login.microsoftonline.com
-    type: LOGICAL_DNS
-"""
 
 
 def test_a_bootstrap_becomes_listeners_clusters_and_an_admin_address() -> None:
@@ -50,7 +31,7 @@ def test_json_is_read_as_well_as_yaml() -> None:
     [("", None), ("    dns_lookup_family: AUTO\n", "AUTO"), ("    dnsLookupFamily: 1\n", "V4_ONLY")],
 )
 def test_the_incident_family_is_auto_only_where_it_is_written(written: str, family: str | None) -> None:
-    config, _ = load([("envoy.yaml", (INCIDENT + written).encode())])
+    config, _ = load([("envoy.yaml", ("static_resources:\n  clusters:\n" + INCIDENT_CLUSTER + written).encode())])
     assert config is not None
     cluster = config.clusters[0]
     assert (cluster.dns_lookup_family, cluster.type, cluster.connect_timeout) == (family, "LOGICAL_DNS", 10.0)

@@ -19,9 +19,10 @@ from urllib.parse import urljoin
 
 import trustme
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' directory is not a package
 
-from net.dns_server import DnsServer, Reply  # the tests' directory is not a package
+from envoy_example import INCIDENT_CLUSTER
+from net.dns_server import DnsServer, Reply
 from ostiary.testing.provider import DemoClient
 from peers.demo_provider import demo_provider
 from peers.in_thread import serving
@@ -91,24 +92,6 @@ static_resources:
         - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: @APP@}}}
 """
 
-# As it was published with the incident; the line with the family is added where a case has one.
-CLUSTER = """\
-  - name: oauth
-    connect_timeout: 10s
-    lb_policy: ROUND_ROBIN
-    load_assignment:
-      cluster_name: oauth
-      endpoints:
-      - lb_endpoints:
-        - endpoint: {address: {socket_address: {address: login.microsoftonline.com, port_value: 443}}}
-    transport_socket:
-      name: envoy.transport_sockets.tls
-      typed_config:
-        '@type': type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
-        sni: login.microsoftonline.com
-    type: LOGICAL_DNS
-"""
-
 
 def sh(command: str) -> None:
     """One command, without a shell."""
@@ -124,7 +107,7 @@ def make_proxy(folder: Path, proxy: str, family: str, app: int, roots: Path) -> 
         (folder / "client-secret").write_text(CLIENT.client_secret)
         argv = [*ostiary_command(), "run", *(f"--{name}={value}" for name, value in flags.items())]
     else:
-        text = BOOTSTRAP + CLUSTER + ("" if family == "none" else f"    dns_lookup_family: {family}\n")
+        text = BOOTSTRAP + INCIDENT_CLUSTER + ("" if family == "none" else f"    dns_lookup_family: {family}\n")
         for name, value in {"PORT": PORT, "ADMIN": ADMIN, "APP": app, "ISSUER": ISSUER}.items():
             text = text.replace(f"@{name}@", str(value))
         config = folder / "envoy.yaml"

@@ -13,14 +13,13 @@ from rich.text import Text
 
 from ostiary.cli.terminal import NARROW, Glyphs, Screen
 from ostiary.core.mends import mends, split
-from ostiary.core.notes import attempt_label, attempt_note, query_label, query_note, query_outcome
+from ostiary.core.notes import FAMILY_NAMES, attempt_label, attempt_note, query_label, query_note, query_outcome
 from ostiary.core.scale import ticks, unit
 from ostiary.core.series import phases
 from ostiary.core.trace import Attempt, ConnectTrace, DnsQuery
 
 _GOOD: Final = frozenset(("won", "answered"))
 _BAD: Final = frozenset(("failed", "timeout", "nxdomain"))
-_FAMILIES: Final = {"v4": "IPv4", "v6": "IPv6", "unix": "unix"}
 _TIME_WIDTH: Final = 10
 _NOTE_WIDTH: Final = 34
 _MAX_LABEL: Final = 39
@@ -146,7 +145,7 @@ def _query(query: DnsQuery, trace: ConnectTrace) -> _Row:
 def _attempt(attempt: Attempt, trace: ConnectTrace) -> _Row:
     return _Row(
         "TLS" if attempt.stage == "tls" else "TCP",
-        _FAMILIES[attempt.family],
+        FAMILY_NAMES[attempt.family],
         attempt_label(attempt, trace),
         _relative(attempt.started, trace),
         _relative(attempt.connected, trace) if attempt.stage == "tls" else None,

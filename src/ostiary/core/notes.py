@@ -6,6 +6,7 @@ from typing import Final
 
 from ostiary.core.trace import Attempt, ConnectTrace, DnsQuery
 
+FAMILY_NAMES: Final = {"v4": "IPv4", "v6": "IPv6", "unix": "unix"}
 _QUERIES: Final = {"nxdomain": "the name does not exist", "empty": "no such record", "pending": "no answer by then"}
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from ostiary._version import __version__
 from ostiary.core.lookup_families import Forecast, Verdict, has_route, took_ms
 from ostiary.core.mends import mends, split
-from ostiary.core.notes import attempt_label, attempt_note, query_note, query_outcome
+from ostiary.core.notes import FAMILY_NAMES, attempt_label, attempt_note, query_note, query_outcome
 from ostiary.core.places import Comparison, footnotes
 from ostiary.core.series import PHASES, Spread, describe, phases
 from ostiary.core.trace import Attempt, ConnectTrace, DnsQuery
@@ -17,7 +17,6 @@ from ostiary.pages import render
 from ostiary.report.columns import columns
 from ostiary.report.waterfall import charts, duration, relative
 
-_FAMILIES: Final = {"v4": "IPv4", "v6": "IPv6", "unix": "unix"}
 _TONES: Final = {"won": "good", "answered": "good", "failed": "bad", "timeout": "bad", "nxdomain": "bad"}
 _FATES: Final = {"works": "good", "some requests fail": "warn", "fails": "bad"}
 _PHASE_NAMES: Final = {"total": "Total", "dns": "DNS", "tcp": "TCP", "tls": "TLS", "lost": "Waiting for others"}
@@ -74,7 +73,7 @@ def series_page(traces: Sequence[ConnectTrace], taken: datetime) -> bytes:
             if phase in found.spreads
         ],
         winners=[
-            (address, _FAMILIES[family], count, round(100 * count / found.count, 1))
+            (address, FAMILY_NAMES[family], count, round(100 * count / found.count, 1))
             for address, family, count in found.winners
         ],
         failures=[(text, count, round(100 * count / found.count, 1)) for text, count in found.failures],
@@ -117,7 +116,7 @@ def _page(name: str, target: str, taken: datetime, **context: Any) -> bytes:
 def _heading(trace: ConnectTrace) -> str:
     if trace.winner is None:
         return "Interrupted" if trace.error == "interrupted" else "No connection"
-    return f"Connected over {_FAMILIES[trace.winner.family]} in {duration(trace.elapsed_ms)}"
+    return f"Connected over {FAMILY_NAMES[trace.winner.family]} in {duration(trace.elapsed_ms)}"
 
 
 def _shown(trace: ConnectTrace) -> Mapping[str, Any]:
@@ -164,7 +163,7 @@ def _query_row(query: DnsQuery, trace: ConnectTrace) -> Mapping[str, str]:
 def _attempt_row(attempt: Attempt, trace: ConnectTrace) -> Mapping[str, Any]:
     up = attempt.connected if attempt.stage == "tls" else attempt.ended
     return {
-        "family": _FAMILIES[attempt.family],
+        "family": FAMILY_NAMES[attempt.family],
         "address": attempt_label(attempt, trace),
         "source": attempt.source or "",
         "start": _time(relative(attempt.started, trace)),
@@ -198,7 +197,7 @@ def _family_row(verdict: Verdict, found: Comparison) -> Mapping[str, Any]:
     own = {
         "column": "Ostiary",
         "tone": "good" if trace.ok else "bad",
-        "text": f"{_FAMILIES[trace.winner.family]} in {duration(trace.elapsed_ms)}" if trace.winner else "fails",
+        "text": f"{FAMILY_NAMES[trace.winner.family]} in {duration(trace.elapsed_ms)}" if trace.winner else "fails",
         "detail": "" if trace.ok else trace.error or "",
     }
     asks = " and ".join(verdict.asked)
@@ -220,7 +219,7 @@ def _family_row(verdict: Verdict, found: Comparison) -> Mapping[str, Any]:
 def _fate(forecast: Forecast, hosts: int) -> Mapping[str, str]:
     tone = _FATES[forecast.fate]
     if forecast.winner is not None:
-        text = f"{_FAMILIES[forecast.winner.family]} in {duration(forecast.elapsed_ms or 0.0)}"
+        text = f"{FAMILY_NAMES[forecast.winner.family]} in {duration(forecast.elapsed_ms or 0.0)}"
         return {"tone": tone, "text": text, "detail": ""}
     if forecast.fate == "fails":
         return {"tone": tone, "text": f"503 {forecast.flags}", "detail": forecast.reason}
@@ -234,7 +233,7 @@ def _fate(forecast: Forecast, hosts: int) -> Mapping[str, str]:
 def _probe_row(probe: Attempt) -> Mapping[str, str]:
     note = attempt_note(probe)
     return {
-        "family": _FAMILIES[probe.family],
+        "family": FAMILY_NAMES[probe.family],
         "address": probe.address,
         "took": duration(took_ms(probe)),
         "tone": _TONES.get(probe.outcome, "soft"),

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from ostiary.core.notes import attempt_label, attempt_note, query_label, query_note, query_outcome
+from ostiary.core.notes import FAMILY_NAMES, attempt_label, attempt_note, query_label, query_note, query_outcome
 from ostiary.core.scale import ticks, unit
 from ostiary.core.trace import Attempt, ConnectTrace, DnsQuery
 
-_FAMILIES: Final = {"v4": "IPv4", "v6": "IPv6", "unix": "unix"}
 _HEAD: Final = 26
 _MIN_BAR: Final = 3.0
 _LETTER: Final = 7.9
@@ -149,7 +148,7 @@ def _query(query: DnsQuery, trace: ConnectTrace) -> _Entry:
 
 def _attempt(attempt: Attempt, trace: ConnectTrace) -> _Entry:
     return _Entry(
-        _FAMILIES[attempt.family],
+        FAMILY_NAMES[attempt.family],
         attempt_label(attempt, trace),
         attempt_note(attempt),
         relative(attempt.started, trace),
