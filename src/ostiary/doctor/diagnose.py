@@ -1,0 +1,48 @@
+"""From a case to its findings, the most telling first.
+
+A specific finding silences the general ones that it explains (the rule says which), if both are about the same subject
+or one of them is about none. The order is: severity, then how sure it is, then where it stands in the chain of causes: a
+configuration that was refused explains why nothing is there, a name that does not resolve why nothing connects, and so
+on up to what a browser sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from ostiary.doctor.case import Case
+from ostiary.doctor.finding import Finding
+from ostiary.doctor.rule import Rule
+
+_SEVERITY: Final = ("error", "warning", "info")
+_CONFIDENCE: Final = ("certain", "likely", "possible")
+
+
+def diagnose(case: Case, rules: Sequence[Rule]) -> list[Finding]:
+    """What the rules find; `rules` in causal order. Pure."""
+    found = [finding for rule in rules for finding in rule.look(case)]
+    kept = _without_explained(found, {rule.name: rule for rule in rules})
+    place = {rule.name: index for index, rule in enumerate(rules)}
+    return sorted(
+        _without_repeats(kept),
+        key=lambda one: (_SEVERITY.index(one.severity), _CONFIDENCE.index(one.confidence), place[one.rule]),
+    )
+
+
+def _without_explained(found: Sequence[Finding], rules: dict[str, Rule]) -> list[Finding]:
+    return [one for one in found if not any(_explains(other, one, rules[other.rule]) for other in found)]
+
+
+def _explains(specific: Finding, general: Finding, rule: Rule) -> bool:
+    same = not specific.subject or not general.subject or specific.subject == general.subject
+    return same and general.rule in rule.explains and specific is not general
+
+
+def _without_repeats(found: Iterable[Finding]) -> list[Finding]:
+    """One finding for a rule and subject: the first, which is the surest a rule gives."""
+    kept: dict[tuple[str, str, str], Finding] = {}
+    for one in found:
+        where = f"{one.where.file}:{one.where.line}" if one.where is not None else ""
+        kept.setdefault((one.rule, one.subject, where), one)
+    return list(kept.values())

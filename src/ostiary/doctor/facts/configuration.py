@@ -1,0 +1,82 @@
+"""Facts that a configuration states, whether read from a file, a config_dump or a rejection in a log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ostiary.doctor.facts.origin import Fact
+from ostiary.doctor.finding import Where
+
+ProblemKind = Literal[
+    "unknown-field", "type-url", "type-missing", "invalid", "cluster-unknown", "extension-missing", "patch-crash",
+    "patch-nothing", "filter-order", "fails-open", "redirect-uri-template", "redirect-scheme", "secret-missing",
+    "secret-invalid",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSeen(Fact):
+    """A cluster that leads to a provider (or may)."""
+
+    name: str
+    hosts: tuple[str, ...]
+    """Names or addresses, as written."""
+    port: int
+    type: str
+    """Envoy's discovery type: `LOGICAL_DNS`, `STRICT_DNS`, `STATIC`, ...; `native` for Ostiary's own upstreams."""
+    lookup_family: str
+    """As it takes effect: `AUTO` where Envoy finds none written, `ALL` in Ostiary."""
+    family_written: bool
+    connect_timeout: float
+    """Seconds."""
+    tls: bool
+    sni: str = ""
+    has_ca: bool = False
+    checks_name: bool = False
+    http2: bool = False
+    for_provider: bool = True
+    where: Where | None = None
+    """The place of the cluster's mapping."""
+    document: int = 0
+    """Which document of the file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OAuth2Seen(Fact):
+    """Envoy's OAuth2 filter, or the native sign-in."""
+
+    token_endpoint: str
+    token_cluster: str
+    authorization_endpoint: str
+    redirect_uri: str
+    scopes: tuple[str, ...]
+    """As written; empty: Envoy asks for `user`."""
+    has_config: bool = True
+    """False: the filter lets everything pass."""
+    issuer: str = ""
+    where: Where | None = None
+    document: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationProblem(Fact):
+    """Something that a configuration says can't work, or was refused."""
+
+    kind: ProblemKind
+    subject: str
+    """The field, type, cluster or patch."""
+    message: str
+    mend: str = ""
+    where: Where | None = None
+    document: int = 0
+    rejected: bool = False
+    """A running proxy refused it: the old configuration serves on, or nothing does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterChainSeen(Fact):
+    """The HTTP filters of a listener, in their order."""
+
+    listener: str
+    filters: tuple[str, ...]
