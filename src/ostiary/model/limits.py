@@ -287,6 +287,16 @@ MAX_LEASE_MESSAGE_BYTES: Final = 256 * 1024
 MAX_LEASE_BACKLOG_BYTES: Final = 16 * 1024 * 1024
 """Replies that a worker has not read; one that lets more pile up is stuck, and is cut off."""
 
+# --- questions to workers (net/inbox.py)
+INBOX_TIMEOUT: Final = 5.0
+"""For a worker's answer: it takes milliseconds, unless the worker hangs or is being replaced."""
+MAX_INBOX_BYTES: Final = 64 * 1024 * 1024
+"""A question or its answer: configuration files as they are, or a worker's part of a large /config_dump."""
+MAX_INBOX_DESCRIPTORS: Final = 252
+"""With one question: the kernel passes 253 at once, one of which is the way back."""
+MAX_INBOX_QUESTIONS: Final = 64
+"""Answered at once by one worker; more wait in the socket."""
+
 # --- configuration files
 MAX_CONFIG_BYTES: Final = 16 * 1024 * 1024
 """One file: Istio's config dumps reach a few MiB, nothing written by hand a tenth of that."""
