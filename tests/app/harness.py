@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from ostiary.admin.server import AdminServer
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.model.clusters import Cluster, Endpoint
 from ostiary.model.config import Address, Config, HttpConnectionManager, HttpFilter, Listener, Router
@@ -44,7 +45,7 @@ def proxy(port: int, *, filters: tuple[HttpFilter, ...] = (), routes: tuple[Rout
 @contextlib.asynccontextmanager
 async def running(config: Config) -> AsyncIterator[Doorkeeper]:
     """The doorkeeper, listening; stopped afterwards."""
-    doorkeeper = Doorkeeper(config)
+    doorkeeper = Doorkeeper(config, admin=AdminServer)
     await doorkeeper.start()
     try:
         yield doorkeeper

@@ -368,7 +368,7 @@ async def test_the_admin_api_tells_of_clusters_and_gauges() -> None:
             assert (await get(door)).status == 200
 
             async def ask(path: str) -> Answer:
-                return await (await Client.connect(door.addresses["admin"][0])).get(path)
+                return await (await Client.connect(door.addresses["admin"][0])).get(path, host="localhost")
 
             text = (await ask("/clusters")).body.decode()
             assert f"app::127.0.0.1:{app.port}::rq_success::1\n" in text

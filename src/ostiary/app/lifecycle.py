@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from ostiary._version import __version__
 from ostiary.app import logs, workers
-from ostiary.app.admin import AdminServer
+from ostiary.app.administration import Admin, AdminFactory, Alone, Peers
 from ostiary.app.descriptors import raise_limit
 from ostiary.app.runtime import Runtime
 from ostiary.model.config import Config
@@ -46,6 +46,8 @@ class Doorkeeper:
         connector: Connector | None = None,
         servers: list[ListenerServer] | None = None,
         desk: socket.socket | None = None,
+        admin: AdminFactory | None = None,
+        peers: Peers | None = None,
     ) -> None:
         """`servers` are listeners bound already by a parent process, `desk` leads to where it grants leases."""
         self.config = config
@@ -55,7 +57,9 @@ class Doorkeeper:
         self.addresses: dict[str, list[str]] = {}
         """Listener name -> where it listens; `admin` is the admin API. Known after `start`."""
         self._servers: list[ListenerServer] = servers or []
-        self._admin: AdminServer | None = None
+        self.peers = peers or Alone()
+        self._admin_factory = admin
+        self._admin: Admin | None = None
         self._desk = desk
         self._leases: LeaseClient | None = None
 
@@ -76,8 +80,8 @@ class Doorkeeper:
                 await server.start(lambda service=service: Downstream(service, next(numbers)), context)  # type: ignore[misc]
                 self.addresses[server.listener.name] = server.addresses
                 _log.info("listening on %s", ", ".join(server.addresses))
-            if self.config.admin is not None:
-                self._admin = AdminServer(self.config.admin, runtime)
+            if self.config.admin is not None and self._admin_factory is not None:
+                self._admin = self._admin_factory(self)
                 self.addresses["admin"] = await self._admin.start()
                 _log.info("admin API on %s", ", ".join(self.addresses["admin"]))
             runtime.start()
@@ -161,15 +165,18 @@ async def _serve(doorkeeper: Doorkeeper) -> int:
     return code
 
 
-def run(config: Config, process: Process) -> int:
-    """Run until SIGTERM (exit code 0) or SIGINT (130). What stops the start is said on stderr (code 2)."""
+def run(config: Config, process: Process, admin: AdminFactory | None = None) -> int:
+    """Run until SIGTERM (exit code 0) or SIGINT (130). What stops the start is said on stderr (code 2).
+
+    `admin` makes the admin API, which lies above this package.
+    """
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until logs are open there is nothing to open again
     logs.configure(process.log_level, process.component_log_level, process.log_format)
     _log.info("ostiary %s starts", __version__)
     raise_limit()
     number = workers.count(process.workers)
     if number == 1:
-        return _run_one(Doorkeeper(config, process))
+        return _run_one(Doorkeeper(config, process, admin=admin))
     try:
         servers = bind_all(config)
     except OSError as error:
@@ -178,7 +185,7 @@ def run(config: Config, process: Process) -> int:
 
     def work(index: int, desk: socket.socket) -> int:
         own = config if index == 0 else without_admin
-        return _run_one(Doorkeeper(own, process, servers=servers, desk=desk))
+        return _run_one(Doorkeeper(own, process, servers=servers, desk=desk, admin=admin))
 
     return workers.supervise(number, work, lambda: _close_all(servers))
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ostiary.cli.configuration import config_options, given_flags, load, said_by_environment, show
 from ostiary.cli.exit_codes import EXIT_USAGE
+
+if TYPE_CHECKING:
+    from ostiary.app.administration import Admin
+    from ostiary.app.lifecycle import Doorkeeper
 
 
 @click.command()
@@ -33,4 +37,10 @@ def command(files: tuple[str, ...], dialect: str | None, ignore_unsupported: boo
         return EXIT_USAGE
     from ostiary.app import lifecycle
 
-    return lifecycle.run(loaded.config, loaded.process)
+    return lifecycle.run(loaded.config, loaded.process, _admin)
+
+
+def _admin(worker: Doorkeeper) -> Admin:
+    from ostiary.admin.server import AdminServer  # only where the configuration has an admin API
+
+    return AdminServer(worker)

@@ -271,6 +271,18 @@ DESCRIPTOR_RESERVE: Final = 1024
 """Of the rest, what clients leave to upstreams, providers, DNS and files; half where there is little."""
 
 
+# --- the admin API
+MAX_ADMIN_HEAD_BYTES: Final = 64 * 1024
+"""A request line of `/stats?filter=` may be long; browsers' cookies of other loopback programs come along too."""
+MAX_ADMIN_BODY_BYTES: Final = 64 * 1024
+"""Forms have a few bytes."""
+MAX_ADMIN_CONNECTIONS: Final = 64
+"""Scrapers, probes, and people with a browser: more are a mistake, and are closed."""
+ADMIN_REQUEST_TIMEOUT: Final = 60.0
+"""From one answer to the end of the next request: Prometheus asks again every 15 to 60 seconds."""
+ADMIN_WRITE_TIMEOUT: Final = 30.0
+"""A client that doesn't read an answer keeps its memory this long."""
+
 # --- leases between workers (core/leases.py)
 LEASE_TIME: Final = 60.0
 """A flow that may run once takes no longer, unless its requests may: then its holder counts as lost."""

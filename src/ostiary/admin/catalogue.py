@@ -1,0 +1,46 @@
+"""The catalogue of pages: which there are, and which one a path means.
+
+A new page is a file in `admin/pages/` with a tuple `PAGES`, and its name here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ostiary.admin.page import Page, Reply, Request
+from ostiary.admin.pages import clusters, ready, stats
+
+LISTED: Final = (
+    *clusters.PAGES,
+    *ready.PAGES,
+    *stats.PAGES,
+)
+
+
+def help_text() -> str:
+    """Envoy's `/help`, sorted by path."""
+    lines = ["admin commands are:\n"]
+    for page in sorted(PAGES, key=lambda page: page.path):
+        if page.hidden:
+            continue
+        lines.append(f"  {page.path}{' (POST)' if page.mutates else ''}: {page.help}\n")
+        lines += [f"      {each.name}: {each.text}\n" for each in page.parameters]
+    return "".join(lines)
+
+
+def _help(_parts: object, _request: Request) -> Reply:
+    return Reply(help_text())
+
+
+PAGES: Final = (
+    *LISTED,
+    Page(path="/", help="Admin home page", render=_help),
+    Page(path="/help", help="print out list of admin commands", render=_help),
+)
+_BY_PATH: Final = {page.path: page for page in PAGES}
+_FOLDERS: Final = tuple(page for page in PAGES if page.path.endswith("/") and page.path != "/")
+
+
+def find(path: str) -> Page | None:
+    """The page of that path, or None."""
+    return _BY_PATH.get(path) or next((page for page in _FOLDERS if path.startswith(page.path)), None)

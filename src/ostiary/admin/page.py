@@ -1,0 +1,109 @@
+"""What a page of the admin API is made of.
+
+An answer is about all workers. So a page has two halves: `collect` runs in every worker and gives that worker's part
+(for an action, it acts there); `render` runs once, in the worker that was asked, and makes the answer out of the parts.
+A part travels between processes as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, final
+from urllib.parse import parse_qs
+
+from ostiary.app.lifecycle import Doorkeeper
+
+TEXT: Final = "text/plain; charset=UTF-8"
+JSON: Final = "application/json"
+HTML: Final = "text/html; charset=UTF-8"
+
+Part = Any
+"""What `json` can carry."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked, the same in every worker."""
+
+    method: str
+    target: str
+    """Path and query as sent."""
+    accept: str = ""
+    """The Accept field."""
+    form: str = ""
+    """The body of a form; it counts where the target has no query, as in Envoy."""
+
+    @property
+    def path(self) -> str:
+        """The path, without its query."""
+        return self.target.partition("?")[0]
+
+    def parameters(self) -> dict[str, list[str]]:
+        """Name -> values, in order."""
+        return parse_qs(self.target.partition("?")[2] or self.form, keep_blank_values=True)
+
+    def parameter(self, name: str) -> str | None:
+        """The first value of that name, or None."""
+        return self.parameters().get(name, [None])[0]
+
+    @property
+    def wants_html(self) -> bool:
+        """A browser asks: it names text/html, which programs don't."""
+        return "text/html" in self.accept
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What is answered."""
+
+    body: str | bytes = ""
+    status: int = 200
+    content_type: str = TEXT
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def json_reply(document: Any, status: int = 200) -> Reply:
+    """A document as Envoy writes JSON: indented by one blank."""
+    return Reply(json.dumps(document, indent=1, ensure_ascii=False) + "\n", status, JSON)
+
+
+def nothing(_worker: Doorkeeper, _request: Request) -> None:
+    """The part of a page that says the same whatever the workers do."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter, as `/help` lists it."""
+
+    name: str
+    help: str
+    choices: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """Its help with its choices."""
+        return f"{self.help}; One of ({', '.join(self.choices)})" if self.choices else self.help
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One path."""
+
+    path: str
+    """`/clusters`; with a slash at its end it holds everything below (`/flights/`)."""
+    help: str
+    render: Callable[[list[Part], Request], Reply]
+    """The parts, this worker's first; never empty. Raises nothing."""
+    collect: Callable[[Doorkeeper, Request], Part] = nothing
+    """This worker's part. Raises nothing."""
+    parameters: tuple[Parameter, ...] = ()
+    mutates: bool = False
+    """It changes something: POST only, and never for a page of another site."""
+    hidden: bool = False
+    """`/help` doesn't list it."""

@@ -1,0 +1,82 @@
+"""The admin API of one worker: from a request to a page, and to what all workers say for it."""
+
+from __future__ import annotations
+
+import json
+from typing import Final, final
+
+from ostiary.admin.catalogue import find, help_text
+from ostiary.admin.origin import refusal
+from ostiary.admin.page import Part, Reply, Request
+from ostiary.app.administration import Peers
+from ostiary.app.lifecycle import Doorkeeper
+from ostiary.model import limits
+from ostiary.net.listener import bind
+from ostiary.net.small_server import SmallAnswer, SmallRequest, SmallServer, is_loopback
+
+_ASK: Final = "/admin"
+_FORM: Final = "application/x-www-form-urlencoded"
+_COMMON: Final = (("cache-control", "no-cache, max-age=0"), ("x-content-type-options", "nosniff"))
+
+
+@final
+class AdminServer:
+    """Serves the catalogue's pages. `Doorkeeper`'s `admin` factory."""
+
+    def __init__(self, worker: Doorkeeper) -> None:
+        self._worker = worker
+        self._peers: Peers = worker.peers
+        self._server: SmallServer | None = None
+        self._loopback = False
+
+    async def start(self) -> list[str]:
+        """Listen; returns the addresses. Raises OSError."""
+        self._peers.serve(_ASK, self._asked)
+        address = self._worker.config.admin
+        assert address is not None
+        sockets = bind(address, limits.MAX_ADMIN_CONNECTIONS)
+        self._loopback = all(is_loopback(sock) for sock in sockets)
+        self._server = SmallServer(sockets, self._serve)
+        return await self._server.start()
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            self._server.stop()
+
+    async def _serve(self, small: SmallRequest) -> SmallAnswer:
+        form = small.body.decode("latin-1") if small.get("content-type").startswith(_FORM) else ""
+        request = Request(small.method, small.target, small.get("accept"), form)
+        page = find(request.path)
+        refused = refusal(
+            host=small.get("host"),
+            origin=small.get("origin"),
+            fetch_site=small.get("sec-fetch-site"),
+            mutates=page is not None and page.mutates,
+            loopback=self._loopback,
+        )
+        reply = Reply(f"{refused}\n", 403) if refused is not None else await self.answer(request)
+        body = reply.body.encode() if isinstance(reply.body, str) else reply.body
+        return SmallAnswer(reply.status, (("content-type", reply.content_type), *_COMMON, *reply.headers), body)
+
+    async def answer(self, request: Request) -> Reply:
+        """What all workers say."""
+        page = find(request.path)
+        if page is None:
+            return Reply(f"invalid path. {help_text()}", 404)
+        if page.mutates and request.method != "POST":
+            return Reply(f"Method {request.method} not allowed, POST required.", 405)
+        parts: list[Part] = [page.collect(self._worker, request)]
+        if self._peers.count == 0:
+            return page.render(parts, request)
+        question = json.dumps([request.method, request.target, request.accept, request.form]).encode()
+        parts += [json.loads(each) for each in await self._peers.ask(_ASK, question)]
+        reply = page.render(parts, request)
+        heard = ("x-ostiary-workers", f"{len(parts)}/{self._peers.count + 1}")
+        return Reply(reply.body, reply.status, reply.content_type, (*reply.headers, heard))
+
+    def _asked(self, question: bytes) -> bytes:
+        """This worker's part for another worker's request."""
+        request = Request(*json.loads(question))
+        page = find(request.path)
+        return json.dumps(page.collect(self._worker, request) if page is not None else None).encode()

@@ -1,0 +1,57 @@
+"""What the doorkeeper knows of its admin API, which lies above it: how it is made, started and stopped.
+
+Each worker serves the admin API, and every answer is about all workers: whoever gets a request asks its `Peers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, final
+
+if TYPE_CHECKING:
+    from ostiary.app.lifecycle import Doorkeeper
+
+Answer = Callable[[bytes], bytes]
+"""What a worker says to a question of another worker. Synchronous: asking costs a worker's clients nothing."""
+
+
+class Peers(Protocol):
+    """The other workers of this process."""
+
+    @property
+    def count(self) -> int:
+        """How many there are besides this one, alive or not."""
+
+    def serve(self, path: str, answer: Answer) -> None:
+        """Answer what others ask under `path` (`/admin`)."""
+
+    async def ask(self, path: str, body: bytes) -> list[bytes]:
+        """Their answers. Who doesn't answer within limits.WORKER_ANSWER_TIMEOUT is left out; raises nothing."""
+
+
+@final
+class Alone:
+    """The peers of a process with one worker."""
+
+    count = 0
+
+    def serve(self, path: str, answer: Answer) -> None:
+        """Nobody will ask."""
+
+    async def ask(self, path: str, body: bytes) -> list[bytes]:  # noqa: ARG002 - the protocol's shape
+        """Nobody answers."""
+        return []
+
+
+class Admin(Protocol):
+    """A worker's admin API."""
+
+    async def start(self) -> list[str]:
+        """Listen; the addresses. Raises OSError."""
+
+    async def stop(self) -> None:
+        """Listen no more."""
+
+
+AdminFactory = Callable[["Doorkeeper"], Admin]
+"""Makes the admin API of one worker. Not called where the configuration has no `admin`."""
