@@ -1,9 +1,9 @@
 """From a case to its findings, the most telling first.
 
 A specific finding silences the general ones that it explains (the rule says which), if both are about the same subject
-or one of them is about none. The order is: severity, then how sure it is, then where it stands in the chain of causes: a
-configuration that was refused explains why nothing is there, a name that does not resolve why nothing connects, and so
-on up to what a browser sees.
+or one of them is about none. The order is: severity, then how sure it is, then where it stands in the chain of causes:
+a configuration that was refused explains why nothing is there, a name that does not resolve why nothing connects, and
+so on up to what a browser sees.
 """
 
 from __future__ import annotations
