@@ -1,4 +1,4 @@
-"""What a rule is: a name, a text that explains it, and a pure function from a case to findings."""
+"""What a rule is: a name, and a pure function from a case to findings. Its text is a page of `rules/pages/`."""
 
 from __future__ import annotations
 
@@ -16,19 +16,13 @@ Family = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One kind of cause. The texts are what `--explain` prints and `docs/rules/` holds."""
+    """One kind of cause."""
 
     name: str
-    """As in interfaces: `dns-family-unreachable`."""
+    """As others rely on it: `dns-family-unreachable`."""
     family: Family
-    title: str
-    """What is wrong, in one line without the names of a case."""
-    explanation: str
-    """How it comes about, how to recognise it, how to be sure. Markdown paragraphs."""
-    example: str
-    """Evidence as a user sees it, and the mend: lines of a log, YAML."""
-    claims: Confidence
-    """The most that it may ever claim."""
     look: Callable[[Case], Iterable[Finding]]
+    claims: Confidence = "certain"
+    """The most that it may ever claim."""
     explains: frozenset[str] = frozenset()
     """General rules whose finding on the same subject says nothing more once this one has found something."""

@@ -1,0 +1,72 @@
+"""What rules share: what a fact is about, and how facts become a finding's proof."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from ostiary.doctor.case import Case
+from ostiary.doctor.facts.configuration import ClusterSeen
+from ostiary.doctor.facts.origin import Fact
+from ostiary.doctor.facts.signin import SignedIn
+from ostiary.doctor.finding import Confidence
+
+_MAX_PROOFS: Final = 6
+"""A finding shows this many lines; the report has all evidence."""
+_WEAKER: Final[dict[Confidence, Confidence]] = {"certain": "likely", "likely": "possible", "possible": "possible"}
+
+
+def proof(*facts: Fact | Iterable[Fact]) -> tuple[str, ...]:
+    """The lines that prove it: each once, as their sources wrote them."""
+    flat: list[Fact] = []
+    for each in facts:
+        flat.extend([each] if isinstance(each, Fact) else each)
+    return tuple(dict.fromkeys(str(fact.origin) for fact in flat))[:_MAX_PROOFS]
+
+
+def subject_of(case: Case, target: str) -> str:
+    """One name for what a fact is about: `host:port` where a cluster's host is known, else the target itself."""
+    cluster = cluster_of(case, target)
+    if cluster is None or not cluster.hosts:
+        return target
+    return f"{cluster.hosts[0]}:{cluster.port}"
+
+
+def cluster_of(case: Case, target: str) -> ClusterSeen | None:
+    """The cluster of that name, or the one that leads to that host; the only one of a provider for no target."""
+    known = case.all(ClusterSeen)
+    if not target:
+        providers = [cluster for cluster in known if cluster.for_provider]
+        return providers[0] if len(providers) == 1 else None
+    for cluster in known:
+        if cluster.name == target or target in (f"{host}:{cluster.port}" for host in cluster.hosts):
+            return cluster
+    host = target.rpartition(":")[0] or target
+    return next((cluster for cluster in known if host in cluster.hosts), None)
+
+
+def same_target(case: Case, one: str, other: str) -> bool:
+    """Whether two facts may be about the same destination: an unknown one may be any."""
+    return not one or not other or subject_of(case, one) == subject_of(case, other)
+
+
+def weakened(confidence: Confidence, against: bool) -> Confidence:
+    """One step less sure where there is evidence against it."""
+    return _WEAKER[confidence] if against else confidence
+
+
+def someone_signed_in(case: Case) -> bool:
+    """A success speaks against a cause that would let nobody in."""
+    return bool(case.all(SignedIn))
+
+
+def name_of(subject: str, otherwise: str = "the provider") -> str:
+    """A subject as a sentence names it."""
+    return subject or otherwise
+
+
+def listed(items: Sequence[str], most: int = 3) -> str:
+    """`a, b, c and 4 more`."""
+    unique = [*dict.fromkeys(items)]
+    more = f" and {len(unique) - most} more" if len(unique) > most else ""
+    return ", ".join(unique[:most]) + more
