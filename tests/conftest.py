@@ -6,15 +6,20 @@ goes unseen there.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from ostiary.model.process import LOG_COMPONENTS
+from ostiary.net.log import refresh
 
 # Tests share machines with other work: a slow example is no finding, so there is no deadline.
 settings.register_profile("default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -121,3 +126,15 @@ def own_network() -> list[str]:
         if subprocess.run([*command, "true"], check=False, capture_output=True).returncode == 0:
             return command
     return _absent("this machine gives out no network namespaces")
+
+
+@pytest.fixture
+def own_log() -> Iterator[None]:
+    """The test may configure the process's log: everything is as before afterwards."""
+    loggers = [logging.getLogger(name) for name in ("", "ostiary", *(f"ostiary.{name}" for name in LOG_COMPONENTS))]
+    before = [(each, each.handlers[:], each.level, each.propagate) for each in loggers]
+    yield
+    for each, handlers, level, propagate in before:
+        each.handlers[:], each.propagate = handlers, propagate
+        each.setLevel(level)
+    refresh()

@@ -12,8 +12,10 @@ from ostiary.app.administration import Peers
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.model import limits
 from ostiary.net.listener import bind
+from ostiary.net.log import log
 from ostiary.net.small_server import SmallAnswer, SmallRequest, SmallServer, is_loopback
 
+_LOG: Final = log("admin")
 _ASK: Final = "/admin"
 _FORM: Final = "application/x-www-form-urlencoded"
 _COMMON: Final = (("cache-control", "no-cache, max-age=0"), ("x-content-type-options", "nosniff"))
@@ -61,10 +63,12 @@ class AdminServer:
 
     async def answer(self, request: Request) -> Reply:
         """What all workers say."""
+        _LOG.debug("request complete: path: %s", request.target)
         page = find(request.path)
         if page is None:
             return Reply(f"invalid path. {help_text()}", 404)
         if page.mutates and request.method != "POST":
+            _LOG.error('admin path "%s" mutates state, method=%s rather than POST', page.path, request.method)
             return Reply(f"Method {request.method} not allowed, POST required.", 405)
         parts: list[Part] = [page.collect(self._worker, request)]
         if self._peers.count == 0:

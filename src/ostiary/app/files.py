@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Generic, TypeVar, final
+from typing import Final, Generic, TypeVar, final
 
-from ostiary.app.logs import logger
 from ostiary.model.errors import OstiaryError
 from ostiary.model.tls import DataSource
+from ostiary.net.log import log
 from ostiary.net.ticker import Ticker
 
-_log = logger("secret")
+_LOG: Final = log("secret")
 T = TypeVar("T")
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
@@ -72,10 +72,10 @@ class Watched(Generic[T]):
             self.value = self._make(read_file(self.path))
         except (OstiaryError, ValueError) as error:
             self._failed = found
-            _log.warning("%s changed but can't be used, its last content stays in use: %s", self.path, error)
+            _LOG.warning("%s changed but can't be used, its last content stays in use: %s", self.path, error)
             return False
         self._signature, self._failed = found, None
-        _log.info("%s changed and is in use", self.path)
+        _LOG.info("%s changed and is in use", self.path)
         return True
 
 

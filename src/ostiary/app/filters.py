@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from ostiary.app.files import Files
-from ostiary.app.logs import logger
 from ostiary.app.metrics import Stats
 from ostiary.core.cors import CorsFilter
 from ostiary.core.decision import Filter
@@ -25,13 +24,14 @@ from ostiary.model.oauth2 import EnvoyOAuth2, OAuth2Config, RuntimeFlags, SdsSec
 from ostiary.model.routes import CorsPolicy
 from ostiary.model.secret import Secret
 from ostiary.model.signin import SignIn
+from ostiary.net.log import log
 
 if TYPE_CHECKING:
     from ostiary.core.oauth2.envoy.filter import Outcomes
     from ostiary.core.oauth2.filter import SignInFilter
     from ostiary.core.oauth2.session import KeyRing
 
-_log = logger("secret")
+_LOG: Final = log("secret")
 
 
 @final
@@ -158,7 +158,7 @@ class Filters:
             try:
                 ring = KeyRing([Secret(source()) for source in sources], audience)
             except OstiaryError as error:
-                _log.warning("a new session secret can't be used, the old ones stay in use: %s", error)
+                _LOG.warning("a new session secret can't be used, the old ones stay in use: %s", error)
 
         self._files.on_change.append(renew)
         return lambda: ring

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Protocol, final
+from typing import TYPE_CHECKING, Final, Protocol, final
 
-from ostiary.app.logs import logger
 from ostiary.core.decision import Allow, Fetch, Fetched, FetchFailed, Flow, Respond, Start
+from ostiary.net.log import log
 
 if TYPE_CHECKING:
     from ostiary.core.leases import Leases
 
-_log = logger("oauth2")
+_LOG: Final = log("oauth2")
 
 
 class Fetcher(Protocol):
@@ -35,10 +35,10 @@ async def drive(flow: Flow, fetcher: Fetcher) -> Allow | Respond:
             try:
                 answer = await fetcher.fetch(wanted)
             except FetchFailed as error:
-                _log.debug("%s request failed: %s", wanted.purpose, error.reason)
+                _LOG.debug("%s request failed: %s", wanted.purpose, error.reason)
                 wanted = flow.throw(error)
             else:
-                _log.debug("%s request answered: %d", wanted.purpose, answer.status)
+                _LOG.debug("%s request answered: %d", wanted.purpose, answer.status)
                 wanted = flow.send(answer)
     except StopIteration as stop:
         result: Allow | Respond = stop.value
@@ -55,7 +55,7 @@ async def drive_maintenance(wanted: Generator[Fetch, Fetched, None], fetcher: Fe
             try:
                 fetch = wanted.send(await fetcher.fetch(fetch))
             except FetchFailed as error:
-                _log.warning("%s: %s", fetch.purpose, error.reason)
+                _LOG.warning("%s: %s", fetch.purpose, error.reason)
                 fetch = wanted.throw(error)
     except StopIteration:
         return
@@ -103,7 +103,7 @@ class Flows:
             if adopted is not None:
                 start.flow.close()
                 return adopted
-            _log.debug("the outcome of another worker's %s can't be opened", start.purpose)
+            _LOG.debug("the outcome of another worker's %s can't be opened", start.purpose)
         shared = None
         try:
             result = await drive(start.flow, self._fetcher)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import gc
-import itertools
 import signal
 import socket
 import sys
@@ -24,12 +23,13 @@ from ostiary.model.errors import OstiaryError
 from ostiary.model.process import Process
 from ostiary.net.http1 import Downstream
 from ostiary.net.listener import ListenerServer, bind
+from ostiary.net.log import log, next_connection_id
 
 if TYPE_CHECKING:
     from ostiary.net.connector import Connector
     from ostiary.net.lease_client import LeaseClient
 
-_log = logs.logger("main")
+_LOG: Final = log("main")
 GC_THRESHOLD: Final = 20_000
 """Allocations between two looks for garbage: a request leaves none in cycles, so looking often finds nothing."""
 EXIT_INTERRUPTED: Final = 130
@@ -72,18 +72,17 @@ class Doorkeeper:
 
                 self._leases = await LeaseClient.connect(self._desk, _desk_lost)
             runtime = self.runtime = Runtime(self.config, self._connector, self._leases)
-            numbers = itertools.count(1)
             for server in servers:
                 service = runtime.services[server.listener.name]
                 context = runtime.server_tls(server.listener.tls) if server.listener.tls is not None else None
                 server.connections = service.connections
-                await server.start(lambda service=service: Downstream(service, next(numbers)), context)  # type: ignore[misc]
+                await server.start(lambda service=service: Downstream(service, next_connection_id()), context)  # type: ignore[misc]
                 self.addresses[server.listener.name] = server.addresses
-                _log.info("listening on %s", ", ".join(server.addresses))
+                _LOG.info("listening on %s", ", ".join(server.addresses))
             if self.config.admin is not None and self._admin_factory is not None:
                 self._admin = self._admin_factory(self)
                 self.addresses["admin"] = await self._admin.start()
-                _log.info("admin API on %s", ", ".join(self.addresses["admin"]))
+                _LOG.info("admin API on %s", ", ".join(self.addresses["admin"]))
             runtime.start()
         except BaseException:
             await self.stop(0)
@@ -143,14 +142,14 @@ async def _serve(doorkeeper: Doorkeeper) -> int:
     assert runtime is not None
     loop.add_signal_handler(signal.SIGUSR1, runtime.reopen_logs)
     for difference in doorkeeper.config.differences:
-        _log.info("%s", difference)
+        _LOG.info("%s", difference)
     runtime.connector()  # imported now, after the listener is open, and not while the first request waits
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 50)
     gc.enable()
     await asked.wait()
-    _log.info("draining: running requests may finish; a second signal stops at once")
+    _LOG.info("draining: running requests may finish; a second signal stops at once")
     stopping = asyncio.ensure_future(doorkeeper.stop(doorkeeper.process.drain_timeout))
     impatient = asyncio.ensure_future(again.wait())
     await asyncio.wait((stopping, impatient), return_when=asyncio.FIRST_COMPLETED)
@@ -161,7 +160,7 @@ async def _serve(doorkeeper: Doorkeeper) -> int:
     else:
         stopping.cancel()
         cut = await doorkeeper.stop(0)
-    _log.info("stopped%s", f"; {cut} connections were cut" if cut else "")
+    _LOG.info("stopped%s", f"; {cut} connections were cut" if cut else "")
     return code
 
 
@@ -172,7 +171,7 @@ def run(config: Config, process: Process, admin: AdminFactory | None = None) -> 
     """
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until logs are open there is nothing to open again
     logs.configure(process.log_level, process.component_log_level, process.log_format)
-    _log.info("ostiary %s starts", __version__)
+    _LOG.info("ostiary %s starts", __version__)
     raise_limit()
     number = workers.count(process.workers)
     if number == 1:
@@ -191,7 +190,7 @@ def run(config: Config, process: Process, admin: AdminFactory | None = None) -> 
 
 
 def _desk_lost() -> None:
-    _log.error("the process that started the workers is gone: each refreshes sessions on its own now")
+    _LOG.error("the process that started the workers is gone: each refreshes sessions on its own now")
 
 
 def _close_all(servers: list[ListenerServer]) -> None:

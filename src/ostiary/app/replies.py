@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from logging import INFO, WARNING
 from typing import Final
 
-from ostiary.app.logs import logger
 from ostiary.core.decision import Respond
 from ostiary.net.exchange import Exchange
+from ostiary.net.log import log
 
-_log = logger("oauth2")
+_LOG: Final = log("oauth2")
 _WHITESPACE: Final = re.compile(r"\s")
 
 
@@ -29,9 +28,9 @@ def local_reply(exchange: Exchange, answer: Respond) -> None:
     """Send what a filter answered. The code that a page shows is in the log, with the reason."""
     details = _WHITESPACE.sub("_", answer.details)
     if answer.flight:
-        level = WARNING if answer.status >= 500 else INFO
         method = exchange.method.decode("latin-1")
-        _log.log(level, "code %s: %s answered with %d: %s", answer.flight, method, answer.status, answer.details)
+        said = _LOG.warning if answer.status >= 500 else _LOG.info
+        said("code %s: %s answered with %d: %s", answer.flight, method, answer.status, answer.details)
         details = f"{details}_({answer.flight})"
     exchange.health_check = answer.health_check
     headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in answer.headers]

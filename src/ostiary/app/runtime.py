@@ -14,7 +14,6 @@ from ostiary.app.descriptors import for_clients
 from ostiary.app.files import Files
 from ostiary.app.filters import Filters
 from ostiary.app.flows import Flows, Running, drive_maintenance
-from ostiary.app.logs import logger
 from ostiary.app.metrics import Stats
 from ostiary.app.observe import Observer
 from ostiary.app.routes import RouteTable
@@ -37,6 +36,7 @@ from ostiary.net.client import ProviderClient
 from ostiary.net.cluster_stats import GAUGES, cluster_stats
 from ostiary.net.clusters import ClusterPool
 from ostiary.net.http1 import ServerSettings
+from ostiary.net.log import log
 from ostiary.net.ticker import Ticker
 from ostiary.net.tls import DownstreamTls, TlsError, UpstreamTls
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from ostiary.core.oauth2.filter import SignInFilter
     from ostiary.net.connector import Connector
 
-_log = logger("main")
+_LOG: Final = log("main")
 _Tls = TypeVar("_Tls", UpstreamTls, DownstreamTls)
 _NOT_FORWARDED: Final = frozenset((CONNECTION, HOP_BY_HOP, TRANSFER_ENCODING, UPGRADE))
 
@@ -175,7 +175,7 @@ class Runtime:
                 try:
                     tls.reload()
                 except TlsError as error:
-                    _log.warning("changed certificates can't be used, the last ones stay in use: %s", error)
+                    _LOG.warning("changed certificates can't be used, the last ones stay in use: %s", error)
         for sign_in, (client, not_before) in self._maintained.items():
             if now < not_before:
                 continue

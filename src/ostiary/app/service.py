@@ -16,7 +16,6 @@ from msgspec.structs import replace
 from ostiary.app.chain import Passed, Pending
 from ostiary.app.faults import effective_authority, head_fault
 from ostiary.app.flows import Flows
-from ostiary.app.logs import logger
 from ostiary.app.observe import Observer
 from ostiary.app.prepared import Prepared, PreparedHeads, dropped, replace_request, without
 from ostiary.app.replies import local_reply, response_lines
@@ -34,10 +33,11 @@ from ostiary.model.routes import DirectResponseAction, RedirectAction, RouteActi
 from ostiary.net.clusters import ClusterPool
 from ostiary.net.exchange import Exchange
 from ostiary.net.http1 import Downstream, ServerSettings
+from ostiary.net.log import log
 from ostiary.net.status import PLAIN_TEXT, reason_phrase
 from ostiary.net.ticker import Ticker
 
-_log = logger("http")
+_LOG: Final = log("http")
 _WITHOUT_LENGTH: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"))
 _MAX_PEERS: Final = 65_536
 
@@ -230,7 +230,7 @@ class HttpService:
         except asyncio.CancelledError:
             raise
         except Exception:  # noqa: BLE001 - a defect of ours must neither leave a page hanging nor let anyone in
-            _log.exception("a sign-in step failed unexpectedly")
+            _LOG.exception("a sign-in step failed unexpectedly")
             result = Respond(status=500, body=b"internal error", details="internal_error")
         exchange.on_abandon = None
         if exchange.downstream.exchange is exchange:
@@ -351,7 +351,7 @@ class HttpService:
             self._refused.value += 1
             if not self._full:
                 self._full = True
-                _log.warning("%d clients are connected, more are turned away (see ulimit -n)", len(self.connections))
+                _LOG.warning("%d clients are connected, more are turned away (see ulimit -n)", len(self.connections))
             return False
         self.connections.add(connection)
         peer = self._peers.get(connection.peer)
@@ -376,7 +376,7 @@ class HttpService:
         try:
             self._observer.finished(exchange)
         except Exception:  # noqa: BLE001 - see above
-            _log.exception("an access-log line could not be written")
+            _LOG.exception("an access-log line could not be written")
 
     def forget(self) -> None:
         """A secret changed: nothing that was made ready holds any more."""

@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from ostiary.app.logs import logger
+from ostiary.net.log import log
 
-_log = logger("main")
+_LOG: Final = log("main")
 _YOUNG: Final = 10.0
 """A worker that lived shorter than this died young."""
 _MAX_PAUSE: Final = 30.0
@@ -138,13 +138,13 @@ class _Supervisor:
                 self._worst = code  # it can't start at all: neither could its successor
                 self._pass_on(signal.SIGTERM)
             else:
-                _log.error("worker %d ended with %d and is replaced", known.index, code)
+                _LOG.error("worker %d ended with %d and is replaced", known.index, code)
                 pause = self._pauses[known.index] = _pause(self._pauses.get(known.index, 0.0), lived)
                 self._due[known.index] = time.monotonic() + pause
 
     def _cut_off(self, line: int, why: str) -> None:
         index = next((child.index for child in self._children.values() if child.line == line), -1)
-        _log.error("worker %d is cut off from the others and refreshes sessions on its own: %s", index, why)
+        _LOG.error("worker %d is cut off from the others and refreshes sessions on its own: %s", index, why)
 
     def _start(self) -> bool:
         """Start what is due; whether anything still is to be started."""
@@ -154,7 +154,7 @@ class _Supervisor:
             try:
                 self._spawn(index)
             except OSError as error:  # no process or file descriptor to be had: that may pass
-                _log.error("worker %d can't be started now: %s", index, error)
+                _LOG.error("worker %d can't be started now: %s", index, error)
                 self._due[index] = now + _MAX_PAUSE
         return bool(self._due)
 
@@ -181,7 +181,7 @@ class _Supervisor:
             self._wakeup.close()
             code = self._work(index, channel)
         except BaseException:  # noqa: BLE001 - said, then the process ends
-            _log.exception("worker %d failed", index)
+            _LOG.exception("worker %d failed", index)
         finally:
             os._exit(code)
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from typing import Final, final
 
 from ostiary.model import limits
 from ostiary.model.access_log import AccessLog
+from ostiary.net.log import log
 from ostiary.net.sink import Sink
 from ostiary.net.ticker import Ticker
 
-_LOG: Final = logging.getLogger("ostiary.access_log")
+_LOG: Final = log("file")
 
 
 @final

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -14,14 +13,14 @@ from ostiary.core.cluster_dns import Answered, Round, Schedule
 from ostiary.model import limits
 from ostiary.model.clusters import Cluster, DnsLookupFamily
 from ostiary.net import routes
+from ostiary.net.log import log
 
 if TYPE_CHECKING:
     from ostiary.core.trace import DnsQuery
     from ostiary.net.dns_exchange import Answer
     from ostiary.net.resolver import Lookup, Resolver
 
-_LOG: Final = logging.getLogger("ostiary.dns")
-_LOG.addHandler(logging.NullHandler())
+_LOG: Final = log("dns")
 _EXPIRED: Final = "cache (expired)"
 Known = dict[RecordType, tuple[str, ...]]
 

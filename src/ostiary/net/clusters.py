@@ -12,7 +12,6 @@ time: a host is a name, and the connector resolves it.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import ssl
 from collections import Counter
@@ -33,6 +32,7 @@ from ostiary.net.health import HealthSession
 from ostiary.net.hosts import Addresses, Host, HostWatch
 from ostiary.net.load import Load
 from ostiary.net.lobby import Lobby
+from ostiary.net.log import log
 from ostiary.net.pool import Pool
 from ostiary.net.ticker import Ticker
 from ostiary.net.upstream import Answered
@@ -40,8 +40,7 @@ from ostiary.net.upstream import Answered
 if TYPE_CHECKING:
     from ostiary.net.connector import Connector
 
-_LOG: Final = logging.getLogger("ostiary.upstream")
-_LOG.addHandler(logging.NullHandler())
+_LOG: Final = log("upstream")
 
 
 class TlsSource(Protocol):
@@ -303,7 +302,7 @@ class ClusterPool:
         failed = host.health is not None and host.health.failed
         if change == "changed":
             said = "fails its health checks and gets no more requests" if failed else "passes its health checks"
-            _LOG.log(logging.WARNING if failed else logging.INFO, "%s %s", self._named(host), said)
+            (_LOG.warning if failed else _LOG.info)("%s %s", self._named(host), said)
         if failed and change == "changed":
             host.pool.drain()
             if host.removed:

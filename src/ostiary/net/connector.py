@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import ssl as tls
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +28,7 @@ from ostiary.model.dns import DnsOptions
 from ostiary.net import network, routes
 from ostiary.net.attempt import HeldProtocol, Runner, describe, disown
 from ostiary.net.kept_out import kept_out
+from ostiary.net.log import log, refresh
 from ostiary.net.peer import describe_tls
 from ostiary.net.race import CheckPeer, RaceDriver, Setting
 from ostiary.net.resolv_conf import Server
@@ -38,8 +38,7 @@ from ostiary.net.tls import ClientContext
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 Watch = Callable[[Callable[[], ConnectTrace]], object]
 
-_LOG: Final = logging.getLogger("ostiary.happy_eyeballs")
-_LOG.addHandler(logging.NullHandler())  # the exception says it all where nobody has set up logs
+_LOG: Final = log("happy_eyeballs")
 _DEFAULTS: Final = HappyEyeballsConfig()
 _DNS_DEFAULTS: Final = DnsOptions()
 _FORCED: Final[dict[str, Family]] = {"V4": "v4", "V6": "v6"}
@@ -238,6 +237,7 @@ class Connector:
     def _look_at_network(self, now: float) -> None:
         """Forget what was learnt if the network has changed."""
         self._look_after = now + limits.NETWORK_LOOK
+        refresh()  # a program that uses this as a library sets levels whenever it likes
         watch = network.watch()
         self._reports = watch.reports
         generation = watch.generation()
@@ -254,7 +254,7 @@ class Connector:
             trace.tls = describe_tls(transport, context, name)
             if isinstance(context, ClientContext):
                 context.remember(transport.get_extra_info("ssl_object"))
-        if _LOG.isEnabledFor(logging.DEBUG):
+        if _LOG.debugs:
             _LOG.debug("%s", trace.summary)
 
     async def _hand_over(self, runner: Runner, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
@@ -283,7 +283,7 @@ class Connector:
             trace.dns = [replace(query) for query in sorted(queries, key=lambda query: query.started)]
         trace.attempts = driver.attempts()
         trace.winner = runner.record if runner is not None else None
-        if _LOG.isEnabledFor(logging.DEBUG):
+        if _LOG.debugs:
             for attempt in trace.attempts:
                 where = Destination(attempt.address, attempt.port)
                 _LOG.debug("%s address=%s %s %s", trace.target, where, attempt.outcome, attempt.errno or "")
@@ -299,7 +299,7 @@ class Connector:
     def _failure(self, trace: ConnectTrace) -> ConnectError:
         trace.error = error_text(trace)
         mendable = trace.other_family or (trace.hurried and any(a.outcome == "timeout" for a in trace.attempts))
-        _LOG.log(logging.WARNING if mendable and self._is_news(trace) else logging.DEBUG, "%s", trace.summary)
+        (_LOG.warning if mendable and self._is_news(trace) else _LOG.debug)("%s", trace.summary)
         failed = [a for a in trace.attempts if a.outcome in ("failed", "timeout")]
         late = any(a.outcome == "timeout" for a in failed) or any(q.outcome == "pending" for q in trace.dns)
         number = telling_errno(trace)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import array
 import asyncio
-import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,9 +20,9 @@ from functools import partial
 from typing import Final, final
 
 from ostiary.model import limits
+from ostiary.net.log import log
 
-_LOG: Final = logging.getLogger("ostiary.main")
-_LOG.addHandler(logging.NullHandler())
+_LOG: Final = log("main")
 _LENGTH: Final = 4
 _FULL_AGAIN: Final = 0.01
 """Between two tries to reach an inbox that is full: it empties in a moment, or never."""

@@ -12,7 +12,6 @@ connections, which is rare, goes into `counts` under Envoy's name.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from ostiary.core.response import ResponseReader
 from ostiary.model import limits
 from ostiary.net.load import Load
+from ostiary.net.log import log
 from ostiary.net.upstream import Answered, UpstreamConnection, Watch
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Dialer = Callable[[Callable[[], asyncio.Protocol]], Awaitable[tuple[asyncio.Protocol, "ConnectTrace"]]]
 """Opens a connection: given a protocol factory, returns the protocol and how it came about, or raises OSError."""
-_LOG: Final = logging.getLogger("ostiary.upstream")
+_LOG: Final = log("upstream")
 OVERFLOW: Final = "upstream_reset_before_response_started{overflow}"
 
 

@@ -17,7 +17,6 @@ When servers fail or are slow, an expired answer is better than none (RFC 8767);
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -31,11 +30,11 @@ from ostiary.core.trace import DnsQuery
 from ostiary.model import limits
 from ostiary.model.dns import DnsOptions
 from ostiary.net.dns_exchange import Answer, Exchange, Pace
+from ostiary.net.log import log
 from ostiary.net.resolv_conf import ResolvConf, Server, SystemFiles
 from ostiary.net.system_lookup import SystemLookups
 
-_LOG: Final = logging.getLogger("ostiary.dns")
-_LOG.addHandler(logging.NullHandler())
+_LOG: Final = log("dns")
 
 _LOCALHOST: Final[dict[RecordType, tuple[str, ...]]] = {"A": ("127.0.0.1",), "AAAA": ("::1",)}
 _DEFAULTS: Final = DnsOptions()
