@@ -12,7 +12,6 @@ from ostiary.model.process import LOG_COMPONENTS
 from ostiary.net.log import log
 from wire import scenario
 
-
 pytestmark = pytest.mark.usefixtures("own_log")
 
 
