@@ -36,7 +36,7 @@ class AdminServer:
         self._peers.serve(_ASK, self._asked)
         address = self._worker.config.admin
         assert address is not None
-        sockets = bind(address, limits.MAX_ADMIN_CONNECTIONS)
+        sockets = self._worker.admin_sockets or bind(address, limits.MAX_ADMIN_CONNECTIONS)
         self._loopback = all(is_loopback(sock) for sock in sockets)
         self._server = SmallServer(sockets, self._serve)
         return await self._server.start()

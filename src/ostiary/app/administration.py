@@ -1,6 +1,7 @@
 """What the doorkeeper knows of its admin API, which lies above it: how it is made, started and stopped.
 
-Each worker serves the admin API, and every answer is about all workers: whoever gets a request asks its `Peers`.
+The parent binds its socket. Each worker serves the admin API, and every answer is about all workers: whoever gets a
+request asks its `Peers`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ class Peers(Protocol):
     def count(self) -> int:
         """How many there are besides this one, alive or not."""
 
+    def start(self) -> None:
+        """Answer from now on, on the running loop."""
+
+    async def close(self) -> None:
+        """Answer no more."""
+
     def serve(self, path: str, answer: Answer) -> None:
         """Answer what others ask under `path` (`/admin`)."""
 
@@ -34,6 +41,12 @@ class Alone:
     """The peers of a process with one worker."""
 
     count = 0
+
+    def start(self) -> None:
+        """Nobody will ask."""
+
+    async def close(self) -> None:
+        """Nobody asked."""
 
     def serve(self, path: str, answer: Answer) -> None:
         """Nobody will ask."""

@@ -11,17 +11,18 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Final, final
 
-from msgspec.structs import replace
-
 from ostiary._version import __version__
 from ostiary.app import logs, workers
 from ostiary.app.administration import Admin, AdminFactory, Alone, Peers
 from ostiary.app.descriptors import raise_limit
+from ostiary.app.peers import Colleagues
 from ostiary.app.runtime import Runtime
+from ostiary.model import limits
 from ostiary.model.config import Config
 from ostiary.model.errors import OstiaryError
 from ostiary.model.process import Process
 from ostiary.net.http1 import Downstream
+from ostiary.net.inbox import Inboxes
 from ostiary.net.listener import ListenerServer, bind
 from ostiary.net.log import log, next_connection_id
 
@@ -48,8 +49,10 @@ class Doorkeeper:
         desk: socket.socket | None = None,
         admin: AdminFactory | None = None,
         peers: Peers | None = None,
+        admin_sockets: list[socket.socket] | None = None,
     ) -> None:
-        """`servers` are listeners bound already by a parent process, `desk` leads to where it grants leases."""
+        """`servers` and `admin_sockets` are bound already by a parent process, `desk` leads to where it grants leases.
+        `admin` makes the admin API."""
         self.config = config
         self.process = process or Process()
         self._connector = connector
@@ -58,6 +61,7 @@ class Doorkeeper:
         """Listener name -> where it listens; `admin` is the admin API. Known after `start`."""
         self._servers: list[ListenerServer] = servers or []
         self.peers = peers or Alone()
+        self.admin_sockets = admin_sockets
         self._admin_factory = admin
         self._admin: Admin | None = None
         self._desk = desk
@@ -66,6 +70,7 @@ class Doorkeeper:
     async def start(self) -> None:
         """Bind, build, accept. Raises OSError (address) or OstiaryError (configuration)."""
         servers = self._servers = self._servers or bind_all(self.config)
+        self.peers.start()
         try:
             if self._desk is not None:
                 from ostiary.net.lease_client import LeaseClient
@@ -105,6 +110,7 @@ class Doorkeeper:
             self.runtime = None
         if self._leases is not None:
             self._leases.close()
+        await self.peers.close()
         for server in self._servers:
             server.close()
         self._servers = []
@@ -176,27 +182,32 @@ def run(config: Config, process: Process, admin: AdminFactory | None = None) -> 
     number = workers.count(process.workers)
     if number == 1:
         return _run_one(Doorkeeper(config, process, admin=admin))
+    admin_sockets: list[socket.socket] = []
     try:
         servers = bind_all(config)
+        if admin is not None and config.admin is not None:
+            admin_sockets = bind(config.admin, limits.MAX_ADMIN_CONNECTIONS)
     except OSError as error:
         return _refused(error)
-    without_admin = replace(config, admin=None)
+    inboxes = Inboxes(number)
 
     def work(index: int, desk: socket.socket) -> int:
-        own = config if index == 0 else without_admin
-        return _run_one(Doorkeeper(own, process, servers=servers, desk=desk, admin=admin))
+        peers = Colleagues(inboxes, index)
+        return _run_one(Doorkeeper(config, process, None, servers, desk, admin, peers, admin_sockets))
 
-    return workers.supervise(number, work, lambda: _close_all(servers))
+    return workers.supervise(number, work, lambda: _close_all(servers, admin_sockets))
 
 
 def _desk_lost() -> None:
     _LOG.error("the process that started the workers is gone: each refreshes sessions on its own now")
 
 
-def _close_all(servers: list[ListenerServer]) -> None:
+def _close_all(servers: list[ListenerServer], sockets: list[socket.socket]) -> None:
     for server in servers:
         server.stop_accepting()
         server.close()
+    for sock in sockets:
+        sock.close()
 
 
 def _run_one(doorkeeper: Doorkeeper) -> int:

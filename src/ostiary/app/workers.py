@@ -2,8 +2,8 @@
 
 The parent binds and forks; then it supervises, and keeps the desk where workers ask who may refresh a session
 (core/leases.py). A worker that dies is replaced (after a pause that grows while they die young), signals are passed on.
-Workers share the sockets, so a connection that waits to be accepted is lost by no worker's death. The first worker
-serves the admin API, which so shows that worker's part.
+Workers share the sockets, so a connection that waits to be accepted is lost by no worker's death. Each serves the
+admin API and asks the others for their part of an answer (app/peers.py).
 
 All happens in one loop, one thing after the other: signals arrive there as bytes of a wakeup socket (a handler would
 run in the middle of anything, a fork included), deaths as SIGCHLD, pauses as timeouts.

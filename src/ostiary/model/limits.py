@@ -280,6 +280,8 @@ MAX_ADMIN_CONNECTIONS: Final = 64
 """Scrapers, probes, and people with a browser: more are a mistake, and are closed."""
 ADMIN_REQUEST_TIMEOUT: Final = 60.0
 """From one answer to the end of the next request: Prometheus asks again every 15 to 60 seconds."""
+WORKER_ANSWER_TIMEOUT: Final = 2.0
+"""For another worker's part of an answer: milliseconds, unless that one hangs; scrapers give up after ten seconds."""
 ADMIN_WRITE_TIMEOUT: Final = 30.0
 """A client that doesn't read an answer keeps its memory this long."""
 

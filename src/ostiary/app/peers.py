@@ -1,0 +1,62 @@
+"""A worker's peers over the inboxes that its parent made (net/inbox.py)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, final
+
+from ostiary.app.administration import Answer
+from ostiary.model import limits
+from ostiary.net.inbox import Inbox, InboxError, Inboxes
+from ostiary.net.log import log
+
+_LOG: Final = log("main")
+
+
+@final
+class Colleagues:
+    """The other workers: a `Peers`."""
+
+    def __init__(self, inboxes: Inboxes, index: int) -> None:
+        """In the worker of this index."""
+        self._inboxes = inboxes
+        self._others = [other for other in range(len(inboxes)) if other != index]
+        self._inbox: Inbox = inboxes.inbox(index)
+        self._answers: dict[str, Answer] = {}
+
+    @property
+    def count(self) -> int:
+        """How many there are, alive or not."""
+        return len(self._others)
+
+    def start(self) -> None:
+        """Answer from now on, on the running loop."""
+        self._inbox.serve(self._handle)
+
+    async def close(self) -> None:
+        """Answer no more."""
+        await self._inbox.close()
+
+    def serve(self, path: str, answer: Answer) -> None:
+        """Answer what others ask under `path`."""
+        self._answers[path] = answer
+
+    async def ask(self, path: str, body: bytes) -> list[bytes]:
+        """Their answers; who gives none in time is left out, and said in the log."""
+        asked = (self._inboxes.ask(other, path, body, patience=limits.WORKER_ANSWER_TIMEOUT) for other in self._others)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        found: list[bytes] = []
+        for answer in answers:
+            if isinstance(answer, bytes):
+                found.append(answer)
+            elif isinstance(answer, InboxError):
+                _LOG.warning("its part of %s is missing: %s", path, answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+        return found
+
+    async def _handle(self, path: str, body: bytes, _descriptors: list[int]) -> bytes:
+        answer = self._answers.get(path)
+        if answer is None:
+            raise InboxError(f"nobody here answers {path} yet")
+        return answer(body)
