@@ -24,6 +24,8 @@ class Attempted(Fact):
     """`ENETUNREACH`; empty unless it failed with one."""
     target: str = ""
     """The cluster or `host:port` it was for, where known."""
+    took: float | None = None
+    """Seconds, where the source says."""
     refused_by: str = ""
     """The address of the router or firewall that said no (ICMP), where known."""
 

@@ -17,6 +17,7 @@ from ostiary.doctor.facts.configuration import ClusterSeen
 from ostiary.doctor.facts.connection import Attempted, ConnectFailed, RouteSeen
 from ostiary.doctor.facts.dns import LookedUp
 from ostiary.doctor.facts.origin import Fact
+from ostiary.doctor.facts.sidecar import ClusterCounters
 from ostiary.doctor.rules.evidence import same_target, subject_of
 
 NO_ROUTE: Final = frozenset({"ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT", "EHOSTUNREACH", "ENETDOWN"})
@@ -43,7 +44,7 @@ def unreachable(case: Case) -> Iterator[tuple[str, Family, list[Fact]]]:
             family = _guess(case, failure)
             if family is not None:
                 found.setdefault((subject_of(case, failure.target), family), []).append(failure)
-    for subject, family, facts in _foreseen(case):
+    for subject, family, facts in (*_foreseen(case), *_counted(case)):
         found.setdefault((subject, family), []).extend(facts)
     known = {(family) for subject, family in found if subject}
     for (subject, family), facts in found.items():
@@ -78,6 +79,18 @@ def _foreseen(case: Case) -> Iterator[tuple[str, Family, list[Fact]]]:
             route = routes.get(uses) if uses is not None else None
             if uses is not None and route is not None and not route.ok and uses in has:
                 yield f"{host}:{cluster.port}", uses, [has[uses], route]
+
+
+def _counted(case: Case) -> Iterator[tuple[str, Family, list[Fact]]]:
+    """Counters alone: connections fail before TLS and not by silence, and every address is an IPv6 one."""
+    for seen in case.all(ClusterCounters):
+        counters = seen.counters
+        failed = counters.get("upstream_cx_connect_fail", 0) - counters.get("upstream_cx_connect_timeout", 0)
+        tls = any(name.startswith("ssl.") and value for name, value in counters.items())
+        known = [family_of(host.rpartition(":")[0]) for host in seen.hosts]
+        told = any(same_target(case, a.target, seen.cluster) for a in case.all(Attempted))
+        if failed > 0 and not tls and not told and known and set(known) == {"v6"}:
+            yield subject_of(case, seen.cluster), "v6", [seen]
 
 
 def _used(lookup_family: str, has: dict[Family, LookedUp]) -> Family | None:
