@@ -9,31 +9,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Final, Protocol, final
+from typing import TYPE_CHECKING, Final, final
 
+from ostiary.app.calls import Fetcher, told, with_calls
 from ostiary.core.decision import Allow, Fetch, Fetched, FetchFailed, Flow, Respond, Start
 from ostiary.net.log import log
 
 if TYPE_CHECKING:
+    from ostiary.core.flights.parts import Call
     from ostiary.core.leases import Leases
 
 _LOG: Final = log("oauth2")
 
 
-class Fetcher(Protocol):
-    """net.client.ProviderClient, or a test's."""
-
-    async def fetch(self, fetch: Fetch) -> Fetched:
-        """One answer. Raises FetchFailed."""
-
-
 async def drive(flow: Flow, fetcher: Fetcher) -> Allow | Respond:
     """Run one flow to its end."""
+    calls: list[Call] = []
     try:
         wanted = next(flow)
         while True:
             try:
-                answer = await fetcher.fetch(wanted)
+                answer = await told(wanted, fetcher, calls)
             except FetchFailed as error:
                 _LOG.debug("%s request failed: %s", wanted.purpose, error.reason)
                 wanted = flow.throw(error)
@@ -42,7 +38,7 @@ async def drive(flow: Flow, fetcher: Fetcher) -> Allow | Respond:
                 wanted = flow.send(answer)
     except StopIteration as stop:
         result: Allow | Respond = stop.value
-        return result
+        return with_calls(result, calls)
     finally:
         flow.close()
 

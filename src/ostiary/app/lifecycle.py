@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import gc
+import os
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ from ostiary._version import __version__
 from ostiary.app import logs, workers
 from ostiary.app.administration import Admin, AdminFactory, Alone, Peers
 from ostiary.app.descriptors import raise_limit
+from ostiary.app.flights import Recorder
 from ostiary.app.peers import Colleagues
 from ostiary.app.runtime import Runtime
 from ostiary.model import limits
@@ -63,6 +65,8 @@ class Doorkeeper:
         self.peers = peers or Alone()
         self.admin_sockets = admin_sockets
         self._admin_factory = admin
+        self.flights = Recorder(os.getpid())
+        """Outlives what it recorded."""
         self._admin: Admin | None = None
         self._desk = desk
         self._leases: LeaseClient | None = None
@@ -76,7 +80,7 @@ class Doorkeeper:
                 from ostiary.net.lease_client import LeaseClient
 
                 self._leases = await LeaseClient.connect(self._desk, _desk_lost)
-            runtime = self.runtime = Runtime(self.config, self._connector, self._leases)
+            runtime = self.runtime = Runtime(self.config, self._connector, self._leases, self.flights)
             for server in servers:
                 service = runtime.services[server.listener.name]
                 context = runtime.server_tls(server.listener.tls) if server.listener.tls is not None else None

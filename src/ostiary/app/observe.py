@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Final, final
 
+from ostiary.app.flights import Recorder
 from ostiary.app.prepared import Prepared, SentFields
 from ostiary.core.access_log import access_log_line
-from ostiary.core.decision import Counter, Request
+from ostiary.core.decision import Allow, Counter, Request, Respond
 from ostiary.core.header_lines import HeaderLine
 from ostiary.core.record import Fields, Record
 from ostiary.core.redaction import without_credentials
@@ -51,9 +52,18 @@ def _answered(headers: Headers | list[HeaderLine], local: bool) -> Fields:
 class Observer:
     """Counts and logs the exchanges of one listener."""
 
-    __slots__ = ("_classes", "_completed", "_logs", "_total", "_wall")
+    __slots__ = ("_classes", "_completed", "_flights", "_logs", "_profile", "_total", "_wall")
 
-    def __init__(self, logs: tuple[AccessLog, ...], ticker: Ticker, counter: Callable[[str], Counter]) -> None:
+    def __init__(
+        self,
+        logs: tuple[AccessLog, ...],
+        ticker: Ticker,
+        counter: Callable[[str], Counter],
+        flights: Recorder | None = None,
+        profile: str = "",
+    ) -> None:
+        self._flights = flights
+        self._profile = profile
         self._logs = [(access_log_line(log), LogWriter(log, ticker)) for log in logs]
         self._wall = time.time() - time.monotonic()
         self._total = counter("downstream_rq_total")
@@ -74,6 +84,13 @@ class Observer:
             text = line(record)
             if text:
                 writer.write(text)
+
+    def decided(self, exchange: Exchange, decision: Allow | Respond) -> None:
+        """A filter answered, or let in after asking the provider: the flight recorder keeps what it notes."""
+        note = decision.note
+        if note is not None and self._flights is not None:
+            status = decision.status if isinstance(decision, Respond) else 0
+            self._flights.note(exchange, note, status, self._profile)
 
     def informed(self, status: int) -> None:
         """A 1xx answer went out."""

@@ -25,12 +25,14 @@ def pairs(items: Iterable[tuple[str, str]]) -> list[bytes]:
 
 
 def local_reply(exchange: Exchange, answer: Respond) -> None:
-    """Send what a filter answered. The code that a page shows is in the log, with the reason."""
+    """Send what a filter answered. The code by which /flights finds it is in the log, with the reason."""
     details = _WHITESPACE.sub("_", answer.details)
+    note = answer.note
+    if note is not None:
+        said = f"{note.code}: {note.reason}" if note.code else note.reason or answer.details
+        say = _LOG.warning if note.outcome == "failed" else _LOG.debug if note.kind == "turned-away" else _LOG.info
+        say("code %s: %s answered with %d: %s", note.flight, exchange.method.decode("latin-1"), answer.status, said)
     if answer.flight:
-        method = exchange.method.decode("latin-1")
-        said = _LOG.warning if answer.status >= 500 else _LOG.info
-        said("code %s: %s answered with %d: %s", answer.flight, method, answer.status, answer.details)
         details = f"{details}_({answer.flight})"
     exchange.health_check = answer.health_check
     headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in answer.headers]

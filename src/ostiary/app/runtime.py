@@ -13,6 +13,7 @@ from ostiary._version import __version__
 from ostiary.app.descriptors import for_clients
 from ostiary.app.files import Files
 from ostiary.app.filters import Filters
+from ostiary.app.flights import Recorder
 from ostiary.app.flows import Flows, Running, drive_maintenance
 from ostiary.app.metrics import Stats
 from ostiary.app.observe import Observer
@@ -55,8 +56,15 @@ _NOT_FORWARDED: Final = frozenset((CONNECTION, HOP_BY_HOP, TRANSFER_ENCODING, UP
 class Runtime:
     """Everything one worker needs besides its listening sockets."""
 
-    def __init__(self, config: Config, connector: Connector | None = None, leases: Leases | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        connector: Connector | None = None,
+        leases: Leases | None = None,
+        flights: Recorder | None = None,
+    ) -> None:
         """`leases` says which of several processes runs a flow that must run once; None: there is just this one."""
+        self._flights = flights or Recorder()
         self.config = config
         self._leases = leases
         self.ticker = Ticker(asyncio.get_running_loop())
@@ -90,6 +98,7 @@ class Runtime:
             from ostiary.net.connector import Connector
 
             self._connector = Connector()
+        self._connector.on_failure = self._flights.connect_failed
         return self._connector
 
     def _cluster(self, cluster: Cluster) -> ClusterPool:
@@ -136,7 +145,7 @@ class Runtime:
             self.ticker,
             table,
             flows,
-            Observer(http.access_log, self.ticker, scope),
+            Observer(http.access_log, self.ticker, scope, self._flights, http.profile),
             self.clusters.get,
             scope,
             os.urandom,

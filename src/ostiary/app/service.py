@@ -219,6 +219,7 @@ class HttpService:
 
     def _reply(self, exchange: Exchange, route: CompiledRoute, answer: Respond) -> None:
         """Answer; the route adds its headers to what Envoy calls a local reply."""
+        self._observer.decided(exchange, answer)
         if answer.local_reply and route.matched.response_mutations:
             exchange.rewrite_response = self._rewriter(route)
         local_reply(exchange, answer)
@@ -233,6 +234,8 @@ class HttpService:
             _LOG.exception("a sign-in step failed unexpectedly")
             result = Respond(status=500, body=b"internal error", details="internal_error")
         exchange.on_abandon = None
+        if isinstance(result, Allow):
+            self._observer.decided(exchange, result)
         if exchange.downstream.exchange is exchange:
             self._proceed(exchange, route, target, route.chain.resume(pending, result, self.ticker.wall))
 

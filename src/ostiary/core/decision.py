@@ -19,6 +19,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from ostiary.core.flights.note import Note
 from ostiary.model import limits
 from ostiary.model.headers import Headers
 
@@ -102,6 +103,8 @@ class Allow(_Discreet, frozen=True, kw_only=True, eq=False):
     """Unix time until which the same headers get the same answer on `is_ordinary` paths; 0 = never reuse."""
     via: str = ""
     """Why, in a word, for traces: `session`, `public`, `pass_through`, `refreshed`, ..."""
+    note: Note | None = None
+    """For the flight recorder."""
 
 
 class Respond(_Discreet, frozen=True, kw_only=True, eq=False):
@@ -119,6 +122,8 @@ class Respond(_Discreet, frozen=True, kw_only=True, eq=False):
     """True: an answer of Envoy's sendLocalReply, to which a route's response headers are added; a redirect is none."""
     health_check: bool = False
     """True: the answer to a health check, which counters of answers and quiet access logs leave out."""
+    note: Note | None = None
+    """For the flight recorder."""
 
 
 class Fetch(_Discreet, frozen=True, kw_only=True):

@@ -284,6 +284,25 @@ WORKER_ANSWER_TIMEOUT: Final = 2.0
 """For another worker's part of an answer: milliseconds, unless that one hangs; scrapers give up after ten seconds."""
 ADMIN_WRITE_TIMEOUT: Final = 30.0
 """A client that doesn't read an answer keeps its memory this long."""
+# --- flights (core/flights)
+MAX_FLIGHTS: Final = 1000
+"""Halves of sign-ins kept per worker, redirects and callbacks each: a busy morning, at about 2 KiB each."""
+MAX_SIDE_FLIGHTS: Final = 250
+"""The same of each other kind (no access, renewals, sign-outs, ...): none of them pushes out a sign-in."""
+MAX_FLIGHT_BYTES: Final = 4 * 1024 * 1024
+"""Of each kind, per worker; the oldest go first."""
+MAX_UNREACHABLE: Final = 100
+"""Causes of failed connections, each counted; whichever was seen longest ago goes first."""
+MAX_FLIGHT_TEXT: Final = 120
+"""Paths, user agents: enough to know them by."""
+MAX_FLIGHT_WORDS: Final = 400
+"""What a provider or a library said."""
+MAX_FLIGHT_CONNECTS: Final = 4
+"""Connections of one request to the provider, the last ones: its retries are fewer."""
+MAX_FLIGHT_ROWS: Final = 24
+"""Queries, and attempts, of one connection."""
+MIN_SECRET_SHOWN: Final = 6
+"""What a request sent as secret is taken out of the answer if it is that long; shorter ones would take out words."""
 
 # --- leases between workers (core/leases.py)
 LEASE_TIME: Final = 60.0

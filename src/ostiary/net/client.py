@@ -20,6 +20,7 @@ from ostiary.model import limits
 from ostiary.model.clusters import Cluster, Endpoint
 from ostiary.model.headers import Headers
 from ostiary.model.tls import UpstreamTlsContext
+from ostiary.net.watched import WATCHED
 
 if TYPE_CHECKING:
     from ostiary.net.carrier import Carrier
@@ -143,6 +144,7 @@ class ProviderClient:
 
     async def _tries(self, fetch: Fetch, pool: ClusterPool, request: bytes) -> Fetched:
         attempt = 0
+        watched = WATCHED.get()
         while True:
             try:
                 head, body = await self._once(pool, request)
@@ -156,6 +158,8 @@ class ProviderClient:
                     return Fetched(status=head.status, headers=headers, body=body, now=time.time())
             await asyncio.sleep(min(fetch.retry_base_interval * 2**attempt, fetch.retry_max_interval))
             attempt += 1
+            if watched is not None:
+                watched.tries = attempt + 1
 
     async def _once(self, pool: ClusterPool, request: bytes) -> tuple[ResponseHead, bytes]:
         future: asyncio.Future[tuple[ResponseHead, bytes]] = asyncio.get_running_loop().create_future()

@@ -34,6 +34,7 @@ from ostiary.net.race import CheckPeer, RaceDriver, Setting
 from ostiary.net.resolv_conf import Server
 from ostiary.net.resolver import Lookup, Resolver
 from ostiary.net.tls import ClientContext
+from ostiary.net.watched import OnFailure
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 Watch = Callable[[Callable[[], ConnectTrace]], object]
@@ -70,11 +71,14 @@ class Connector:
     """Connects. One per event loop; `close` it at the end."""
 
     __slots__ = (
-        "_generation", "_linger", "_look_after", "_outcomes", "_reports", "_routes", "_tasks", "_warned", "resolver",
+        "_generation", "_linger", "_look_after", "_outcomes", "_reports", "_routes", "_tasks", "_warned", "on_failure",
+        "resolver",
     )  # fmt: skip
 
     def __init__(self, resolver: Resolver | None = None, *, linger: float = limits.DNS_LINGER) -> None:
         self.resolver = resolver or Resolver()
+        self.on_failure: OnFailure | None = None
+        """Who is told of failed connections to the hosts of clusters."""
         self._outcomes = Outcomes()
         self._routes = routes.Routes()
         self._generation: int | None = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ostiary.model.clusters import Cluster, Endpoint, TcpKeepalive
 from ostiary.model.tls import UpstreamTlsContext
+from ostiary.net.watched import WATCHED
 
 if TYPE_CHECKING:
     from ostiary.core.trace import ConnectTrace
@@ -48,28 +49,41 @@ def dialer(
         server_hostname = None
         if context is not None and settings is not None:
             server_hostname = _server_name(cluster, endpoint, settings)
-        transport, protocol, trace = await connector().connect(
-            endpoint.address,
-            port,
-            factory,
-            ssl=context,
-            server_hostname=server_hostname,
-            dns_lookup_family=family,
-            timeout=cluster.connect_timeout,
-            happy_eyeballs=cluster.happy_eyeballs_config,
-            dns_servers=cluster.dns_resolvers,
-            addresses=addresses,
-            pipe=endpoint.pipe,
-            search=not cluster.no_default_search_domain,
-            dns_over_tcp=cluster.use_tcp_for_dns_lookups,
-            dns_options=cluster.dns_options,
-            local_addresses=cluster.local_addresses,
-        )
+        watched = WATCHED.get()
+        dials = connector()
+        try:
+            transport, protocol, trace = await dials.connect(
+                endpoint.address,
+                port,
+                factory,
+                ssl=context,
+                server_hostname=server_hostname,
+                watch=_nobody if watched is None else watched.connects.append,
+                dns_lookup_family=family,
+                timeout=cluster.connect_timeout,
+                happy_eyeballs=cluster.happy_eyeballs_config,
+                dns_servers=cluster.dns_resolvers,
+                addresses=addresses,
+                pipe=endpoint.pipe,
+                search=not cluster.no_default_search_domain,
+                dns_over_tcp=cluster.use_tcp_for_dns_lookups,
+                dns_options=cluster.dns_options,
+                local_addresses=cluster.local_addresses,
+            )
+        except OSError as error:
+            found: ConnectTrace | None = getattr(error, "trace", None)
+            if found is not None and dials.on_failure is not None:
+                dials.on_failure(cluster.name, found, checks=for_checks)
+            raise
         if cluster.tcp_keepalive is not None and endpoint.pipe is None:
             _keep_alive(transport, cluster.tcp_keepalive)
         return protocol, trace
 
     return dial
+
+
+def _nobody(_: object) -> None:
+    """Nobody looks at the connection while it is made."""
 
 
 def _server_name(cluster: Cluster, endpoint: Endpoint, settings: UpstreamTlsContext) -> str:

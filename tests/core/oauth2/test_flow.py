@@ -18,13 +18,14 @@ from ostiary.model.secret import Secret
 
 RING = KeyRing([Secret(b"k" * 32)])
 POLICY = CookiePolicy(base="ostiary", secure=True)
+KEY = "s" + "a" * 22
 NOW = 1_800_000_000.0
 
 
 def attempt(now: float = NOW) -> tuple[str, tuple[str, str]]:
     """(key, the cookie as a browser sends it)."""
     key = flow.new_key(os.urandom, restarted=False)
-    pending = flow.new_pending(os.urandom, return_url="/x", redirect_uri="https://a/cb", now=now)
+    pending = flow.new_pending(os.urandom, key, return_url="/x", redirect_uri="https://a/cb", now=now)
     name, _, value = flow.store(key, pending, POLICY, RING, os.urandom).partition(";")[0].partition("=")
     return key, (name, value)
 
@@ -43,21 +44,21 @@ def test_it_can_not_be_moved_to_another_key() -> None:
 
 def test_its_cookie_survives_the_way_back_from_the_provider() -> None:
     strict = CookiePolicy(base="ostiary", secure=True, same_site="strict")
-    pending = flow.new_pending(os.urandom, return_url="/", redirect_uri="r", now=NOW)
+    pending = flow.new_pending(os.urandom, KEY, return_url="/", redirect_uri="r", now=NOW)
     cookie = flow.store(flow.new_key(os.urandom, restarted=False), pending, strict, RING, os.urandom)
     assert "SameSite=Lax" in cookie and "Path=/;" in cookie and len(cookie) < 600
 
 
 def test_the_challenge_is_s256_of_a_long_enough_verifier() -> None:
-    pending = flow.new_pending(os.urandom, return_url="/", redirect_uri="r", now=NOW)
+    pending = flow.new_pending(os.urandom, KEY, return_url="/", redirect_uri="r", now=NOW)
     assert 43 <= len(pending.verifier) <= 128
     digest = hashlib.sha256(pending.verifier.encode()).digest()
     assert flow.challenge(pending.verifier) == base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def test_verifier_nonce_and_key_are_all_different() -> None:
-    first = flow.new_pending(os.urandom, return_url="/", redirect_uri="r", now=NOW)
-    second = flow.new_pending(os.urandom, return_url="/", redirect_uri="r", now=NOW)
+    first = flow.new_pending(os.urandom, KEY, return_url="/", redirect_uri="r", now=NOW)
+    second = flow.new_pending(os.urandom, KEY, return_url="/", redirect_uri="r", now=NOW)
     assert len({first.verifier, first.nonce, second.verifier, second.nonce}) == 4
 
 
@@ -66,7 +67,7 @@ def test_verifier_nonce_and_key_are_all_different() -> None:
     [(0, True), (limits.FLOW_LIFETIME, True), (limits.FLOW_LIFETIME + 1, False), (-limits.CLOCK_LEEWAY - 1, False)],
 )
 def test_it_lives_for_a_while(age: float, alive: bool) -> None:
-    pending = flow.new_pending(os.urandom, return_url="/", redirect_uri="r", now=NOW)
+    pending = flow.new_pending(os.urandom, KEY, return_url="/", redirect_uri="r", now=NOW)
     assert pending.is_alive(NOW + age) is alive
 
 
@@ -111,7 +112,7 @@ def test_a_flight_code_can_be_read_out() -> None:
 
 
 def test_nothing_secret_is_shown() -> None:
-    pending = flow.new_pending(os.urandom, return_url="/", redirect_uri="r", now=NOW)
+    pending = flow.new_pending(os.urandom, KEY, return_url="/", redirect_uri="r", now=NOW)
     assert pending.verifier not in repr(pending) and pending.flight in repr(pending)
 
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from ostiary.core.decision import Decision, Request, Respond, Start
+from ostiary.core.flights.note import Note, flight_of, set_cookies
 from ostiary.core.oauth2 import flow, signout
 from ostiary.core.oauth2.failures import SignInError
 from ostiary.core.oauth2.flow import PendingSignIn
@@ -20,7 +21,7 @@ from ostiary.core.oauth2.replies import wants_html
 from ostiary.core.oauth2.return_url import HOME, return_url
 from ostiary.core.oauth2.session import Session
 from ostiary.core.oauth2.token import provider_error
-from ostiary.core.oauth2.visit import Visit, forwarded_place
+from ostiary.core.oauth2.visit import Visit, forwarded_place, place_at
 from ostiary.core.oidc import ProviderMetadata
 from ostiary.model import limits
 
@@ -72,8 +73,14 @@ class Endpoints:
         return handler(self._gate.visit(request, now))
 
     def _wrong_method(self, request: Request, methods: tuple[str, ...]) -> Respond:
-        code, html = flow.new_flight(self._gate.entropy), wants_html(request)
-        answer = self._gate.replies.failed("method-not-allowed", request.method[:20], code, html=html, retry=HOME)
+        note = Note(
+            kind="other",
+            flight=flow.new_flight(self._gate.entropy),
+            outcome="refused",
+            code="method-not-allowed",
+            reason=request.method[:20],
+        )
+        answer = self._gate.replies.failed(note, html=wants_html(request), retry=HOME)
         return msgspec.structs.replace(answer, headers=(*answer.headers, ("allow", ", ".join(methods))))
 
     # --- in
@@ -109,13 +116,21 @@ class Endpoints:
         return_to = pending.return_url if pending is not None else HOME
         gone = visit.policy.delete([visit.policy.flow(key)] if pending is not None else [])
         if visit.session is not None:
-            return self._gate.replies.redirect(return_to, "already signed in", gone)
+            note = Note(
+                kind="arrival",
+                flight=_flight(key, pending),
+                outcome="already-signed-in",
+                user=visit.session.email or visit.session.subject,
+                asked=return_to,
+            )
+            return self._gate.replies.redirect(return_to, "already signed in", gone, note)
         if flow.was_restarted(key):
             reason = (
                 "the flow cookie did not come back, twice" if pending is None else "the sign-in took too long, twice"
             )
             return self._fail(visit, SignInError("csrf-cookie-missing", reason), key, pending)
-        return self._gate.begin(visit, return_to, restarted=True, cookies=gone)
+        why = "the callback came without its cookie" if pending is None else "the callback came too late"
+        return self._gate.begin(visit, return_to, restart_of=_flight(key, pending), cookies=gone, why=why)
 
     def _once(self, visit: Visit, key: str, pending: PendingSignIn, code: str, issuer: str | None) -> Decision:
         """Redeem the code, unless this callback is a second one: a browser that reloads sends the same cookies."""
@@ -170,14 +185,47 @@ class Endpoints:
             return self._fail(visit, error, key, pending)
         self._gate.success.inc()
         written = [*cookies, *policy.delete([policy.flow(key)])]
-        return self._gate.replies.redirect(pending.return_url, "signed in", written, pending.flight)
+        count, size = set_cookies(cookies)
+        note = Note(
+            kind="arrival",
+            flight=pending.flight,
+            outcome="signed-in",
+            why=self._why(visit, pending, session),
+            user=session.email or session.subject,
+            asked=pending.return_url,
+            left_at=pending.created,
+            verified="passed" if self._gate.provider.needs_keys else "skipped",
+            cookies=count,
+            cookie_bytes=size,
+        )
+        return self._gate.replies.redirect(pending.return_url, "signed in", written, note)
+
+    def _why(self, visit: Visit, pending: PendingSignIn, session: Session) -> str:
+        """What the rules will say about the page that was asked for."""
+        target = pending.return_url
+        if not target.startswith("/"):
+            return ""  # on another host
+        try:
+            place = place_at(visit.request.authority, target)
+        except SignInError:
+            return ""
+        return place.judge(self._gate.config.rules, session).why
 
     def _fail(self, visit: Visit, error: SignInError, key: str = "", pending: PendingSignIn | None = None) -> Respond:
         self._gate.failure.inc()
+        refused_token = error.code.startswith("jwt-") or error.code == "clock-skew"
+        note = Note(
+            kind="arrival" if key else "access",
+            flight=_flight(key, pending) if key else flow.new_flight(self._gate.entropy),
+            outcome="failed",
+            code=error.code,
+            reason=error.reason,
+            asked=pending.return_url if pending is not None else "",
+            left_at=pending.created if pending is not None else None,
+            verified="failed" if refused_token else "",
+        )
         return self._gate.replies.failed(
-            error.code,
-            error.reason,
-            pending.flight if pending is not None else flow.new_flight(self._gate.entropy),
+            note,
             html=visit.wants_html,
             retry=pending.return_url if pending is not None else HOME,
             cookies=visit.policy.delete([visit.policy.flow(key)]) if pending is not None else [],
@@ -188,9 +236,14 @@ class Endpoints:
     def _sign_out(self, visit: Visit) -> Decision:
         replies, prefix = self._gate.replies, self._gate.config.prefix
         if not signout.is_deliberate(visit.request, visit.origin):
-            code = flow.new_flight(self._gate.entropy)
+            note = Note(
+                kind="other",
+                flight=flow.new_flight(self._gate.entropy),
+                outcome="refused",
+                code="signout-cross-site",
+            )
             link = ("Sign out", f"{prefix}/sign_out")
-            return replies.failed("signout-cross-site", "", code, html=visit.wants_html, link=link)
+            return replies.failed(note, html=visit.wants_html, link=link)
         if visit.session is None:
             return self._signed_out(visit, None, None)
         return Start(flow=self._end_session(visit, visit.session), purpose="revocation")
@@ -202,7 +255,13 @@ class Endpoints:
             yield from self._gate.exchange.revoke(metadata, session, visit.now)
         except SignInError:
             pass  # signing out here must work without the provider
-        return self._signed_out(visit, metadata, session)
+        note = Note(
+            kind="sign-out",
+            flight=flow.new_flight(self._gate.entropy),
+            outcome="signed-out",
+            user=session.email or session.subject,
+        )
+        return msgspec.structs.replace(self._signed_out(visit, metadata, session), note=note)
 
     def _signed_out(self, visit: Visit, metadata: ProviderMetadata | None, session: Session | None) -> Respond:
         gate, policy = self._gate, visit.policy
@@ -235,14 +294,14 @@ class Endpoints:
             visit.place = forwarded_place(request, self._gate.config)
         except SignInError as error:
             if visit.session is None:
-                return self._gate.replies.unauthenticated(visit.return_to, "no session")
+                return self._unauthenticated(visit)
             return self._fail(visit, error)
         return self._gate.authorize(visit)
 
     def _userinfo(self, visit: Visit) -> Respond:
         session = visit.session
         if session is None:
-            return self._gate.replies.unauthenticated(visit.return_to, "no session")
+            return self._unauthenticated(visit)
         document: dict[str, Any] = {
             "user": session.subject,
             "email": session.email,
@@ -254,6 +313,9 @@ class Endpoints:
             "expires": self._gate.keeper.ends_at(session),
         }
         return self._gate.replies.json(200, document, "userinfo")
+
+    def _unauthenticated(self, visit: Visit) -> Respond:
+        return self._gate.replies.unauthenticated(visit.return_to, "no session", flow.new_flight(self._gate.entropy))
 
     def _live(self) -> Respond:
         return self._gate.replies.json(200, {"live": True}, "live", health_check=True)
@@ -279,6 +341,11 @@ class Endpoints:
     def _allowed(self, visit: Visit, wanted: str) -> str | None:
         config = self._gate.config
         return return_url(wanted, visit.origin, config.allowed_redirect_hosts, config.prefix)
+
+
+def _flight(key: str, pending: PendingSignIn | None) -> str:
+    """Also of an attempt whose cookie is lost."""
+    return pending.flight if pending is not None else flight_of(key)
 
 
 def _parameters(query: str) -> dict[str, str] | None:

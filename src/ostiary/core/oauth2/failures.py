@@ -136,6 +136,15 @@ FAILURES: Final[Mapping[str, Failure]] = {
         "Allow cookies for this site, use one address for it (https, same host name), then sign in again.",
         "no flow cookie, twice: cookies blocked, https ended before us without X-Forwarded-Proto, or two host names",
     ),
+    "csrf-mismatch": Failure(
+        400,
+        "This is not a sign-in we started",
+        "The sign-in that came back is not the one this browser began.",
+        "Start again from the application.",
+        "the nonce cookie and `state` differ: another browser's link, two proxies with different HMAC secrets, or an "
+        "old cookie of a wider domain",
+    ),
+    "cluster-unknown": _misconfigured("the configuration has no cluster of the name that token_endpoint asks for"),
     "state-invalid": Failure(
         400,
         "This is not a sign-in we started",

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from ostiary.core.access import under
 from ostiary.core.decision import Counter, Decision, Entropy, Fetch, Fetched, Flow, Request, Respond, Start
+from ostiary.core.flights.note import Note
 from ostiary.core.oauth2.endpoints import Endpoints
 from ostiary.core.oauth2.failures import SignInError, failure
 from ostiary.core.oauth2.flow import new_flight
@@ -133,9 +134,16 @@ class SignInFilter:
         if isinstance(error, SignInError):
             code, reason = error.code, error.reason
         try:
-            flight = new_flight(self._gate.entropy)
-            retry = HOME if failure(code).status >= 500 else ""
-            return self._replies.failed(code, reason, flight, html=wants_html(request), retry=retry)
+            ours = failure(code).status >= 500
+            note = Note(
+                kind="other" if code == "not-found" else "departure" if ours else "access",
+                flight=new_flight(self._gate.entropy),
+                outcome="refused" if code == "not-found" else "failed",
+                code=code,
+                reason=reason,
+                asked=request.path,
+            )
+            return self._replies.failed(note, html=wants_html(request), retry=HOME if ours else "")
         except Exception as second:  # noqa: BLE001 - the page itself can't be made
             body = b"Something went wrong here. You were not let in, to be safe.\n"
             details = f"internal-error: {_where(second)}"

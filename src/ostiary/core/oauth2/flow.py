@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 from ostiary.core.decision import Entropy
+from ostiary.core.flights.note import flight_of, spelled
 from ostiary.core.oauth2.cookies import CookiePolicy
 from ostiary.core.oauth2.session import KeyRing, open_sealed, seal
 from ostiary.model import limits
@@ -27,7 +28,6 @@ from ostiary.model import limits
 _FIRST: Final = "s"
 _RESTARTED: Final = "r"
 _KEY: Final = re.compile(r"[sr][A-Za-z0-9_-]{22}")
-_FLIGHT_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: nothing that is read for something else
 
 
 class PendingSignIn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -65,19 +65,18 @@ def was_restarted(key: str) -> bool:
 
 def new_flight(entropy: Entropy) -> str:
     """A code of 8 characters that a person can read out and an operator finds."""
-    number = int.from_bytes(entropy(5), "big")
-    return "".join(_FLIGHT_ALPHABET[(number >> shift) & 31] for shift in range(35, -1, -5))
+    return spelled(entropy(5))
 
 
-def new_pending(entropy: Entropy, *, return_url: str, redirect_uri: str, now: float) -> PendingSignIn:
-    """A fresh attempt: PKCE verifier (RFC 7636 section 4.1), nonce and flight code from `entropy`."""
+def new_pending(entropy: Entropy, key: str, *, return_url: str, redirect_uri: str, now: float) -> PendingSignIn:
+    """A fresh attempt: PKCE verifier (RFC 7636 section 4.1) and nonce from `entropy`; its flight is that of its key."""
     return PendingSignIn(
         verifier=base64url(entropy(32)),
         nonce=base64url(entropy(16)),
         return_url=return_url,
         redirect_uri=redirect_uri,
         created=now,
-        flight=new_flight(entropy),
+        flight=flight_of(key),
     )
 
 

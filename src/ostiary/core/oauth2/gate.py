@@ -15,8 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import final
 
+import msgspec
+
 from ostiary.core.access import Verdict, under
 from ostiary.core.decision import Allow, Counter, Decision, Entropy, Fetch, Fetched, Request, Respond, Start
+from ostiary.core.flights.note import Note
 from ostiary.core.oauth2 import flow
 from ostiary.core.oauth2.cookies import CookiePolicy, parse_cookies
 from ostiary.core.oauth2.exchange import RefreshOutcome, TokenExchange
@@ -121,7 +124,7 @@ class Gate:
     def challenge(self, visit: Visit, why: str) -> Decision:
         """Ask for a sign-in: a browser is sent there, a program is told."""
         if visit.is_navigation:
-            return self.begin(visit, visit.return_to, cookies=self.keeper.forget(visit.cookies, visit.policy))
+            return self.begin(visit, visit.return_to, cookies=self.keeper.forget(visit.cookies, visit.policy), why=why)
         return self._turn_away(visit, why)
 
     def begin(
@@ -129,34 +132,46 @@ class Gate:
         visit: Visit,
         return_to: str,
         *,
-        restarted: bool = False,
+        restart_of: str = "",
         extra: Mapping[str, str] | None = None,
         cookies: Iterable[str] = (),
+        why: str = "",
     ) -> Decision:
-        """Send the browser to the provider; what is known of it is asked for first if that is nothing yet."""
+        """Send the browser to the provider; what is known of it is asked for first if that is nothing yet.
+
+        `restart_of` is the flight whose attempt is lost, `why` says for operators what asks for a sign-in.
+        """
         metadata = self.provider.metadata
         if metadata is not None:
-            return self._to_provider(visit, metadata, return_to, restarted, extra or {}, cookies)
-        steps = self._begin(visit, return_to, restarted, extra or {}, cookies)
+            return self._to_provider(visit, metadata, return_to, restart_of, extra or {}, cookies, why)
+        steps = self._begin(visit, return_to, restart_of, extra or {}, cookies, why)
         return Start(flow=steps, purpose="discovery")
 
     def deny(self, visit: Visit, verdict: Verdict, session: Session | None, cookies: Iterable[str] = ()) -> Respond:
         """403: signed in, or not even that would help."""
         self._denied.inc()
-        code = flow.new_flight(self.entropy)
+        note = Note(
+            kind="access",
+            flight=flow.new_flight(self.entropy),
+            outcome="denied",
+            code="access-denied",
+            reason=verdict.why,
+            why=verdict.why,
+            user="" if session is None else session.email or session.subject,
+            asked=visit.request.path,
+        )
         if session is None or not visit.wants_html:
-            html = visit.wants_html
-            return self.replies.failed("access-denied", verdict.why, code, html=html, cookies=cookies)
+            return self.replies.failed(note, html=visit.wants_html, cookies=cookies)
         context = {
             "who": session.email or session.preferred_username or session.name or session.subject,
-            "code": "access-denied",
-            "flight": code,
+            "code": note.code,
+            "flight": note.flight,
             "sign_out": f"{self.config.prefix}/sign_out",
             "switch": self.replies.start_url(visit.return_to, prompt="login"),
         }
         page = self.replies.page("no_access", 403, context, cookies)
         details = f"access-denied: {verdict.why}"
-        return Respond(status=403, headers=page.headers, body=page.body, details=details, flight=code, local_reply=True)
+        return msgspec.structs.replace(page, details=details, flight=note.flight, local_reply=True, note=note)
 
     def is_ordinary(self, path: str) -> bool:
         """Whether no rule singles out this path in any reading, or looks at host or method."""
@@ -211,32 +226,40 @@ class Gate:
 
     def _turn_away(self, visit: Visit, why: str, cookies: Iterable[str] = ()) -> Respond:
         self._unauthorized.inc()
+        flight = flow.new_flight(self.entropy)
         if visit.wants_html and visit.request.method not in ("GET", "HEAD"):
-            code = flow.new_flight(self.entropy)
-            return self.replies.failed("session-ended", why, code, html=True, retry=visit.return_to, cookies=cookies)
-        return self.replies.unauthenticated(visit.return_to, why, cookies)
+            note = Note(kind="access", flight=flight, outcome="failed", code="session-ended", reason=why)
+            return self.replies.failed(note, html=True, retry=visit.return_to, cookies=cookies)
+        return self.replies.unauthenticated(visit.return_to, why, flight, cookies)
 
     def _begin(
-        self, visit: Visit, return_to: str, restarted: bool, extra: Mapping[str, str], cookies: Iterable[str]
+        self,
+        visit: Visit,
+        return_to: str,
+        restart_of: str,
+        extra: Mapping[str, str],
+        cookies: Iterable[str],
+        why: str,
     ) -> Steps:
         metadata, visit.now = yield from self.provider.fetch_metadata(visit.now)
-        return self._to_provider(visit, metadata, return_to, restarted, extra, cookies)
+        return self._to_provider(visit, metadata, return_to, restart_of, extra, cookies, why)
 
     def _to_provider(
         self,
         visit: Visit,
         metadata: ProviderMetadata,
         return_to: str,
-        restarted: bool,
+        restart_of: str,
         extra: Mapping[str, str],
         cookies: Iterable[str],
+        why: str = "",
     ) -> Respond:
         if not visit.origin.host:
             raise SignInError("redirect-uri-template", "there is no Host header")
         self._unauthorized.inc()
-        key = flow.new_key(self.entropy, restarted=restarted)
+        key = flow.new_key(self.entropy, restarted=bool(restart_of))
         redirect_uri = f"{visit.origin}{self.config.prefix}/callback"
-        pending = flow.new_pending(self.entropy, return_url=return_to, redirect_uri=redirect_uri, now=visit.now)
+        pending = flow.new_pending(self.entropy, key, return_url=return_to, redirect_uri=redirect_uri, now=visit.now)
         location = authorization_url(
             metadata,
             self.config.provider,
@@ -252,7 +275,15 @@ class Gate:
             *visit.policy.delete(flow.surplus(visit.cookies, visit.policy, ring)),
             flow.store(key, pending, visit.policy, ring, self.entropy),
         ]
-        return self.replies.redirect(location, "sign-in", written, pending.flight)
+        note = Note(
+            kind="departure",
+            flight=pending.flight,
+            outcome="away",
+            reason=why,
+            asked=return_to,
+            restart_of=restart_of,
+        )
+        return self.replies.redirect(location, "sign-in", written, note)
 
     def _refresh(self, visit: Visit, session: Session) -> Start:
         keeper = self.keeper
@@ -285,7 +316,19 @@ class Gate:
         outcome = yield from self.exchange.refresh(session, visit.now)
         self.keeper.remember(session, outcome)
         (self._refreshed if outcome.result == "renewed" else self._unrefreshed).inc()
-        return self._after_refresh(visit, outcome)
+        answer = self._after_refresh(visit, outcome)
+        if answer.note is not None:  # a redirect, or a refusal, has its own
+            return answer
+        note = Note(
+            kind="refresh",
+            flight=flow.new_flight(self.entropy),
+            outcome=outcome.result,
+            code=outcome.code,
+            reason=outcome.reason,
+            user=session.email or session.subject,
+            asked=visit.request.path,
+        )
+        return msgspec.structs.replace(answer, note=note)
 
     def _after_refresh(self, visit: Visit, outcome: RefreshOutcome) -> Allow | Respond:
         visit.now = now = max(visit.now, outcome.now)
@@ -301,7 +344,7 @@ class Gate:
             metadata = self.provider.metadata
             cookies = self.keeper.forget(visit.cookies, visit.policy)
             if visit.is_navigation and metadata is not None:
-                return self._to_provider(visit, metadata, visit.return_to, False, {}, cookies)
+                return self._to_provider(visit, metadata, visit.return_to, "", {}, cookies, why)
             return self._turn_away(visit, why, cookies)
         expires = session.access_expires
         tolerance = 0.0 if self._forwards_token else limits.REFRESH_FAILURE_TOLERANCE

@@ -13,6 +13,7 @@ from typing import Any, Final, final
 import msgspec
 
 from ostiary.core.decision import Request, Respond
+from ostiary.core.flights.note import Note
 from ostiary.core.oauth2.failures import failure
 
 Render = Callable[[str, dict[str, Any]], bytes]
@@ -63,10 +64,11 @@ class Replies:
         self._render = render
         self._prefix = prefix
 
-    def redirect(self, location: str, details: str, cookies: Iterable[str] = (), flight: str = "") -> Respond:
+    def redirect(self, location: str, details: str, cookies: Iterable[str] = (), note: Note | None = None) -> Respond:
         """302 to `location`."""
         headers = (("location", location), _NO_STORE, *_set_cookies(cookies))
-        return Respond(status=302, headers=headers, details=details, flight=flight)
+        flight = "" if note is None else note.flight
+        return Respond(status=302, headers=headers, details=details, flight=flight, note=note)
 
     def page(self, name: str, status: int, context: dict[str, Any], cookies: Iterable[str] = ()) -> Respond:
         """A page of `pages/`."""
@@ -81,7 +83,7 @@ class Replies:
         *,
         headers: Iterable[tuple[str, str]] = (),
         cookies: Iterable[str] = (),
-        flight: str = "",
+        note: Note | None = None,
         health_check: bool = False,
     ) -> Respond:
         """A JSON document."""
@@ -90,22 +92,22 @@ class Replies:
             headers=(*_JSON_HEADERS, *headers, *_set_cookies(cookies)),
             body=msgspec.json.encode(document) + b"\n",
             details=details,
-            flight=flight,
+            flight="" if note is None else note.flight,
             health_check=health_check,
+            note=note,
         )
 
     def failed(
         self,
-        code: str,
-        reason: str,
-        flight: str,
+        note: Note,
         *,
         html: bool,
         retry: str = "",
         cookies: Iterable[str] = (),
         link: tuple[str, str] | None = None,
     ) -> Respond:
-        """A failure: for people with `retry` (a return URL) or `link` (text, address); JSON otherwise."""
+        """A failure, the note's: for people with `retry` (a return URL) or `link` (text, address); JSON otherwise."""
+        code, reason, flight = note.code, note.reason, note.flight
         entry = failure(code)
         details = f"{code}: {reason}" if reason else code
         extra = (("retry-after", _RETRY_AFTER),) if entry.status in (503, 504) else ()
@@ -113,7 +115,7 @@ class Replies:
             extra = (_CHALLENGE,)
         if not html:
             document = {"error": code, "message": f"{entry.happened} {entry.to_do}", "flight": flight}
-            return self.json(entry.status, document, details, headers=extra, cookies=cookies, flight=flight)
+            return self.json(entry.status, document, details, headers=extra, cookies=cookies, note=note)
         context = {
             "title": entry.title,
             "happened": entry.happened,
@@ -131,12 +133,15 @@ class Replies:
             details=details,
             flight=flight,
             local_reply=True,
+            note=note,
         )
 
-    def unauthenticated(self, return_to: str, why: str, cookies: Iterable[str] = ()) -> Respond:
+    def unauthenticated(self, return_to: str, why: str, flight: str, cookies: Iterable[str] = ()) -> Respond:
         """401 for programs: where to sign in, in the body and as RFC 9110 section 11.6.1 wants it."""
-        document = {"error": "unauthenticated", "message": why, "login_url": self.start_url(return_to)}
-        return self.json(401, document, f"unauthenticated: {why}", headers=(_CHALLENGE,), cookies=cookies)
+        login = self.start_url(return_to)
+        document = {"error": "unauthenticated", "message": why, "login_url": login, "flight": flight}
+        note = Note(kind="turned-away", flight=flight, outcome="unauthenticated", reason=why)
+        return self.json(401, document, f"unauthenticated: {why}", headers=(_CHALLENGE,), cookies=cookies, note=note)
 
     def start_url(self, return_to: str, **params: str) -> str:
         """Our own endpoint that begins a sign-in."""

@@ -96,6 +96,11 @@ def place_of(request: Request) -> Place:
     return Place(host=request.authority, readings=_readings(request.path, request.target), method=request.method)
 
 
+def place_at(host: str, target: str) -> Place:
+    """The place of a page that is opened next. Raises SignInError as `place_of`."""
+    return Place(host=host, readings=_readings(target.partition("?")[0], target), method="GET")
+
+
 def forwarded_place(request: Request, config: SignIn) -> Place:
     """The place a forward-auth request asks about, as its proxy says in headers.
 

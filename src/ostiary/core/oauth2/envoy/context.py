@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ostiary.core.decision import Allow, Counter, Entropy, Request, Respond
+from ostiary.core.flights.note import Kind, Note, flight_of, spelled
 from ostiary.core.formatter import Format, compile_format
 from ostiary.core.matching import any_of, string_matcher
 from ostiary.core.oauth2.envoy.authorization_url import AuthorizationUrl
@@ -187,9 +188,22 @@ class Context:
             return cookies.rewritten(values, self._owned, self._owned_prefixes)
         return cookies.rewritten(values, (), ())
 
-    def unauthorized(self, cause: str, *, flow_id: str | None = None) -> Respond:
-        """401. `flow_id` (not None once the CSRF check has passed) ends that sign-in's cookies."""
+    def unauthorized(
+        self, cause: str, code: str, reason: str = "", *, flow_id: str | None = None, kind: Kind = "access"
+    ) -> Respond:
+        """401. `flow_id` (not None once the CSRF check has passed) ends that sign-in's cookies.
+
+        `cause` is Envoy's text, for its access log. `code` and `reason` are for operators: the reason holds nothing of
+        what the browser sent; empty, it is the cause.
+        """
         self.count.failure.inc()
+        note = Note(
+            kind=kind if flow_id is None else "arrival",
+            flight=flight_of(flow_id) if flow_id else spelled(self.entropy(5)),
+            outcome="unauthenticated" if kind == "turned-away" else "failed",
+            code=code,
+            reason=reason or cause,
+        )
         deletions = self.writer.delete_flow(flow_id) if flow_id else []
         return Respond(
             status=401,
@@ -197,7 +211,12 @@ class Context:
             body=b"OAuth flow failed.",
             details=printable(cause),
             local_reply=True,
+            note=note,
         )
+
+    def turned_away(self, cause: str, reason: str) -> Respond:
+        """401 for whoever must not be redirected (`deny_redirect_matcher`)."""
+        return self.unauthorized(cause, "", reason, kind="turned-away")
 
     def not_ready(self) -> Respond:
         """503: a secret has not been delivered."""
@@ -208,6 +227,13 @@ class Context:
             body=b"Service Unavailable",
             details="OAuth2 secrets are not ready",
             local_reply=True,
+            note=Note(
+                kind="other",
+                flight=spelled(self.entropy(5)),
+                outcome="failed",
+                code="secret-not-delivered",
+                reason="the client secret or the HMAC secret is missing or empty",
+            ),
         )
 
     def anonymous(self, cookies: RequestCookies, reason: str) -> Allow:

@@ -151,8 +151,8 @@ class EnvoyOAuth2Filter:
                 "Unauthorized, and forwarding as unauthorized because OAuth failure is allowed: " + request.target,
             )
         if context.deny_redirect(request):
-            return context.unauthorized(
-                "Unauthorized, and redirecting to OAuth server is not allowed: " + request.target
+            return context.turned_away(
+                "Unauthorized, and redirecting to OAuth server is not allowed: " + request.target, "no session"
             )
         return redirect_to_provider(context, keys, request, cookies)
 
@@ -167,7 +167,7 @@ class EnvoyOAuth2Filter:
         try:
             callback = check_callback(context, keys, request, cookies)
         except CallbackRefused as refused:
-            return context.unauthorized(str(refused), flow_id=refused.flow_id)
+            return refused.answer(context)
         if signed_in:
             return finish_while_signed_in(context, callback)
         return redeem(context, self._codes, keys, request, cookies, callback, now)

@@ -14,6 +14,7 @@ import hashlib
 from typing import Final
 
 from ostiary.core.decision import Allow, Decision, Flow, Request, Respond, Start
+from ostiary.core.flights.note import Note, spelled
 from ostiary.core.oauth2.envoy.client_assertion import ClientCredentialError
 from ostiary.core.oauth2.envoy.context import Context, Keys
 from ostiary.core.oauth2.envoy.cookies import RequestCookies
@@ -43,7 +44,7 @@ class Refresher:
 
         def answer(outcome: Redeemed | None) -> Allow | Respond:
             if outcome is None or outcome.tokens is None:
-                return self._failed(keys, request, cookies, outcome.reason if outcome is not None else "")
+                return self._failed(keys, request, cookies, outcome or Redeemed(None))
             return self._allow(keys, request, cookies, outcome.tokens)
 
         recent = outcomes.recent(key, now)
@@ -64,7 +65,7 @@ class Refresher:
             try:
                 tokens = yield from request_tokens(fetch, context.config)
             except TokenResponseError as problem:
-                outcome = Redeemed(None, problem.reason)
+                outcome = Redeemed(None, problem.reason, "", problem.code, problem.told)
                 outcomes.remember(key, outcome, now, grace=0.0)
             else:
                 outcome = Redeemed(self._with_refresh_token(tokens, session.refresh_token))
@@ -117,18 +118,21 @@ class Refresher:
             response_set=session.set_cookies,
             counters=(context.count.refresh_success, context.count.success),
             via="refreshed",
+            note=Note(kind="refresh", flight=spelled(context.entropy(5)), outcome="renewed", asked=request.path),
         )
 
-    def _failed(self, keys: Keys, request: Request, cookies: RequestCookies, reason: str) -> Allow | Respond:
+    def _failed(self, keys: Keys, request: Request, cookies: RequestCookies, outcome: Redeemed) -> Allow | Respond:
         context = self._context
         context.count.refresh_failure.inc()
         if context.allow_failed(request):
-            return context.anonymous(cookies, reason or _ALLOWED)
+            return context.anonymous(cookies, outcome.reason or _ALLOWED)
+        why = f"the session could not be renewed: {outcome.told}"
         if context.deny_redirect(request):
-            return context.unauthorized(_DENIED)
-        return redirect_to_provider(context, keys, request, cookies)
+            return context.turned_away(_DENIED, why)
+        return redirect_to_provider(context, keys, request, cookies, why)
 
     def _misconfigured(self, request: Request, cookies: RequestCookies, reason: str, details: str) -> Allow | Respond:
         if self._context.allow_failed(request):
             return self._context.anonymous(cookies, reason)
-        return self._context.unauthorized(f"{reason}: {details}" if details else reason)
+        code = "secret-invalid" if details else "cluster-unknown"
+        return self._context.unauthorized(f"{reason}: {details}" if details else reason, code)

@@ -7,8 +7,10 @@ import re
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Final
+from urllib.parse import unquote_plus
 
 from ostiary.core.decision import Decision, Flow, Request, Respond, Start
+from ostiary.core.flights.note import Note, Outcome, flight_of, set_cookies
 from ostiary.core.oauth2.envoy.client_assertion import ClientCredentialError
 from ostiary.core.oauth2.envoy.codec import (
     DecryptError,
@@ -28,19 +30,23 @@ from ostiary.core.oauth2.envoy.state import State, StateError, decode_state, enc
 from ostiary.core.oauth2.envoy.token_response import Redeemed, TokenResponse, TokenResponseError, request_tokens
 from ostiary.core.oauth2.envoy.urls import ascii_target, host_of, path_of, target_of
 from ostiary.core.oauth2.outcomes import FlowOutcomes
+from ostiary.core.oauth2.token import provider_error
 from ostiary.model import limits
 
 _VERIFIER: Final = re.compile(r"[A-Za-z0-9\-._~]{43,128}")
 """RFC 7636 section 4.1."""
 
 
-def redirect_to_provider(context: Context, keys: Keys, request: Request, cookies: RequestCookies) -> Respond:
+def redirect_to_provider(
+    context: Context, keys: Keys, request: Request, cookies: RequestCookies, why: str = "no session"
+) -> Respond:
     """302 to the authorization endpoint, with the cookies of a new sign-in."""
     base = context.original_base(request)
     redirect_uri = context.redirect_uri(request)
     for what, url in (("authority or original_request_uri", base), ("redirect_uri", redirect_uri)):
         if not context.domains.allow(url):
-            return context.unauthorized(f"{what} failed domain allow-list validation: {url}")
+            cause = f"{what} failed domain allow-list validation: {url}"
+            return context.unauthorized(cause, "redirect-uri-template", f"{what} is not in allowed_redirect_domains")
     flow_id = new_flow_id(context.entropy)
     nonce = csrf_token(keys.hmac_secret, flow_id)
     verifier = new_code_verifier(context.entropy)
@@ -65,6 +71,7 @@ def redirect_to_provider(context: Context, keys: Keys, request: Request, cookies
             ("location", location),
         ),
         details="oauth.missing_credentials",
+        note=Note(kind="departure", flight=flight_of(flow_id), outcome="away", reason=why, asked=request.path),
     )
 
 
@@ -81,9 +88,15 @@ class Callback:
 class CallbackRefused(Exception):
     """Why not. `flow_id` is None unless the CSRF check has passed."""
 
-    def __init__(self, cause: str, flow_id: str | None = None) -> None:
+    def __init__(self, cause: str, code: str, reason: str = "", flow_id: str | None = None) -> None:
         super().__init__(cause)
+        self.code = code
+        self.reason = reason
         self.flow_id = flow_id
+
+    def answer(self, context: Context) -> Respond:
+        """The 401."""
+        return context.unauthorized(str(self), self.code, self.reason, flow_id=self.flow_id)
 
 
 def check_callback(context: Context, keys: Keys, request: Request, cookies: RequestCookies) -> Callback:
@@ -91,19 +104,26 @@ def check_callback(context: Context, keys: Keys, request: Request, cookies: Requ
     params = _first_values(request.query)
     if "error" in params:
         flow_id = _flow_of(context, keys, cookies, params.get("state", ""))
-        raise CallbackRefused(f"OAuth server returned an error: {_shown_query(request.query)}", flow_id)
+        error, description = (unquote_plus(params.get(name, "")) for name in ("error", "error_description"))
+        refused = provider_error(error, description)
+        cause = f"OAuth server returned an error: {_shown_query(request.query)}"
+        raise CallbackRefused(cause, refused.code, refused.reason, flow_id)
     if "code" not in params or "state" not in params:
-        raise CallbackRefused(f"Code or state query param does not exist: {_shown_query(request.query)}")
+        cause = f"Code or state query param does not exist: {_shown_query(request.query)}"
+        raise CallbackRefused(cause, "callback-invalid", "the callback has no `code` or no `state`")
     try:
         state = decode_state(params["state"])
     except StateError as problem:
-        raise CallbackRefused(str(problem)) from None
+        raise CallbackRefused(str(problem), "state-invalid", "`state` can't be read") from None
     if not _is_of_this_browser(context, keys, cookies, state):
-        raise CallbackRefused("CSRF token validation failed")
+        raise CallbackRefused("CSRF token validation failed", *_csrf_failure(context, cookies, state))
     if host_of(state.url) is None:
-        raise CallbackRefused(f"State url can not be initialized: {state.url}", state.flow_id)
+        cause = f"State url can not be initialized: {state.url}"
+        raise CallbackRefused(cause, "state-invalid", "the address in `state` can't be read", state.flow_id)
     if not context.domains.allow(state.url):
-        raise CallbackRefused(f"State url host is not in the allowed redirect domains: {state.url}", state.flow_id)
+        cause = f"State url host is not in the allowed redirect domains: {state.url}"
+        reason = "the address in `state` is not in allowed_redirect_domains"
+        raise CallbackRefused(cause, "state-invalid", reason, state.flow_id)
     return Callback(params["code"], state.url, state.flow_id)
 
 
@@ -116,6 +136,14 @@ def _is_of_this_browser(context: Context, keys: Keys, cookies: RequestCookies, s
             return False
     held = (state.flow_id and cookies.get(f"{name}.{state.flow_id}")) or cookies.get(name)
     return same_text(held, state.csrf_token) and csrf_token_is_ours(keys.hmac_secret, state.csrf_token)
+
+
+def _csrf_failure(context: Context, cookies: RequestCookies, state: State) -> tuple[str, str]:
+    """The code, and what it means here."""
+    name = context.names.oauth_nonce
+    if not (cookies.get(f"{name}.{state.flow_id}") or cookies.get(name)):
+        return "csrf-cookie-missing", f"the cookie {name} of this sign-in did not come back"
+    return "csrf-mismatch", f"the cookie {name} and `state` are not of one sign-in, or of another HMAC secret"
 
 
 def _flow_of(context: Context, keys: Keys, cookies: RequestCookies, text: str) -> str | None:
@@ -145,13 +173,27 @@ def finish_while_signed_in(context: Context, callback: Callback) -> Respond:
     """A callback that comes when another tab has signed in already: go on without redeeming the code."""
     target = target_of(callback.url)
     if context.is_callback(path_of(target)):
-        return context.unauthorized(
-            f"State url query params matches the redirect path matcher: {target}", flow_id=callback.flow_id
-        )
+        cause = f"State url query params matches the redirect path matcher: {target}"
+        reason = "the address in `state` is the callback itself"
+        return context.unauthorized(cause, "state-invalid", reason, flow_id=callback.flow_id)
     return Respond(
         status=302,
         headers=(("location", callback.url), *context.writer.delete_flow(callback.flow_id)),
         details="oauth.race_redirect",
+        note=_arrival(callback, "already-signed-in"),
+    )
+
+
+def _arrival(callback: Callback, outcome: Outcome, cookies: tuple[tuple[str, str], ...] = ()) -> Note:
+    count, size = set_cookies(cookies)
+    return Note(
+        kind="arrival",
+        flight=flight_of(callback.flow_id),
+        outcome=outcome,
+        asked=path_of(target_of(callback.url)),
+        verified="skipped" if outcome == "signed-in" else "",
+        cookies=count,
+        cookie_bytes=size,
     )
 
 
@@ -168,14 +210,16 @@ def redeem(
     try:
         verifier = _verifier(context, keys, cookies, callback)
     except CallbackRefused as refused:
-        return context.unauthorized(str(refused), flow_id=refused.flow_id)
+        return refused.answer(context)
     if context.token_endpoint is None:
-        return context.unauthorized("Token endpoint cluster not found", flow_id=callback.flow_id)
+        return context.unauthorized("Token endpoint cluster not found", "cluster-unknown", flow_id=callback.flow_id)
     key = _single_flight(context, keys, callback, verifier, context.redirect_uri(request))
 
     def answer(outcome: Redeemed | None) -> Respond:
         if outcome is None or outcome.tokens is None:
-            return context.unauthorized(outcome.cause if outcome is not None else "", flow_id=callback.flow_id)
+            redeemed = outcome or Redeemed(None)
+            said = redeemed.told or "the token request had no outcome"
+            return context.unauthorized(redeemed.cause, redeemed.code, said, flow_id=callback.flow_id)
         return _signed_in(context, keys, request, cookies, callback, outcome.tokens)
 
     def adopt(sealed: bytes) -> Respond | None:
@@ -195,7 +239,8 @@ def redeem(
             entropy=context.entropy,
         )
     except ClientCredentialError as problem:
-        return context.unauthorized(f"Failed to obtain client credential: {problem}", flow_id=callback.flow_id)
+        cause = f"Failed to obtain client credential: {problem}"
+        return context.unauthorized(cause, "secret-invalid", flow_id=callback.flow_id)
 
     def flow() -> Flow:
         late = outcomes.recent(key, now)  # it ended between the decision and now
@@ -205,7 +250,7 @@ def redeem(
         try:
             tokens = yield from request_tokens(fetch, context.config)
         except TokenResponseError as problem:
-            outcome = Redeemed(None, problem.reason, str(problem))
+            outcome = Redeemed(None, problem.reason, str(problem), problem.code, problem.told)
             outcomes.remember(key, outcome, now, grace=0.0)
         else:
             outcome = Redeemed(tokens)
@@ -228,14 +273,15 @@ def _verifier(context: Context, keys: Keys, cookies: RequestCookies, callback: C
     name = context.names.code_verifier
     stored = (callback.flow_id and cookies.get(f"{name}.{callback.flow_id}")) or cookies.get(name)
     if not stored:
-        raise CallbackRefused("Code verifier cookie is missing in the request", callback.flow_id)
+        cause = "Code verifier cookie is missing in the request"
+        raise CallbackRefused(cause, "csrf-cookie-missing", flow_id=callback.flow_id)
     try:
         verifier = keys.cipher.decrypt(stored)
         if not _VERIFIER.fullmatch(verifier):
             raise DecryptError("failed to finalize decryption")
     except DecryptError as problem:
         cause = f"Failed to decrypt code verifier: ({len(stored)} bytes, not shown), error: {problem}"
-        raise CallbackRefused(cause, callback.flow_id) from problem
+        raise CallbackRefused(cause, "code-verifier-invalid", flow_id=callback.flow_id) from problem
     if is_cbc(stored):
         context.count.legacy_cbc_decrypt.inc()
     return verifier
@@ -262,4 +308,5 @@ def _signed_in(
         status=302,
         headers=(*session.set_cookies, *context.writer.delete_flow(callback.flow_id), ("location", callback.url)),
         details="oauth.logged_in",
+        note=_arrival(callback, "signed-in", session.set_cookies),
     )

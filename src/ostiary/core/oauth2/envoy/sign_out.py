@@ -8,6 +8,7 @@ parameters into the URL, or read an ID token that he only has in encrypted form.
 from __future__ import annotations
 
 from ostiary.core.decision import Request, Respond
+from ostiary.core.flights.note import Note, spelled
 from ostiary.core.oauth2.envoy.context import Context, Keys
 from ostiary.core.oauth2.envoy.cookies import RequestCookies
 from ostiary.core.oauth2.envoy.session import read_session
@@ -38,4 +39,5 @@ def sign_out(context: Context, keys: Keys, request: Request, cookies: RequestCoo
         status=302,
         headers=(*deletions, *writer.delete_all_flows(cookies), ("location", location)),
         details="oauth.sign_out",
+        note=Note(kind="sign-out", flight=spelled(context.entropy(5)), outcome="signed-out"),
     )

@@ -18,6 +18,8 @@ from typing import Any, Final, NoReturn
 from ostiary.core.decision import Fetch, Fetched, FetchFailed
 from ostiary.core.oauth2.envoy.codec import decode_base64url
 from ostiary.core.oauth2.envoy.cookies import unquote
+from ostiary.core.oauth2.failures import SignInError
+from ostiary.core.oauth2.token import json_object, provider_error
 from ostiary.model import limits
 from ostiary.model.oauth2 import OAuth2Config
 
@@ -36,13 +38,15 @@ _ERROR_MEMBERS: Final = ("error", "error_description", "error_uri")
 class TokenResponseError(Exception):
     """An answer without a usable token.
 
-    The text of the exception is the operator's cause; `reason` is what an application may be told, empty where the
-    provider did not answer or said no.
+    The text of the exception is the cause in Envoy's words, `told` in ours; `reason` is what an application may be
+    told, empty where the provider did not answer or said no.
     """
 
-    def __init__(self, reason: str, cause: str) -> None:
+    def __init__(self, reason: str, cause: str, code: str = "token-response-invalid", told: str = "") -> None:
         super().__init__(cause)
         self.reason = reason
+        self.code = code
+        self.told = told or reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class Redeemed:
     tokens: TokenResponse | None
     reason: str = ""
     cause: str = field(default="", repr=False)
+    code: str = "internal-error"
+    told: str = ""
 
 
 def request_tokens(fetch: Fetch, config: OAuth2Config) -> Generator[Fetch, Fetched, TokenResponse]:
@@ -71,11 +77,22 @@ def request_tokens(fetch: Fetch, config: OAuth2Config) -> Generator[Fetch, Fetch
     try:
         fetched = yield fetch
     except FetchFailed as failure:
-        raise TokenResponseError("", _unreachable(failure)) from None
+        code = {"timeout": "idp-timeout", "no_cluster": "cluster-unknown"}.get(failure.kind, "idp-unreachable")
+        raise TokenResponseError("", _unreachable(failure), code, failure.reason) from None
     if fetched.status != 200:
         cause = f"Failed to get access token: response code: {fetched.status}, response body: {shown(fetched)}"
-        raise TokenResponseError("", cause)
+        refused = _refusal(fetched)
+        raise TokenResponseError("", cause, refused.code, refused.reason)
     return parse_token_response(fetched, config.default_expires_in, plain_cookies=config.disable_token_encryption)
+
+
+def _refusal(fetched: Fetched) -> SignInError:
+    """An answer other than 200, as the native profile reads it."""
+    try:
+        document = json_object(fetched, "token endpoint")
+    except SignInError as refused:
+        return refused
+    return provider_error(document.get("error"), document.get("error_description"), fetched.status)
 
 
 def _unreachable(failure: FetchFailed) -> str:
