@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from ostiary.dialects.envoy import load
+from ostiary.dialects.envoy_text import bootstrap
+from ostiary.dialects.envoy_text_values import Secrets
+from ostiary.dialects.yaml_text import dump
 from ostiary.model.config import Config, HttpConnectionManager
 from ostiary.model.errors import Diagnostic
 
@@ -124,8 +129,19 @@ def spoilt(*replacements: tuple[str, str]) -> str:
 
 
 def loaded(*replacements: tuple[str, str], **options: bool) -> tuple[Config | None, list[Diagnostic]]:
-    """The spoilt bootstrap, loaded."""
-    return load([("envoy.yaml", spoilt(*replacements).encode())], **options)
+    """The spoilt bootstrap, loaded; if it is accepted, what is written of the model reads as the same model."""
+    config, found = load([("envoy.yaml", spoilt(*replacements).encode())], **options)
+    if config is not None:
+        assert read_again(config) == replace(config, differences=())
+    return config, found
+
+
+def read_again(config: Config) -> Config:
+    """A configuration after it was written and read."""
+    text = dump([bootstrap(config, Secrets(show=True))])
+    again, found = load([("again.yaml", text.encode())])
+    assert again is not None, "\n".join([*map(str, found), text])
+    return replace(again, differences=())
 
 
 def good(*replacements: tuple[str, str]) -> Config:

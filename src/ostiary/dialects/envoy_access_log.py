@@ -11,8 +11,8 @@ from ostiary.dialects.envoy_common import Context, content, header_matcher, temp
 from ostiary.dialects.schema_tree import Message
 from ostiary.model.access_log import DEFAULT_FORMAT, AccessLog, AccessLogFilter, JsonFormat
 
-_FILE: Final = "envoy.extensions.access_loggers.file.v3.FileAccessLog"
-_STREAMS: Final[Mapping[str, Literal["stdout", "stderr"]]] = {
+FILE: Final = "envoy.extensions.access_loggers.file.v3.FileAccessLog"
+STREAMS: Final[Mapping[str, Literal["stdout", "stderr"]]] = {
     "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog": "stdout",
     "envoy.extensions.access_loggers.stream.v3.StderrAccessLog": "stderr",
 }
@@ -31,11 +31,11 @@ def _access_log(message: Message, context: Context) -> AccessLog | None:
     log_filter = _filter(written) if written is not None else None
     typed = message.message("typed_config")
     if typed is None or not typed.name:
-        message.problem("typed_config", "is required", f"add '@type: type.googleapis.com/{_FILE}'")
+        message.problem("typed_config", "is required", f"add '@type: type.googleapis.com/{FILE}'")
         return None
-    if typed.name in _STREAMS:
-        return _formatted(typed, AccessLog(sink=_STREAMS[typed.name], filter=log_filter), context)
-    if typed.name != _FILE:
+    if typed.name in STREAMS:
+        return _formatted(typed, AccessLog(sink=STREAMS[typed.name], filter=log_filter), context)
+    if typed.name != FILE:
         typed.unsupported(None, "log to a file, stdout or stderr and collect from there")
         return None
     path = typed.text("path")

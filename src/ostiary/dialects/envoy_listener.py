@@ -24,11 +24,11 @@ from ostiary.model.config import (
 )
 from ostiary.model.routes import RouteConfiguration
 
-_HCM: Final = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+HCM: Final = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _OAUTH2: Final = "envoy.extensions.filters.http.oauth2.v3.OAuth2"
-_CORS: Final = "envoy.extensions.filters.http.cors.v3.Cors"
-_HEALTH_CHECK: Final = "envoy.extensions.filters.http.health_check.v3.HealthCheck"
-_ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
+CORS: Final = "envoy.extensions.filters.http.cors.v3.Cors"
+HEALTH_CHECK: Final = "envoy.extensions.filters.http.health_check.v3.HealthCheck"
+ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
 _INSPECTORS: Final = (
     "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
     "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
@@ -106,8 +106,8 @@ def _connection_manager(chain: Message, context: Context) -> HttpConnectionManag
         typed = item.message("typed_config")
         if typed is None or not typed.name:
             if not item.has("config_discovery"):
-                item.problem("typed_config", "is required", f"add '@type: type.googleapis.com/{_HCM}'")
-        elif typed.name != _HCM:
+                item.problem("typed_config", "is required", f"add '@type: type.googleapis.com/{HCM}'")
+        elif typed.name != HCM:
             typed.unsupported(None, "a filter chain has one filter here: the HttpConnectionManager")
         elif found is not None:
             typed.problem(None, "a filter chain has one HttpConnectionManager")
@@ -221,16 +221,16 @@ def _http_filters(message: Message, context: Context) -> list[tuple[str, str, Ht
         if typed is None or not typed.name:
             _untyped_filter(item, name)
             continue
-        if (typed.name == _ROUTER) != (index == len(links) - 1):
-            text = "the router must be the last filter" if typed.name == _ROUTER else "the last filter must be a router"
-            item.problem("typed_config", text, f"put {_ROUTER} at the end of http_filters")
-        if disabled and typed.name == _ROUTER:
+        if (typed.name == ROUTER) != (index == len(links) - 1):
+            text = "the router must be the last filter" if typed.name == ROUTER else "the last filter must be a router"
+            item.problem("typed_config", text, f"put {ROUTER} at the end of http_filters")
+        if disabled and typed.name == ROUTER:
             item.problem("disabled", "the router can't be disabled")
         config = _http_filter(typed, context)
         link = HttpFilter(name=name, config=config, disabled=disabled) if config is not None else None
         found.append((name, typed.name, link))
     if not links:
-        message.problem("http_filters", "no filter: requests would go nowhere", f"add {_ROUTER}")
+        message.problem("http_filters", "no filter: requests would go nowhere", f"add {ROUTER}")
     return found
 
 
@@ -244,13 +244,13 @@ def _untyped_filter(item: Message, name: str) -> None:
 def _http_filter(typed: Message, context: Context) -> HttpFilterConfig | None:
     if typed.name == _OAUTH2:
         return oauth2(typed, context)
-    if typed.name == _CORS:
+    if typed.name == CORS:
         return Cors()
-    if typed.name == _HEALTH_CHECK:
+    if typed.name == HEALTH_CHECK:
         if typed.boolean("pass_through_mode"):
             typed.unsupported("pass_through_mode", "set it to false")
         return HealthCheck(headers=header_matchers(typed, "headers"), cluster=context.node_cluster)
-    if typed.name == _ROUTER:
+    if typed.name == ROUTER:
         typed.ignore("dynamic_stats", "start_child_span", "suppress_grpc_request_failure_code_stats")
         return Router(suppress_envoy_headers=typed.boolean("suppress_envoy_headers"))
     typed.unsupported(None, "the HTTP filters here are OAuth2, Cors, HealthCheck and Router")

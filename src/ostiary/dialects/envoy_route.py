@@ -39,16 +39,16 @@ from ostiary.model.routes import (
 OAUTH2_PER_ROUTE: Final = "envoy.extensions.filters.http.oauth2.v3.OAuth2PerRoute"
 CORS_POLICY: Final = "envoy.extensions.filters.http.cors.v3.CorsPolicy"
 _FILTER_CONFIG: Final = "envoy.config.route.v3.FilterConfig"
-_REDIRECT_CODES: Final = {
+REDIRECT_CODES: Final = {
     "MOVED_PERMANENTLY": 301,
     "FOUND": 302,
     "SEE_OTHER": 303,
     "TEMPORARY_REDIRECT": 307,
     "PERMANENT_REDIRECT": 308,
 }
-_NOT_FOUND_CODES: Final = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
+NOT_FOUND_CODES: Final = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
 _MAX_WEIGHT: Final = (1 << 32) - 1
-_MAX_BODY: Final = 4096
+MAX_BODY: Final = 4096
 """RouteConfiguration.max_direct_response_body_size_bytes, its default."""
 _APPEND_ACTIONS: Final[tuple[AppendAction, ...]] = (
     "APPEND_IF_EXISTS_OR_ADD",
@@ -67,7 +67,7 @@ class Routes:
         """The chain: filter name -> full names of the configurations' types (two filters may share a name)."""
         self.context = context
         self.check_clusters = message.boolean("validate_clusters", True)
-        self.max_body = message.integer("max_direct_response_body_size_bytes", _MAX_BODY)
+        self.max_body = message.integer("max_direct_response_body_size_bytes", MAX_BODY)
 
     def convert(self) -> RouteConfiguration:
         """config.route.v3.RouteConfiguration."""
@@ -128,7 +128,7 @@ class Routes:
         cluster = message.text("cluster") or None
         if cluster is not None:
             self._known(message, "cluster", cluster)
-        code = message.choice("cluster_not_found_response_code", tuple(_NOT_FOUND_CODES))
+        code = message.choice("cluster_not_found_response_code", tuple(NOT_FOUND_CODES))
         prefix_rewrite, rewrite = message.text("prefix_rewrite") or None, _rewrite(message)
         if prefix_rewrite is not None and rewrite is not None:
             message.problem("regex_rewrite", "only one of prefix_rewrite and regex_rewrite may be set")
@@ -136,7 +136,7 @@ class Routes:
             cluster=cluster,
             cluster_header=message.text("cluster_header").lower() or None,
             weighted_clusters=weighted,
-            cluster_not_found_response_code=_NOT_FOUND_CODES[code],
+            cluster_not_found_response_code=NOT_FOUND_CODES[code],
             timeout=message.optional_duration("timeout"),
             idle_timeout=message.optional_duration("idle_timeout"),
             prefix_rewrite=prefix_rewrite,
@@ -305,7 +305,7 @@ def _rewrite(message: Message) -> RegexRewrite | None:
 
 
 def _redirect(message: Message) -> RedirectAction:
-    code = message.choice("response_code", tuple(_REDIRECT_CODES))
+    code = message.choice("response_code", tuple(REDIRECT_CODES))
     return RedirectAction(
         https_redirect=message.boolean("https_redirect"),
         scheme_redirect=message.text("scheme_redirect") or None,
@@ -314,7 +314,7 @@ def _redirect(message: Message) -> RedirectAction:
         path_redirect=message.text("path_redirect") or None,
         prefix_rewrite=message.text("prefix_rewrite") if message.has("prefix_rewrite") else None,
         regex_rewrite=_rewrite(message),
-        response_code=_REDIRECT_CODES[code],
+        response_code=REDIRECT_CODES[code],
         strip_query=message.boolean("strip_query"),
     )
 
