@@ -94,11 +94,10 @@ def _timeout(case: Case) -> Iterator[Finding]:
         yield _told(
             case, group, "tcp-timeout", "No answer from {whom}",
             "Packets to {whom}{at} get{sometimes} no answer at all, not even a refusal: a firewall, a security group "
-            "or a "
-            "NetworkPolicy drops them, or the address is not in use any more.",
+            "or a NetworkPolicy drops them, or the address is not in use any more.",
             "Open egress to the provider's addresses on this port, for the proxy's own traffic too: in Istio the "
-            "sidecar's "
-            "token request bypasses ServiceEntry and egress gateway, and only NetworkPolicy and firewalls apply to it.",
+            "sidecar's token request bypasses ServiceEntry and egress gateway, and only NetworkPolicy and firewalls "
+            "apply to it.",
         )  # fmt: skip
 
 
@@ -107,11 +106,9 @@ def _reset(case: Case) -> Iterator[Finding]:
         yield _told(
             case, group, "tcp-reset", "The connection to {whom} is reset",
             "{whom}{at} accepts the connection and closes it{sometimes} at once. That is a load balancer without a "
-            "healthy "
-            "host, a firewall that inspects TLS, or a peer that refuses this client's network.",
+            "healthy host, a firewall that inspects TLS, or a peer that refuses this client's network.",
             "Ask the operator of the peer, and look for a proxy or firewall between. If it happens now and then, an "
-            "idle "
-            "connection was closed by the peer: set an idle_timeout below the peer's and a retry policy.",
+            "idle connection was closed by the peer: set an idle_timeout below the peer's and a retry policy.",
         )  # fmt: skip
 
 
@@ -148,8 +145,8 @@ def _race_impossible(case: Case) -> Iterator[Finding]:
             rule="race-impossible",
             severity="error",
             title=f"{cluster.name} asks for both families, but STRICT_DNS does not race them",
-            cause="In a STRICT_DNS cluster each address is a host of its own that gets its share of the requests. One "
-            "family has no route here, so the requests that go to its addresses fail.",
+            cause="In a STRICT_DNS cluster each address is a host of its own that gets its share of the requests. "
+            "One family has no route here, so the requests that go to its addresses fail.",
             proof=proof(cluster, dead, failed),
             mend="Set type: LOGICAL_DNS, where the addresses race, or a dns_lookup_family of the one family that "
             "works.",
@@ -223,12 +220,10 @@ def _proxy_ignored(case: Case) -> Iterator[Finding]:
             severity="error",
             title=f"{variable.variable} is set, and the proxy does not use it",
             cause=f"Other programs here leave through {variable.host} because {variable.variable} says so. Envoy does "
-            f"not "
-            "read this variable: it connects directly, which this network does not allow.",
+            "not read this variable: it connects directly, which this network does not allow.",
             proof=proof(variable, direct),
-            mend="Send the cluster through the HTTP proxy: transport_socket envoy.transport_sockets.http_11_proxy, or "
-            "a "
-            "local listener with tcp_proxy and tunneling_config; or allow direct egress to the provider.",
+            mend="Send the cluster through the HTTP proxy: transport_socket envoy.transport_sockets.http_11_proxy, "
+            "or a local listener with tcp_proxy and tunneling_config; or allow direct egress to the provider.",
             confidence="likely",
             subject="",
         )
@@ -242,12 +237,11 @@ def _overflow(case: Case) -> Iterator[Finding]:
             rule="upstream-overflow",
             severity="error",
             title=f"A circuit breaker refuses requests to {name_of(target)}",
-            cause="More requests or connections are under way than the cluster's circuit breaker allows "
-            "(response flag UO), so further ones are refused at once.",
+            cause="More requests or connections are under way than the cluster's circuit breaker allows (response "
+            "flag UO), so further ones are refused at once.",
             proof=proof(fact),
             mend="Raise circuit_breakers (max_connections, max_pending_requests, max_requests) of the cluster, and "
-            "look "
-            "why its requests take so long.",
+            "look why its requests take so long.",
             confidence="certain",
             subject=subject_of(case, target),
         )

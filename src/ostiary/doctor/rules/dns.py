@@ -73,10 +73,10 @@ def _unreachable_finding(
         severity="error",
         title=f"{name_of(subject)} is tried over {here} only, and this place has no {here} route",
         cause=f"{tried}{written}. This place has no route for {here}, so every connection fails at once; {other} "
-        f"addresses, which would work, are never tried.",
+        "addresses, which would work, are never tried.",
         proof=proof(facts, case.all(RouteSeen), [cluster] if cluster is not None else []),
-        mend=f"Set dns_lookup_family: {setting} in the cluster of {name_of(subject)}: {reason}. In Istio write it into "
-        "the value of the patch that adds the cluster; a second patch with MERGE never reaches an added cluster.",
+        mend=f"Set dns_lookup_family: {setting} in the cluster of {name_of(subject)}: {reason}. In Istio write it "
+        "into the value of the patch that adds the cluster; a second patch with MERGE never reaches an added cluster.",
         confidence=confidence,
         where=cluster.where if cluster is not None else None,
         edits=edits,
@@ -141,8 +141,8 @@ def _unresolved(case: Case) -> Iterator[Finding]:
             f"{name_of(subject)} has no address: its name did not resolve",
             "The cluster has no host to send to. For a cluster with a DNS name that means that no address was found: "
             "the name does not exist, has no address of the family that the cluster asks for, or DNS does not answer.",
-            "Look which it is: `ostiary connect HOST --families` in the pod's network, or raise the logger: "
-            "`ostiary log --level dns:debug`.",
+            "Look which it is: `ostiary connect HOST --families` in the pod's network, or raise the logger: `ostiary "
+            "log --level dns:debug`.",
             "likely" if counters else "possible",
         )  # fmt: skip
 
@@ -194,9 +194,9 @@ def _type_unanswered(case: Case) -> Iterator[Finding]:
         yield _finding(
             "dns-type-unanswered", subject, list(queries),
             f"The {kind} query for {name} is never answered, the {fine} query is",
-            f"A DNS server or a firewall drops questions for {kind} records. Programs that wait for both answers stall "
-            f"for seconds at every look-up: Envoy with ALL or AUTO 5 s and more, then it may give up.",
-            f"Mend the DNS server or the firewall between: no answer is never right, an empty one is. Until then "
+            f"A DNS server or a firewall drops questions for {kind} records. Programs that wait for both answers "
+            "stall for seconds at every look-up: Envoy with ALL or AUTO 5 s and more, then it may give up.",
+            "Mend the DNS server or the firewall between: no answer is never right, an empty one is. Until then "
             f"dns_lookup_family: {only} does not ask the question.",
             "certain",
         )  # fmt: skip
@@ -246,7 +246,7 @@ def _no_address_finding(cluster: ClusterSeen, host: str, asked: Family, facts: l
         severity="error",
         title=f"{host} has no {_NAMES[asked]} address, and its cluster asks for no other",
         cause=f"dns_lookup_family is {cluster.lookup_family}, and the name has no {_TYPES[asked]} record, so the "
-        f"cluster never has a host.",
+        "cluster never has a host.",
         proof=proof(facts),
         mend="Set dns_lookup_family: ALL: both types are asked for, and what answers is used.",
         confidence="certain" if sure else "likely",

@@ -1,9 +1,348 @@
-"""Rules of this family are being written."""
+"""Causes at the provider: what it answers, and what its answer means for the configuration here."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
+from ostiary.doctor.case import Case
+from ostiary.doctor.facts.configuration import OAuth2Seen
+from ostiary.doctor.facts.origin import Fact
+from ostiary.doctor.facts.provider import (
+    Answered,
+    ClockOffset,
+    FetchFailed,
+    NotAnswered,
+    ProtocolMismatch,
+    RedirectUriAnswer,
+    TokensMissing,
+)
+from ostiary.doctor.facts.sidecar import ClusterCounters, PlaceholderKeys
+from ostiary.doctor.facts.signin import JwtRejected
+from ostiary.doctor.finding import Confidence, Edit, Finding, Where
 from ostiary.doctor.rule import Rule
+from ostiary.doctor.rules.evidence import cluster_of, name_of, proof, someone_signed_in, subject_of, weakened
+from ostiary.doctor.rules.oauth_errors import cause_of
 
-RULES: Final[tuple[Rule, ...]] = ()
+_MAX_SKEW: Final = 60.0
+"""Seconds that Envoy's jwt_authn and most libraries bear."""
+_HINTS: Final = {
+    "AADSTS7000215": "The value of the secret is needed, not its ID.",
+    "AADSTS7000222": "The secret has expired: make a new one in the app registration.",
+    "AADSTS7000218": "No secret arrived in the request: is the token secret delivered?",
+    "AADSTS700016": "The client id is not known in this tenant: check both.",
+    "AADSTS90002": "There is no such tenant: check the tenant in the endpoints.",
+    "AADSTS54005": "The code was redeemed before.",
+    "AADSTS70008": "The code or refresh token has expired.",
+}
+
+
+def _said(answer: Answered) -> str:
+    """The provider's own words, as far as they are known."""
+    said = " ".join(filter(None, (answer.error, answer.description and f"({answer.description})")))
+    hint = next((_HINTS[code] for code in answer.codes if code in _HINTS), "")
+    return f"The provider says: {said}. {hint}".rstrip() if said else hint
+
+
+def _errors(case: Case, rule: str) -> Iterator[tuple[str, list[Answered]]]:
+    """The answers whose error this rule explains, by subject."""
+    found: dict[str, list[Answered]] = {}
+    for answer in case.all(Answered):
+        if answer.probe and answer.error == "invalid_grant":
+            continue  # our harmless code was refused, as it should be
+        if answer.error and cause_of(answer.error, answer.description, answer.codes) == rule:
+            found.setdefault(subject_of(case, answer.target), []).append(answer)
+    yield from found.items()
+
+
+def _finding(
+    case: Case, rule: str, subject: str, facts: Iterable[Fact], *, title: str, cause: str, mend: str,
+    sure: Confidence = "certain", where: Where | None = None, edits: tuple[Edit, ...] = (),
+) -> Finding:  # fmt: skip
+    return Finding(
+        rule=rule,
+        severity="error",
+        title=title,
+        cause=cause,
+        proof=proof(facts),
+        mend=mend,
+        confidence=weakened(sure, someone_signed_in(case)),
+        where=where,
+        edits=edits,
+        subject=subject,
+    )
+
+
+def _client_rejected(case: Case) -> Iterator[Finding]:
+    for subject, answers in _errors(case, "client-rejected"):
+        yield _finding(
+            case, "client-rejected", subject, answers,
+            title=f"{name_of(subject)} does not accept the client id or its secret",
+            cause=f"The token request is answered {answers[0].error}: the client is unknown, its secret is wrong or "
+            f"expired, or it is sent in another way than the provider expects. {_said(answers[0])}",
+            mend="Compare the client id and secret with the provider's. No newline at the secret's end (printf %s, "
+            "--from-literal); in Entra the secret's value, not its ID. If both are right, try the other auth_type "
+            "(BASIC_AUTH, URL_ENCODED_BODY); Envoy before 1.39 does not encode a '+' in URL_ENCODED_BODY.",
+        )  # fmt: skip
+
+
+def _redirect_mismatch(case: Case) -> Iterator[Finding]:
+    known = case.all(OAuth2Seen)
+    sent = known[0].redirect_uri if len(known) == 1 else ""
+    refused: list[tuple[str, list[Fact]]] = [(s, [*answers]) for s, answers in _errors(case, "redirect-uri-mismatch")]
+    for fact in case.all(RedirectUriAnswer):
+        if fact.accepted is False:
+            sent = fact.redirect_uri
+            refused.append((subject_of(case, fact.target), [fact]))
+    for subject, facts in refused:
+        told = f" ({sent})" if sent else ""
+        yield _finding(
+            case, "redirect-uri-mismatch", subject, facts,
+            title=f"{name_of(subject)} does not know this redirect URI",
+            cause=f"The redirect URI that is sent{told} is not registered for this client, or differs between the "
+            "authorization and the token request. Scheme, host, port, path, a final slash and case must all be equal.",
+            mend="Register exactly the redirect_uri that the Location header of the redirect carries, or correct "
+            "redirect_uri (and redirect_path_matcher). http:// behind TLS termination is the rule redirect-scheme.",
+            where=known[0].where if len(known) == 1 else None,
+        )  # fmt: skip
+
+
+def _grant_rejected(case: Case) -> Iterator[Finding]:
+    for subject, answers in _errors(case, "grant-rejected"):
+        yield _finding(
+            case, "grant-rejected", subject, answers,
+            title=f"{name_of(subject)} refuses the authorization code or refresh token",
+            cause="invalid_grant: the code was used before or has expired, it was made for another client or "
+            f"redirect URI, or the refresh token was revoked. {_said(answers[0])}",
+            mend="Look whether the callback is requested twice (a reload, a prefetch, a retry of a proxy before it), "
+            "and whether both requests carry the same redirect_uri and client id. After a refresh it is normal: the "
+            "user signs in again.",
+            sure="likely",
+        )  # fmt: skip
+
+
+def _scope_rejected(case: Case) -> Iterator[Finding]:
+    known = case.all(OAuth2Seen)
+    for subject, answers in _errors(case, "scope-rejected"):
+        one = known[0] if len(known) == 1 else None
+        asked = " ".join(one.scopes) if one is not None and one.scopes else "user (Envoy's default)"
+        edits: tuple[Edit, ...] = ()
+        if one is not None and one.where is not None and not one.scopes:
+            edits = (Edit(file=one.where.file, path=one.where.path, document=one.document, key="auth_scopes",
+                          value=["openid", "profile", "email"]),)  # fmt: skip
+        yield _finding(
+            case, "scope-rejected", subject, answers,
+            title=f"{name_of(subject)} does not know a scope that is asked for",
+            cause=f"The request asks for: {asked}. {_said(answers[0])}",
+            mend="Write auth_scopes: [openid, profile, email] and what the application needs beyond that; without "
+            "auth_scopes Envoy asks for `user`, which is no OpenID Connect scope.",
+            where=one.where if one is not None else None,
+            edits=edits,
+        )  # fmt: skip
+
+
+def _consent(case: Case) -> Iterator[Finding]:
+    for subject, answers in _errors(case, "consent-required"):
+        yield _finding(
+            case, "consent-required", subject, answers,
+            title=f"{name_of(subject)} asks for a consent that was not given",
+            cause=f"The user or an administrator has not agreed to what the application asks for. {_said(answers[0])}",
+            mend="In Entra: grant admin consent in the app registration's API permissions, or ask for fewer scopes. "
+            "If a user declined, they are asked again at the next sign-in.",
+        )  # fmt: skip
+
+
+def _other_error(case: Case) -> Iterator[Finding]:
+    for subject, answers in _errors(case, "idp-error"):
+        yield _finding(
+            case, "idp-error", subject, answers,
+            title=f"{name_of(subject)} answers {answers[0].error}",
+            cause=_said(answers[0]),
+            mend="Look the error up in the provider's documentation and sign-in log; the description above is its own.",
+        )  # fmt: skip
+
+
+def _server_error(case: Case) -> Iterator[Finding]:
+    found: dict[str, list[Fact]] = {}
+    for answer in case.all(Answered):
+        if answer.status >= 500 and (not answer.error or answer.error in ("server_error", "temporarily_unavailable")):
+            found.setdefault(subject_of(case, answer.target), []).append(answer)
+    for subject, facts in found.items():
+        status = next(fact.status for fact in facts if isinstance(fact, Answered))
+        yield _finding(
+            case, "idp-server-error", subject, facts,
+            title=f"{name_of(subject)} answers {status}",
+            cause="The provider is reached over TLS and fails itself: its own backend, a gateway before it, or a "
+            "path that its gateway does not know.",
+            mend="Look at the provider's status page or log. If only this client fails, compare the token endpoint's "
+            "path with the discovery document.",
+        )  # fmt: skip
+
+
+def _silent(case: Case) -> Iterator[Finding]:
+    found: dict[str, list[Fact]] = {}
+    for fact in case.all(NotAnswered):
+        found.setdefault(subject_of(case, fact.target), []).append(fact)
+    for seen in case.all(ClusterCounters):
+        if seen.counters.get("upstream_rq_timeout"):
+            found.setdefault(subject_of(case, seen.cluster), []).append(seen)
+    for subject, facts in found.items():
+        cluster = cluster_of(case, subject)
+        if cluster is not None and not cluster.for_provider:
+            continue
+        yield _finding(
+            case, "idp-timeout", subject, facts,
+            title=f"{name_of(subject)} does not answer in time",
+            cause="The connection comes up and the request is sent, but no answer arrives within "
+            "token_endpoint.timeout.",
+            mend="Raise timeout of the token_endpoint (5 s or more), and look why the provider is slow: its log, its "
+            "status page, `ostiary connect` for the time that the connection itself takes.",
+        )  # fmt: skip
+
+
+def _not_oauth(case: Case) -> Iterator[Finding]:
+    found: dict[str, list[Fact]] = {}
+    for answer in case.all(Answered):
+        strange = answer.body == "html" and answer.status < 500
+        lost = answer.status in (404, 405, 410) or (300 <= answer.status < 400)
+        if answer.endpoint == "token" and not answer.error and (strange or lost):
+            found.setdefault(subject_of(case, answer.target), []).append(answer)
+    for fact in case.all(TokensMissing):
+        if fact.lacks == "json":
+            found.setdefault(subject_of(case, fact.target), []).append(fact)
+    for subject, facts in found.items():
+        yield _finding(
+            case, "idp-not-oauth", subject, facts,
+            title=f"What answers at {name_of(subject)} is no token endpoint",
+            cause="The answer is a page, a redirect or an error of a web server, and not the JSON of a token "
+            "endpoint: the path is wrong, or another service answers on this host.",
+            mend="Take token_endpoint from the discovery document: `curl -s "
+            "ISSUER/.well-known/openid-configuration`. For Entra: /TENANT/oauth2/v2.0/token.",
+        )  # fmt: skip
+
+
+def _protocol(case: Case) -> Iterator[Finding]:
+    found: list[tuple[str, Fact]] = [(fact.target, fact) for fact in case.all(ProtocolMismatch)]
+    found += [(c.cluster, c) for c in case.all(ClusterCounters) if c.counters.get("upstream_cx_protocol_error")]
+    for target, fact in found:
+        cluster = cluster_of(case, target)
+        yield _finding(
+            case, "idp-protocol", subject_of(case, target), [fact, *([cluster] if cluster is not None else [])],
+            title=f"{name_of(subject_of(case, target))} does not speak the HTTP version that it is spoken to in",
+            cause="The cluster is set to HTTP/2 (http2_protocol_options) and the peer answers in HTTP/1.1, or the "
+            "other way round.",
+            mend="Remove http2_protocol_options from the cluster, or use auto_config, where ALPN decides.",
+            sure="certain" if isinstance(fact, ProtocolMismatch) else "likely",
+            where=cluster.where if cluster is not None else None,
+        )  # fmt: skip
+
+
+def _fetch(case: Case, endpoint: str, rule: str, what: str, mend: str) -> Iterator[Finding]:
+    facts: dict[tuple[str, str], list[Fact]] = {}
+    for fact in case.all(FetchFailed):
+        if fact.endpoint == endpoint:
+            facts.setdefault((fact.target, fact.who), []).append(fact)
+    for answer in case.all(Answered):
+        if answer.endpoint == endpoint and answer.status and answer.status != 200:
+            facts.setdefault((answer.target, answer.who), []).append(answer)
+    for (target, who), told in facts.items():
+        problem = next((fact.problem for fact in told if isinstance(fact, FetchFailed)), "")
+        yield _finding(
+            case, rule, subject_of(case, target), told,
+            title=f"{who} can't fetch {what} of {name_of(target, 'the issuer')}",
+            cause=problem or f"{target} does not answer 200.",
+            mend=mend,
+        )  # fmt: skip
+
+
+def _discovery(case: Case) -> Iterator[Finding]:
+    yield from _fetch(
+        case, "discovery", "discovery-failed", "the discovery document",
+        "Open ISSUER/.well-known/openid-configuration from where that program runs: the issuer must be written "
+        "exactly as the document names itself, its CA must be trusted there, and egress must be allowed.",
+    )  # fmt: skip
+
+
+def _jwks(case: Case) -> Iterator[Finding]:
+    mend = (
+        "Fetch jwks_uri from where that program runs. In Istio, istiod fetches it, not the sidecar: its egress, DNS "
+        "and CA "
+        "count (PILOT_JWT_ENABLE_REMOTE_JWKS=hybrid lets Envoy fetch it)."
+    )
+    yield from _fetch(case, "jwks", "jwks-fetch-failed", "the signing keys", mend)
+    for fact in case.all(PlaceholderKeys):
+        yield _finding(
+            case, "jwks-fetch-failed", fact.issuer, [fact],
+            title=f"istiod could not fetch the signing keys of {name_of(fact.issuer, 'an issuer')}",
+            cause="The sidecar has istiod's placeholder in place of the keys, so that no token of this issuer can be "
+            "verified.",
+            mend=mend,
+        )  # fmt: skip
+
+
+def _clock(case: Case) -> Iterator[Finding]:
+    for fact in case.all(ClockOffset):
+        if abs(fact.seconds) > _MAX_SKEW:
+            way = "ahead of" if fact.seconds > 0 else "behind"
+            yield _finding(
+                case, "clock-skew", "", [fact, *case.all(JwtRejected)],
+                title=f"This clock is {abs(fact.seconds):.0f} s {way} that of {fact.against}",
+                cause="Tokens carry times. With clocks this far apart they are not valid yet, or have expired, when "
+                "they arrive.",
+                mend="Set the clock (NTP): `timedatectl`, `chronyc tracking` on the node.",
+            )  # fmt: skip
+    early = [fact for fact in case.all(JwtRejected) if fact.fault == "not-yet-valid"]
+    if early and not case.all(ClockOffset):
+        yield _finding(
+            case, "clock-skew", "", early,
+            title="Tokens arrive before they are valid: two clocks differ",
+            cause="A token's nbf or iat is in the future for whoever verifies it.",
+            mend="Compare the clock of this host with the provider's Date header; set it by NTP.",
+            sure="likely",
+        )  # fmt: skip
+
+
+def _tokens_missing(case: Case) -> Iterator[Finding]:
+    for fact in case.all(TokensMissing):
+        if fact.lacks == "json":
+            continue
+        why = {
+            "access_token": "has no access_token",
+            "expires_in": "has no expires_in, and no default_expires_in is configured",
+            "id_token": "has no id_token: the scope openid was not asked for, or this is no OpenID provider",
+        }[fact.lacks]
+        known = case.all(OAuth2Seen)
+        edits: tuple[Edit, ...] = ()
+        if fact.lacks == "expires_in" and len(known) == 1 and known[0].where is not None:
+            where = known[0].where
+            edits = (Edit(file=where.file, path=where.path, document=known[0].document, key="default_expires_in",
+                          value="3600s"),)  # fmt: skip
+        yield _finding(
+            case, "token-response-invalid", subject_of(case, fact.target), [fact],
+            title=f"The token response of {name_of(subject_of(case, fact.target))} {why}",
+            cause=f"The token request succeeds, but its answer {why}.",
+            mend="For a missing lifetime set default_expires_in; for a missing token check that the endpoint is the "
+            "token endpoint of an OAuth 2.0 provider, and the scopes.",
+            edits=edits,
+        )  # fmt: skip
+
+
+_GENERAL: Final = frozenset({"idp-error", "idp-server-error"})
+
+RULES: Final = (
+    Rule(name="clock-skew", family="Provider", look=_clock, explains=frozenset({"jwt-expired"})),
+    Rule(name="discovery-failed", family="Provider", look=_discovery),
+    Rule(name="jwks-fetch-failed", family="Provider", look=_jwks, explains=frozenset({"jwt-key"})),
+    Rule(name="idp-protocol", family="Provider", look=_protocol, explains=_GENERAL | {"tcp-reset"}),
+    Rule(name="idp-not-oauth", family="Provider", look=_not_oauth, explains=_GENERAL | {"token-response-invalid"}),
+    Rule(name="client-rejected", family="Provider", look=_client_rejected, explains=_GENERAL),
+    Rule(name="redirect-uri-mismatch", family="Provider", look=_redirect_mismatch,
+         explains=_GENERAL | {"grant-rejected"}),
+    Rule(name="scope-rejected", family="Provider", look=_scope_rejected, explains=_GENERAL),
+    Rule(name="consent-required", family="Provider", look=_consent, explains=_GENERAL),
+    Rule(name="grant-rejected", family="Provider", look=_grant_rejected, claims="likely", explains=_GENERAL),
+    Rule(name="token-response-invalid", family="Provider", look=_tokens_missing, explains=_GENERAL),
+    Rule(name="idp-timeout", family="Provider", look=_silent, explains=_GENERAL),
+    Rule(name="idp-server-error", family="Provider", look=_server_error, explains=frozenset({"idp-error"})),
+    Rule(name="idp-error", family="Provider", look=_other_error),
+)  # fmt: skip

@@ -30,11 +30,9 @@ class _Told(NamedTuple):
 _UNTRUSTED: Final = _Told(
     "The certificate of {whom} is not trusted",
     "{whom} shows a certificate whose issuer is not in the CA file that the cluster trusts: a private CA, an "
-    "interception "
-    "proxy's CA, or an intermediate certificate that the server does not send.",
-    "Add the issuer to trusted_ca of the cluster's validation_context (the file must exist in the proxy's container), "
-    "or "
-    "have the server send its whole chain. `ostiary connect {whom} --insecure` shows the certificate.",
+    "interception proxy's CA, or an intermediate certificate that the server does not send.",
+    "Add the issuer to trusted_ca of the cluster's validation_context (the file must exist in the proxy's "
+    "container), or have the server send its whole chain. `ostiary connect {whom} --insecure` shows the certificate.",
 )
 _MISMATCH: Final = _Told(
     "The certificate of {whom} is for another name",
@@ -66,15 +64,13 @@ _SNI: Final = _Told(
 _PLAIN: Final = _Told(
     "TLS is spoken to a port of {whom} that does not speak it",
     "The answer to the TLS greeting is no TLS (wrong version number): the port serves plain HTTP, or a sidecar in "
-    "between "
-    "originates TLS already.",
+    "between originates TLS already.",
     "Use the port that speaks TLS, or remove the cluster's transport_socket; originate TLS once only.",
 )
 _SILENT: Final = _Told(
     "{whom} accepts the connection and says nothing",
     "TCP comes up, but the TLS greeting is never answered: a load balancer without a host behind it, an overloaded "
-    "peer, "
-    "or packets of full size that are dropped on the way (MTU).",
+    "peer, or packets of full size that are dropped on the way (MTU).",
     "Try from elsewhere. For a path that drops large packets lower the interface's MTU or allow ICMP; where only one "
     "family is silent, dns_lookup_family: ALL and a race that includes TLS get past it.",
 )
@@ -165,12 +161,11 @@ def _not_configured(case: Case) -> Iterator[Finding]:
             rule="tls-not-configured",
             severity="error",
             title=f"Plain HTTP is sent to {whom}, which speaks TLS",
-            cause="The cluster has no transport_socket, so requests, the client secret among them, go unencrypted to a "
-            "port that expects TLS; the peer closes the connection or answers 400.",
+            cause="The cluster has no transport_socket, so requests, the client secret among them, go unencrypted to "
+            "a port that expects TLS; the peer closes the connection or answers 400.",
             proof=proof(facts),
             mend="Add a transport_socket with an UpstreamTlsContext to the cluster: sni, trusted_ca and the expected "
-            "name. "
-            "`ostiary envoyfilter` prints one.",
+            "name. `ostiary envoyfilter` prints one.",
             confidence="certain" if any(isinstance(fact, PlainTextToTls) for fact in facts) else "likely",
             where=where,
             edits=_tls_edits(cluster_),
@@ -217,8 +212,8 @@ def _not_verified(case: Case) -> Iterator[Finding]:
             severity="warning",
             title=f"The certificate of {name_of(subject_of(case, cluster.name))} is not verified",
             cause=f"The cluster checks {missing}: whoever can redirect its connections gets the client secret and can "
-            "sign anybody in. Envoy verifies only what validation_context names; Istio adds nothing to a cluster of an "
-            "EnvoyFilter.",
+            "sign anybody in. Envoy verifies only what validation_context names; Istio adds nothing to a cluster of "
+            "an EnvoyFilter.",
             proof=proof(cluster, unverified),
             mend=f"Name the CA and the expected name in validation_context: trusted_ca {SYSTEM_CA} and "
             "match_typed_subject_alt_names.",
