@@ -21,7 +21,8 @@ _TOLD: Final[dict[str, tuple[tuple[JwtFault, ...], str, str, str]]] = {
             "the app registration asks for version 2."
         ),
         (
-            "Write the issuer exactly as the token has it; in Entra set requestedAccessTokenVersion: 2 in the manifest, "
+            "Write the issuer exactly as the token has it; in Entra set requestedAccessTokenVersion: 2 in the "
+            "manifest, "
             "or accept the v1 issuer."
         ),
     ),
@@ -29,7 +30,8 @@ _TOLD: Final[dict[str, tuple[tuple[JwtFault, ...], str, str, str]]] = {
         ("audience",),
         "The token is for another audience",
         (
-            "aud names somebody else: the token was asked for another resource, or in Entra it is api://ID in v1 tokens "
+            "aud names somebody else: the token was asked for another resource, or in Entra it is api://ID in v1 "
+            "tokens "
             "and the client id in v2 ones."
         ),
         "List the token's audience in audiences, or ask for a scope of your own API so that the token is for it.",
@@ -38,7 +40,8 @@ _TOLD: Final[dict[str, tuple[tuple[JwtFault, ...], str, str, str]]] = {
         ("key", "algorithm"),
         "The token's signature can't be verified with the keys at hand",
         (
-            "The key that signed it is not among the keys that were fetched, the algorithm is not supported, or it is no "
+            "The key that signed it is not among the keys that were fetched, the algorithm is not supported, or it is "
+            "no "
             "JWT at all (an opaque access token). Entra signs Graph tokens so that nobody but Graph can verify them."
         ),
         (
