@@ -54,6 +54,8 @@ class Asker:
     def on_upstream(self, connection: UpstreamConnection) -> None:
         self.connection = connection
 
+    def on_dialled(self, trace: object) -> None: ...
+
     def on_failure(self, flag: str, details: str, reason: str, cause: BaseException | None = None) -> None:
         self.failed.append(flag)
 

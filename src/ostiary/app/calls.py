@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec.structs import replace
 
 from ostiary.core.decision import Allow, Fetch, Fetched, FetchFailed, Respond
-from ostiary.net.watched import WATCHED, Watched
+from ostiary.net.watched import TRACED, WATCHED, Watched
 
 if TYPE_CHECKING:
     from ostiary.core.flights.note import Note
@@ -39,6 +39,8 @@ async def told(fetch: Fetch, fetcher: Fetcher, calls: list[Call]) -> Fetched:
     connects = tuple(connect() for connect in watched.connects)
     watched.connects.clear()  # connections that live on hold this context
     calls.append(call_of(fetch, outcome, started, time.monotonic(), tries=watched.tries, connects=connects))
+    if (traced := TRACED.get()) is not None:
+        traced.calls.append(calls[-1])
     if isinstance(outcome, FetchFailed):
         raise outcome
     return outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from ostiary.app.flights import Recorder
 from ostiary.app.prepared import Prepared, SentFields
@@ -22,6 +22,9 @@ from ostiary.net.exchange import Exchange
 from ostiary.net.http1 import Downstream
 from ostiary.net.ticker import Ticker
 from ostiary.net.upstream import address_text
+
+if TYPE_CHECKING:
+    from ostiary.app.tracing import Tracer
 
 _HOSTNAME: Final = socket.gethostname()
 _NO_HEADERS: Final = Headers()
@@ -52,7 +55,7 @@ def _answered(headers: Headers | list[HeaderLine], local: bool) -> Fields:
 class Observer:
     """Counts and logs the exchanges of one listener."""
 
-    __slots__ = ("_classes", "_completed", "_flights", "_logs", "_profile", "_total", "_wall")
+    __slots__ = ("_classes", "_completed", "_flights", "_logs", "_profile", "_total", "_tracer", "_wall")
 
     def __init__(
         self,
@@ -61,9 +64,11 @@ class Observer:
         counter: Callable[[str], Counter],
         flights: Recorder | None = None,
         profile: str = "",
+        tracer: Tracer | None = None,
     ) -> None:
         self._flights = flights
         self._profile = profile
+        self._tracer = tracer
         self._logs = [(access_log_line(log), LogWriter(log, ticker)) for log in logs]
         self._wall = time.time() - time.monotonic()
         self._total = counter("downstream_rq_total")
@@ -77,9 +82,12 @@ class Observer:
         if status and status != 101 and not exchange.health_check:
             self._completed.value += 1
             self._classes[status // 100 - 1].value += 1
-        if not self._logs:
+        traced = self._tracer is not None and self._tracer.wants(exchange)
+        if not self._logs and not traced:
             return
         record = self.record(exchange)
+        if traced and self._tracer is not None:
+            self._tracer.finished(exchange, record)
         for line, writer in self._logs:
             text = line(record)
             if text:
@@ -180,6 +188,9 @@ def _describe_request(record: Record, exchange: Exchange) -> None:
     if exchange.request_id:
         record.stream_id = exchange.request_id.decode("latin-1")
         record.request_set = {"x-request-id": record.stream_id}
+    if exchange.trace_lines:
+        context = exchange.trace_lines.decode("latin-1").splitlines()
+        record.request_set = {**record.request_set, **dict(line.split(": ", 1) for line in context)}
 
 
 def _describe_response(record: Record, exchange: Exchange) -> None:

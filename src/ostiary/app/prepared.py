@@ -17,7 +17,7 @@ from ostiary.app.routes import CompiledRoute
 from ostiary.core.decision import Request
 from ostiary.core.forwarding import Forwarder
 from ostiary.core.generations import Generations
-from ostiary.core.header_lines import FORWARDED, RELEVANT, SET_PER_REQUEST, HeaderLine, is_framing
+from ostiary.core.header_lines import CONTEXT_HEADERS, FORWARDED, RELEVANT, SET_PER_REQUEST, HeaderLine, is_framing
 from ostiary.core.http1 import RequestHead
 from ostiary.model import limits
 from ostiary.model.config import HttpConnectionManager
@@ -93,6 +93,7 @@ class PreparedHeads:
     def __init__(self, http: HttpConnectionManager, forwarder: Forwarder, reads: frozenset[str]) -> None:
         self._reads = reads
         self._forwarder = forwarder
+        self._per_request = CONTEXT_HEADERS if http.tracing is not None else frozenset[str]()
         self._underscores = http.underscores_in_headers != "ALLOW"
         self._roles: dict[str, int] = {}
         self._raw_roles: dict[bytes, int] = {}
@@ -157,7 +158,7 @@ class PreparedHeads:
         return role
 
     def _new_role(self, name: str) -> int:
-        if name == "x-request-id":
+        if name == "x-request-id" or name in self._per_request:
             return SET_PER_REQUEST
         if name == "content-length":
             return FORWARDED

@@ -42,9 +42,11 @@ from ostiary.net.ticker import Ticker
 from ostiary.net.tls import DownstreamTls, TlsError, UpstreamTls
 
 if TYPE_CHECKING:
+    from ostiary.app.telemetry import Telemetry
     from ostiary.core.leases import Leases
     from ostiary.core.oauth2.envoy.filter import Outcomes
     from ostiary.core.oauth2.filter import SignInFilter
+    from ostiary.model.telemetry import Collector
     from ostiary.net.connector import Connector
 
 _LOG: Final = log("main")
@@ -76,11 +78,14 @@ class Runtime:
         self.services: dict[str, HttpService] = {}
         self.sign_ins: list[SignInFilter] = []
         self._clients: list[ProviderClient] = []
+        self._telemetry: Telemetry | None = None
         self._flows: list[Flows] = []
         self._running: Running = {}
         self._outcomes: Outcomes | None = None
         self._maintenance: set[asyncio.Task[None]] = set()
         self._maintained: dict[SignInFilter, tuple[ProviderClient, float]] = {}
+        for export in config.metrics:
+            self._exporting().export_metrics(export)
         for listener in config.listeners:
             self.services[listener.name] = self._service(listener)
         self.files.on_change.append(self._forget)
@@ -139,18 +144,34 @@ class Runtime:
         for sign_in in filters.sign_ins:
             self.sign_ins.append(sign_in)
             self._maintained[sign_in] = (client, 0.0)
+        tracer = None if http.tracing is None else self._exporting().tracer(http.tracing, scope)
         return HttpService(
             http,
             server_settings(listener, suppress),
             self.ticker,
             table,
             flows,
-            Observer(http.access_log, self.ticker, scope, self._flights, http.profile),
+            Observer(http.access_log, self.ticker, scope, self._flights, http.profile, tracer),
             self.clusters.get,
             scope,
             os.urandom,
             for_clients(len(self.config.listeners)),
+            tracer,
         )
+
+    def _exporting(self) -> Telemetry:
+        if self._telemetry is None:
+            from ostiary.app.telemetry import Telemetry  # only where it was asked for
+
+            self._telemetry = Telemetry(self.ticker, self.stats, self.files, self._collector_client)
+        return self._telemetry
+
+    def _collector_client(self, collector: Collector) -> ProviderClient:
+        validation = CertificateValidationContext(trusted_ca=collector.ca)
+        tls = UpstreamTlsContext(validation_context=validation)
+        client = ProviderClient(self.clusters.get, self._cluster, tls=tls)
+        self._clients.append(client)
+        return client
 
     def _envoy_outcomes(self) -> Outcomes:
         if self._outcomes is None:
@@ -212,6 +233,8 @@ class Runtime:
             await flows.close()
         for service in self.services.values():
             service.close()
+        if self._telemetry is not None:
+            await self._telemetry.close()
         for client in self._clients:
             client.close()
         for cluster in self.clusters.values():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from msgspec.structs import replace
 
@@ -24,6 +24,7 @@ from ostiary.app.targets import Target, TargetReader
 from ostiary.core.decision import Allow, Counter, Entropy, Request, Respond
 from ostiary.core.entropy import BufferedEntropy
 from ostiary.core.forwarding import Forwarder, Peer, uuid4
+from ostiary.core.header_lines import CONTEXT_HEADERS
 from ostiary.core.http1 import HeadReader
 from ostiary.core.rewriting import Rewritten, with_host
 from ostiary.model import limits
@@ -36,6 +37,9 @@ from ostiary.net.http1 import Downstream, ServerSettings
 from ostiary.net.log import log
 from ostiary.net.status import PLAIN_TEXT, reason_phrase
 from ostiary.net.ticker import Ticker
+
+if TYPE_CHECKING:
+    from ostiary.app.tracing import Tracer
 
 _LOG: Final = log("http")
 _WITHOUT_LENGTH: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"))
@@ -58,6 +62,7 @@ class HttpService:
         counter: Callable[[str], Counter],
         entropy: Entropy,
         max_connections: int,
+        tracer: Tracer | None = None,
     ) -> None:
         self.http = http
         self.settings = settings
@@ -66,12 +71,9 @@ class HttpService:
         self.connections: set[Downstream] = set()
         self._table = table
         self._flows = flows
-        self._observer = observer
-        self._clusters = clusters
-        self._entropy = entropy
-        self._for_ids = BufferedEntropy(entropy)
-        self._max_connections = max_connections
-        self._full = False
+        self._observer, self._clusters = observer, clusters
+        self._entropy, self._for_ids = entropy, BufferedEntropy(entropy)
+        self._max_connections, self._full = max_connections, False
         chains = [route.chain for route in table.routes]
         stripped = frozenset[str]().union(*(chain.strip for chain in chains))
         self._forwarder = Forwarder(http, stripped)
@@ -84,10 +86,10 @@ class HttpService:
         self._found: dict[tuple[bytes | None, bytes], CompiledRoute] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._opened = counter("downstream_cx_total")
-        self._no_route = counter("no_route")
-        self._no_cluster = counter("no_cluster")
-        self._direct = counter("rq_direct_response")
-        self._refused = counter("downstream_cx_overflow")
+        self._no_route, self._no_cluster = counter("no_route"), counter("no_cluster")
+        self._direct, self._refused = counter("rq_direct_response"), counter("downstream_cx_overflow")
+        self._tracer = tracer
+        self._rewritten = frozenset(("host", "expect", *(CONTEXT_HEADERS if tracer is not None else ())))
         self._renews_id = http.generate_request_id and (
             http.use_remote_address and not http.preserve_external_request_id
         )
@@ -116,8 +118,7 @@ class HttpService:
         cluster = route.cluster
         assert cluster is not None
         exchange.sent = prepared
-        exchange.response_extra = prepared.extra
-        exchange.response_drop = prepared.drop
+        exchange.response_extra, exchange.response_drop = prepared.extra, prepared.drop
         exchange.idle_timeout = route.idle_timeout
         method = exchange.method
         parts = [method, b" ", target.wire, b" HTTP/1.1\r\n", prepared.lines, exchange.head.forwarded]
@@ -128,6 +129,8 @@ class HttpService:
             exchange.request_id = request_id
             self._tell_id(exchange)
             parts += (b"x-request-id: ", request_id, b"\r\n")
+        if self._tracer is not None:
+            parts.append(self._tracer.forward(exchange))
         if method not in _WITHOUT_LENGTH and exchange.head.content_length is None and not exchange.head.chunked:
             parts.append(b"content-length: 0\r\n")
         parts.append(b"\r\n")
@@ -226,6 +229,8 @@ class HttpService:
 
     async def _wait(self, exchange: Exchange, route: CompiledRoute, target: Target, pending: Pending) -> None:
         result: Allow | Respond
+        if self._tracer is not None:
+            self._tracer.enter(exchange)
         try:
             result = await self._flows.run(pending.start)
         except asyncio.CancelledError:
@@ -314,9 +319,8 @@ class HttpService:
         self._forward(exchange, cluster, wire, route.timeout)
 
     def _remember_route(self, exchange: Exchange, route: CompiledRoute) -> None:
-        if self._single is not None or not self._table.by_target:
-            return
-        if len(exchange.target) <= limits.MAX_REMEMBERED_TARGET_BYTES:
+        fits = len(exchange.target) <= limits.MAX_REMEMBERED_TARGET_BYTES
+        if self._single is None and self._table.by_target and fits:
             if len(self._found) >= limits.SESSION_CACHE_ENTRIES:
                 self._found.clear()
             self._found[(exchange.head.host, exchange.target)] = route
@@ -324,13 +328,13 @@ class HttpService:
     def _lines(self, exchange: Exchange, route: CompiledRoute, headers: Headers, authority: str) -> bytes:
         """Every header line of the forwarded head, `host` first, framing ours."""
         items = [f"host: {authority}\r\n"]
-        items += [f"{name}: {value}\r\n" for name, value in headers if name not in ("host", "expect")]
-        if not exchange.head.has_body and exchange.method not in _WITHOUT_LENGTH:
-            if exchange.head.content_length is None:
-                items.append("content-length: 0\r\n")
-        elif exchange.head.chunked:
+        items += [f"{name}: {value}\r\n" for name, value in headers if name not in self._rewritten]
+        if exchange.head.chunked:
             items.append("transfer-encoding: chunked\r\n")
-        return "".join(items).encode("latin-1", "replace") + route.tail
+        elif exchange.head.content_length is None and exchange.method not in _WITHOUT_LENGTH:
+            items.append("content-length: 0\r\n")
+        context = b"" if self._tracer is None else self._tracer.forward(exchange)
+        return "".join(items).encode("latin-1", "replace") + route.tail + context
 
     def _may_upgrade(self, route: CompiledRoute, request: Request) -> bool:
         return route.upgrades.get((request.headers.get("upgrade") or "").lower(), False)

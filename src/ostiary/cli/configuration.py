@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from ostiary.cli.extras import missing_extras
 from ostiary.dialects import native
 from ostiary.dialects.native_schema import ENVIRONMENT, FLAGS, PROCESS_FLAGS
 from ostiary.model import limits
@@ -114,7 +115,7 @@ def load(files: Sequence[str], *, dialect: str | None, flags: dict[str, str], ig
         return Loaded(dialect="unknown", config=None, process=None, diagnostics=error.diagnostics)
     if chosen == "native":
         found = native.load_all(contents, flags=flags, env=os.environ, read=read_file)
-        return Loaded(dialect=chosen, config=found.config, process=found.process, diagnostics=found.diagnostics)
+        return _loaded(chosen, contents[0][0] if files else "", found.config, found.process, found.diagnostics)
     if chosen != "envoy":
         message = f"this is written in the dialect {chosen}, which this version can't run"
         refused = Diagnostic(file=files[0], line=1, column=1, path="", message=message, mend="native and envoy it can")
@@ -123,12 +124,20 @@ def load(files: Sequence[str], *, dialect: str | None, flags: dict[str, str], ig
 
     process, about_flags = native.load_process(flags=flags, env=os.environ)
     config, about_files = envoy.load(contents, ignore_unsupported=ignore_unsupported, read=read_file)
-    usable = config is not None and process is not None
+    return _loaded(chosen, files[0], config, process, (*about_flags, *about_files))
+
+
+def _loaded(
+    dialect: str, file: str, config: Config | None, process: Process | None, diagnostics: Sequence[Diagnostic]
+) -> Loaded:
+    """Nothing can be run if a part of it is missing."""
+    missing = missing_extras(config, file) if config is not None else []
+    usable = config is not None and process is not None and not missing
     return Loaded(
-        dialect=chosen,
+        dialect=dialect,
         config=config if usable else None,
         process=process if usable else None,
-        diagnostics=(*about_flags, *about_files),
+        diagnostics=(*diagnostics, *missing),
     )
 
 

@@ -145,6 +145,8 @@ class Fetch(_Discreet, frozen=True, kw_only=True):
     """How often to try again on a transport failure or a 5xx answer."""
     retry_base_interval: float = 0.025
     retry_max_interval: float = 0.25
+    repeatable: bool = False
+    """Nothing is lost if it arrives twice, though it is no GET."""
     purpose: str = ""
     """For logs and traces: `discovery`, `jwks`, `token`, `refresh`, `userinfo`, `revocation`."""
 

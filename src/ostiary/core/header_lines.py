@@ -55,6 +55,9 @@ _KINDS: Final = {
     b"x-envoy-upstream-service-time": SERVICE_TIME,
 }
 
+CONTEXT_HEADERS: Final = frozenset(("traceparent", "tracestate"))
+"""W3C Trace Context, which a listener that traces writes anew."""
+
 
 class BadMessage(Exception):
     """A head that can't be understood one way only. `status` is what a client is told; `details` names the reason."""

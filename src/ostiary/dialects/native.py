@@ -120,6 +120,10 @@ def _tree(
             )
     for flag, text in flags.items():
         tree = _with_flag(tree, flag, text, report)
+    if isinstance(tree.content, Mapping) and "telemetry" in tree.content:
+        from ostiary.dialects.native_telemetry import with_environment
+
+        tree = with_environment(tree, env, report)
     return tree
 
 
@@ -136,10 +140,10 @@ def _with_flag(tree: Value, flag: str, text: str, report: Report) -> Value:
     if word != "set" or not key:
         report.error(Value(None, name), "", "unknown flag", nearest(flag, tuple(FLAGS)))
         return tree
-    if key in SECRET_KEYS:
+    mend = next((mend for secret, mend in SECRET_KEYS.items() if f"{key}.".startswith(f"{secret}.")), None)
+    if mend is not None:
         message = "a secret on the command line can be read by everyone on this machine"
-        variable = next(variable for variable, path in ENVIRONMENT.items() if path == key)
-        report.error(Value(None, name), key, message, f"use {key}_file or the environment variable {variable}")
+        report.error(Value(None, name), key, message, f"use {mend}")
         return tree
     if text.startswith("%"):  # a format; in YAML it would be a directive, which means nothing in a value
         return _placed(tree, key, Value(text, name), name, report)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from ostiary.core.decision import Entropy
 from ostiary.dialects.native_access import read_sign_in
 from ostiary.dialects.native_listeners import (
@@ -12,6 +14,7 @@ from ostiary.dialects.native_listeners import (
     read_tls,
 )
 from ostiary.dialects.native_reader import Section
+from ostiary.dialects.native_telemetry import read_telemetry
 from ostiary.dialects.native_upstreams import Clusters, read_routes
 from ostiary.model import limits
 from ostiary.model.clusters import CircuitBreakers
@@ -29,7 +32,8 @@ def read_config(root: Section, entropy: Entropy) -> Config:
     clusters = Clusters(CircuitBreakers(max_connections=connections))
     hosts = read_routes(root, clusters, route_timeout)
     sign_in = read_sign_in(root, loopback=loopback, entropy=entropy)
-    http = read_http(root, sign_in, hosts)
+    tracing, metrics = read_telemetry(root)
+    http = replace(read_http(root, sign_in, hosts), tracing=tracing)
     tls = read_tls(root)
     _check_scheme(root, sign_in, secure=tls is not None or loopback)
     listeners = [
@@ -41,6 +45,7 @@ def read_config(root: Section, entropy: Entropy) -> Config:
         listeners=tuple(listeners),
         clusters=tuple(clusters.found),
         admin=read_admin(root),
+        metrics=metrics,
     )
 
 

@@ -45,6 +45,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "timeouts",
         "limits",
         "log",
+        "telemetry",
         "workers",
     ),
     "tls": ("certificate_file", "key_file", "key_password_file", "minimum_version"),
@@ -110,10 +111,31 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "timeouts": ("request_headers", "request", "idle", "stream_idle", "route", "drain"),
     "limits": ("request_headers_kb", "headers_count", "requests_per_connection", "upstream_connections"),
     "log": ("level", "components", "format"),
+    "telemetry": (
+        "endpoint",
+        "traces_endpoint",
+        "metrics_endpoint",
+        "protocol",
+        "headers",
+        "header_files",
+        "timeout",
+        "compression",
+        "ca_file",
+        "service_name",
+        "resource",
+        "traces",
+        "metrics",
+        "sampling",
+        "parent_based",
+        "incoming",
+        "upstream_spans",
+        "metrics_interval",
+        "disabled",
+    ),
 }
 """Section -> its keys. `provider.oauth2` is `true`, not a section."""
 
-MAY_BE_EMPTY: Final = frozenset((*PRESETS, "session", "pass", "timeouts", "limits", "log"))
+MAY_BE_EMPTY: Final = frozenset((*PRESETS, "session", "pass", "timeouts", "limits", "log", "telemetry"))
 """Sections in which nothing has to be written. Anything else that is written without a value is a mistake: `groups:`
 above a list that was commented out must not read as "no condition"."""
 
@@ -135,7 +157,11 @@ FLAGS: Final[Mapping[str, str]] = {
 PROCESS_FLAGS: Final = ("workers", "log-level", "component-log-level", "log-format")
 """Flags that hold for every dialect."""
 
-SECRET_KEYS: Final = ("secret", "provider.client_secret")
+SECRET_KEYS: Final[Mapping[str, str]] = {
+    "secret": "secret_file or the environment variable OSTIARY_SECRET",
+    "provider.client_secret": "provider.client_secret_file or the environment variable OSTIARY_CLIENT_SECRET",
+    "telemetry.headers": "telemetry.header_files or the environment variable OTEL_EXPORTER_OTLP_HEADERS",
+}
 """Keys that no flag may set: other users of the machine can read a command line."""
 
 ENVIRONMENT: Final[Mapping[str, str]] = {

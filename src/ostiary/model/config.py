@@ -14,6 +14,7 @@ from ostiary.model.matchers import HeaderMatcher
 from ostiary.model.oauth2 import EnvoyOAuth2
 from ostiary.model.routes import RouteConfiguration
 from ostiary.model.signin import SignIn
+from ostiary.model.telemetry import MetricsExport, Tracing
 from ostiary.model.tls import DownstreamTlsContext
 
 
@@ -103,6 +104,8 @@ class HttpConnectionManager(msgspec.Struct, frozen=True, kw_only=True):
     upgrade_types: Mapping[str, bool] = msgspec.field(default_factory=dict)
     """upgrade_configs: lower-case protocol (`websocket`) -> enabled."""
     underscores_in_headers: Literal["ALLOW", "REJECT_REQUEST", "DROP_HEADER"] = "ALLOW"
+    tracing: Tracing | None = None
+    """None: trace headers go on as they came, and nothing is recorded."""
     profile: Literal["ostiary", "envoy"] = "envoy"
     """Which set of response bodies, identity headers and defaults applies."""
 
@@ -127,6 +130,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     listeners: tuple[Listener, ...]
     clusters: tuple[Cluster, ...] = ()
     admin: Address | None = None
+    metrics: tuple[MetricsExport, ...] = ()
     differences: tuple[str, ...] = ()
     """Where this configuration runs otherwise than its original would; printed at start at `info`."""
 

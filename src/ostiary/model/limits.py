@@ -337,3 +337,17 @@ MAX_CONFIG_DEPTH: Final = 128
 """Nested mappings and sequences: Envoy's own stay below 40."""
 MAX_CONFIG_NODES: Final = 1_000_000
 """Nodes of one document with its aliases expanded: a small file must not become a large one."""
+
+# --- telemetry
+TELEMETRY_TIMEOUT: Final = 10.0
+"""Seconds that a collector has for one export (OTel's default)."""
+TELEMETRY_QUEUE: Final = 2048
+"""Spans that wait to be exported (OTel's default); further ones are dropped and counted."""
+TELEMETRY_BATCH: Final = 512
+"""Spans in one export (OTel's default)."""
+TELEMETRY_SLICE: Final = 64
+"""Spans that are encoded in one go: about 2 ms, for which another thread may hold up requests."""
+TELEMETRY_FLUSH_TIMEOUT: Final = 2.0
+"""Seconds by which a collector may delay the end of the process."""
+METRICS_INTERVAL: Final = 60.0
+"""Seconds between two exports of metrics (OTel's default)."""

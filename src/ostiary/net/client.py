@@ -23,6 +23,7 @@ from ostiary.model.tls import UpstreamTlsContext
 from ostiary.net.watched import WATCHED
 
 if TYPE_CHECKING:
+    from ostiary.core.trace import ConnectTrace
     from ostiary.net.carrier import Carrier
     from ostiary.net.clusters import ClusterPool
     from ostiary.net.upstream import Owner
@@ -61,6 +62,9 @@ class _Call:
     def on_upstream(self, connection: Carrier) -> None:
         self.connection = connection
         connection.transport.write(self._request)
+
+    def on_dialled(self, trace: ConnectTrace) -> None:
+        """See net/watched.py."""
 
     def on_response(self, head: ResponseHead, body: bytes, done: bool) -> None:
         if head.status < 200:
@@ -143,11 +147,14 @@ class ProviderClient:
             raise FetchFailed("timeout", reason, time.time()) from None
 
     async def _tries(self, fetch: Fetch, pool: ClusterPool, request: bytes) -> Fetched:
+        # A code or a rotating refresh token may be used once: it is never sent twice, and so it travels on a connection
+        # of its own, not on an idle one that the provider may just be closing.
+        once = fetch.method != "GET" and not fetch.repeatable
         attempt = 0
         watched = WATCHED.get()
         while True:
             try:
-                head, body = await self._once(pool, request)
+                head, body = await self._once(pool, request, once)
             except FetchFailed as error:
                 if attempt >= fetch.retries:
                     error.now = time.time()
@@ -161,11 +168,8 @@ class ProviderClient:
             if watched is not None:
                 watched.tries = attempt + 1
 
-    async def _once(self, pool: ClusterPool, request: bytes) -> tuple[ResponseHead, bytes]:
+    async def _once(self, pool: ClusterPool, request: bytes, once: bool) -> tuple[ResponseHead, bytes]:
         future: asyncio.Future[tuple[ResponseHead, bytes]] = asyncio.get_running_loop().create_future()
-        # A code or a rotating refresh token may be used once: it is never sent twice, and so it travels on a connection
-        # of its own, not on an idle one that the provider may just be closing.
-        once = not request.startswith(b"GET ")
         call = _Call(request, future, replayable=not once)
         pool.submit(call, fresh=once)
         try:

@@ -21,6 +21,8 @@ from ostiary.net.response_head import informational_head, local_lines, response_
 from ostiary.net.status import PLAIN_TEXT, reason_phrase
 
 if TYPE_CHECKING:
+    from ostiary.core.trace import ConnectTrace
+    from ostiary.core.tracing import SpanContext
     from ostiary.net.carrier import Carrier
     from ostiary.net.http1 import Downstream
     from ostiary.net.upstream import Owner
@@ -50,22 +52,15 @@ class Exchange:
     """Its query may hold an authorization code, which no log may show."""
     may_upgrade = False
     """The client asked for another protocol, and the route allows it."""
-    tunnel = health_check = False
-    local = False
-    """The answer is our own."""
-    route_timeout = 0.0
-    route_deadline = 0.0
-    request_done_at = 0.0
-    first_byte = 0.0
-    status = 0
-    flags = ""
-    details = ""
-    failure_reason = ""
-    bytes_received = 0
-    bytes_sent = 0
+    tunnel = health_check = local = False  # local: the answer is our own
+    route_timeout = route_deadline = request_done_at = first_byte = 0.0
+    status = bytes_received = bytes_sent = 0
+    flags = details = failure_reason = ""
     user = route = cluster = path = ""  # path: the target as it is now
     upstream_address = upstream_local = upstream_protocol = ""
     attempts, request_id = 0, b""
+    trace: SpanContext | None = None  # recorded; its header lines are there for every request of a traced listener
+    trace_lines = b""
     request_headers: object = None
     sent: object = None  # what was made ready before (app/prepared.py): it names user, route and cluster
     response_headers: list[HeaderLine] | Headers | None = None  # the upstream's as they came, or those that were sent
@@ -111,11 +106,15 @@ class Exchange:
         if pending is None:
             connection.transport.write(self.upstream_head)
             return
-        self._pending = None
-        self._pending_size = 0
+        self._pending, self._pending_size = None, 0
         connection.transport.write(b"".join((self.upstream_head, *pending)))
         if not connection.paused:
             self.downstream.resume_reading()
+
+    def on_dialled(self, trace: ConnectTrace) -> None:
+        """A connection was made for it, or could not be."""
+        if self.trace is not None:
+            self.trace.connects.append(trace)
 
     def client_data(self, data: bytes) -> None:
         """More from the client: body, tunnel, or the next request."""

@@ -20,6 +20,7 @@ from ostiary.net.upstream import Answered, Owner, UpstreamConnection, Watch
 if TYPE_CHECKING:
     from ostiary.core.header_lines import HeaderLine
     from ostiary.core.response import ResponseHead
+    from ostiary.core.trace import ConnectTrace
     from ostiary.net.carrier import Carrier
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
@@ -105,6 +106,9 @@ class _HttpChecker:
             self._body += data[:room]
         if done and self._answer is not None and not self._answer.done():
             self._answer.set_result((self._status, self._body))
+
+    def on_dialled(self, trace: ConnectTrace) -> None:
+        """Checks have no trace."""
 
     def on_tunnel(self, data: bytes) -> None:  # noqa: ARG002 - Answered's shape
         self.close()

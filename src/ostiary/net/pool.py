@@ -230,6 +230,8 @@ class Pool:
             self._unreachable = False
             _LOG.info("upstream %s: connected again", self.name)
         self._tried(trace, by_name)
+        if self._waiting:
+            self._waiting[0].on_dialled(trace)
         self._opened(connection)
 
     def _protocol(self) -> asyncio.Protocol:
@@ -264,15 +266,14 @@ class Pool:
         while len(self._waiting) > self._connecting:
             client = self._waiting.popleft()
             self.load.pending -= 1
-            if nobody:
-                self.counts["upstream_cx_none_healthy"] += 1
-                self.broke(503, charged=True)
-                client.on_failure("UH", "no_healthy_upstream", "no healthy upstream", error)
-                continue
-            self.counts["upstream_rq_pending_failure_eject"] += 1
+            self.counts["upstream_cx_none_healthy" if nobody else "upstream_rq_pending_failure_eject"] += 1
             self.broke(503, charged=True)
-            reason = "connection timeout" if late else "remote connection failure"
-            client.on_failure("UF", details, reason, error)
+            if trace is not None:
+                client.on_dialled(trace)
+            if nobody:
+                client.on_failure("UH", "no_healthy_upstream", "no healthy upstream", error)
+            else:
+                client.on_failure("UF", details, "connection timeout" if late else "remote connection failure", error)
 
     def _tried(self, trace: ConnectTrace | None, by_name: bool) -> None:
         """Count a race: like Envoy one connection, and one more for each further attempt."""

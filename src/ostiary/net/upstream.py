@@ -15,6 +15,7 @@ from ostiary.core.response import ResponseHead, ResponseReader
 from ostiary.model import limits
 
 if TYPE_CHECKING:
+    from ostiary.core.trace import ConnectTrace
     from ostiary.net.carrier import Carrier
 
 NO_BODY: Final = 0
@@ -37,6 +38,9 @@ class Answered(Protocol):
 
     def on_upstream(self, connection: Carrier) -> None:
         """The request goes out on this connection: write it now."""
+
+    def on_dialled(self, trace: ConnectTrace) -> None:
+        """A connection was made for it, or could not be. Not called where one was there."""
 
     def on_response(self, head: ResponseHead, body: bytes, done: bool) -> None:
         """The answer's head, with as much of the body as came along. Also called for each 1xx (done False)."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol, final
 
 if TYPE_CHECKING:
     from ostiary.core.trace import ConnectTrace
+    from ostiary.core.tracing import SpanContext
 
 
 class OnFailure(Protocol):
@@ -33,3 +34,6 @@ class Watched:
 
 
 WATCHED: Final[ContextVar[Watched | None]] = ContextVar("watched", default=None)
+
+TRACED: Final[ContextVar[SpanContext | None]] = ContextVar("traced", default=None)
+"""The recorded request that a task works for: what it asks of a provider belongs to its trace."""

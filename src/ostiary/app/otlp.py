@@ -1,0 +1,108 @@
+"""OTLP's messages (opentelemetry-proto 1.x), as bytes.
+
+Imported only where something is exported. What is encoded in parts can be joined: of two messages of one type, put one
+after the other, protobuf reads all repeated fields together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.metrics.v1 import metrics_pb2
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1 import trace_pb2
+
+from ostiary._version import __version__
+from ostiary.core.spans import Span, Value
+
+_SCOPE = InstrumentationScope(name="ostiary", version=__version__)
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _attribute(key: str, value: Value) -> KeyValue:
+    """Most are the same from request to request."""
+    if isinstance(value, bool):
+        return KeyValue(key=key, value=AnyValue(bool_value=value))
+    if isinstance(value, int):
+        return KeyValue(key=key, value=AnyValue(int_value=value))
+    if isinstance(value, float):
+        return KeyValue(key=key, value=AnyValue(double_value=value))
+    text = value.encode("utf-8", "replace").decode()
+    return KeyValue(key=key, value=AnyValue(string_value=text))
+
+
+def _attributes(items: Iterable[tuple[str, Value]]) -> list[KeyValue]:
+    return [_attribute(key, value) for key, value in items]
+
+
+def _resource(attributes: Iterable[tuple[str, str]]) -> Resource:
+    return Resource(attributes=_attributes(attributes))
+
+
+def _nanoseconds(seconds: float) -> int:
+    return int(seconds * 1_000_000) * 1000
+
+
+def encode_spans(resource: Iterable[tuple[str, str]], spans: Iterable[Span]) -> bytes:
+    """An ExportTraceServiceRequest."""
+    scope = trace_pb2.ScopeSpans(scope=_SCOPE, spans=[_span(span) for span in spans])
+    message = trace_pb2.ResourceSpans(resource=_resource(resource), scope_spans=[scope])
+    encoded: bytes = ExportTraceServiceRequest(resource_spans=[message]).SerializeToString()
+    return encoded
+
+
+def _span(span: Span) -> trace_pb2.Span:
+    message = trace_pb2.Span(
+        trace_id=bytes.fromhex(span.trace.decode()),
+        span_id=bytes.fromhex(span.id.decode()),
+        parent_span_id=bytes.fromhex(span.parent.decode()),
+        trace_state=span.state.decode("ascii", "replace"),
+        name=span.name,
+        kind=span.kind,  # type: ignore[arg-type]
+        start_time_unix_nano=_nanoseconds(span.start),
+        end_time_unix_nano=_nanoseconds(span.end),
+        attributes=_attributes(span.attributes),
+    )
+    for at, name, attributes in span.events:
+        message.events.add(time_unix_nano=_nanoseconds(at), name=name, attributes=_attributes(attributes))
+    if span.error:
+        message.status.code = trace_pb2.Status.STATUS_CODE_ERROR
+        message.status.message = span.message
+    return message
+
+
+def encode_metrics(
+    resource: Iterable[tuple[str, str]],
+    counters: Mapping[str, int],
+    gauges: Mapping[str, int],
+    started: float,
+    now: float,
+) -> bytes:
+    """An ExportMetricsServiceRequest: cumulative sums since `started`, and gauges. Times are Unix seconds."""
+    begin, at = _nanoseconds(started), _nanoseconds(now)
+    metrics = [
+        metrics_pb2.Metric(
+            name=name,
+            sum=metrics_pb2.Sum(
+                data_points=[metrics_pb2.NumberDataPoint(start_time_unix_nano=begin, time_unix_nano=at, as_int=value)],
+                aggregation_temporality=metrics_pb2.AGGREGATION_TEMPORALITY_CUMULATIVE,
+                is_monotonic=True,
+            ),
+        )
+        for name, value in counters.items()
+    ]
+    metrics += [
+        metrics_pb2.Metric(
+            name=name,
+            gauge=metrics_pb2.Gauge(data_points=[metrics_pb2.NumberDataPoint(time_unix_nano=at, as_int=value)]),
+        )
+        for name, value in gauges.items()
+    ]
+    scope = metrics_pb2.ScopeMetrics(scope=_SCOPE, metrics=metrics)
+    message = metrics_pb2.ResourceMetrics(resource=_resource(resource), scope_metrics=[scope])
+    encoded: bytes = ExportMetricsServiceRequest(resource_metrics=[message]).SerializeToString()
+    return encoded

@@ -1,0 +1,309 @@
+"""Exports over OTLP: spans as they come, metrics at an interval.
+
+Nothing here is waited for by a request. Spans queue up (bounded; what doesn't fit is dropped and counted), a thread
+encodes them in small slices, and they are sent by the same client that speaks to providers: with Happy Eyeballs, and
+with an error that says why a collector can't be reached. That is logged once, and again when it can. At the end there
+is one more try, for `TELEMETRY_FLUSH_TIMEOUT` at most.
+
+A thread is started with the first export, so never before workers are forked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, TypeVar, final
+
+from ostiary._version import __version__
+from ostiary.app.metrics import Stats
+from ostiary.app.tracing import Tracer
+from ostiary.core.decision import Counter, Fetch, FetchFailed
+from ostiary.core.entropy import BufferedEntropy
+from ostiary.core.spans import Finished, Span, SpanMaker
+from ostiary.core.tracing import Propagator
+from ostiary.model import limits
+from ostiary.model.telemetry import Collector, MetricsExport, Tracing
+from ostiary.net.log import log
+from ostiary.net.ticker import Ticker
+
+if TYPE_CHECKING:
+    from ostiary.app.files import Files
+    from ostiary.net.client import ProviderClient
+
+_LOG: Final = log("tracing")
+_Result = TypeVar("_Result")
+Clients = Callable[[Collector], "ProviderClient"]
+"""Makes the client for a collector, which verifies it as configured."""
+USER_AGENT: Final = f"OTel-OTLP-Exporter-ostiary/{__version__}"
+
+
+@final
+class _Worker:
+    """The thread that encodes, for everything that one process exports."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(1, "otlp")
+
+    async def run(self, work: Callable[..., _Result], *arguments: object) -> _Result:
+        """The result of `work`, done in the thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    def close(self) -> None:
+        """Wait for nothing."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+@final
+class _Sender:
+    """Sends to one collector, and says once that it can't."""
+
+    def __init__(self, collector: Collector, client: ProviderClient, files: Files, worker: _Worker) -> None:
+        self._worker = worker
+        self._collector = collector
+        self._client = client
+        self._headers = [(name, files.source(source, strip=True)) for name, source in collector.headers]
+        self._where = collector.url or f"cluster {collector.cluster}"
+        self._failing = False
+
+    async def send(self, body: bytes, purpose: str) -> bool:
+        """Whether the collector took it."""
+        collector = self._collector
+        if collector.compress:
+            body = await self._worker.run(gzip.compress, body)
+        headers = [("content-type", "application/x-protobuf"), ("user-agent", USER_AGENT)]
+        headers += [(name, value().decode("latin-1")) for name, value in self._headers]
+        if collector.compress:
+            headers.append(("content-encoding", "gzip"))
+        fetch = Fetch(
+            method="POST",
+            url=collector.url,
+            cluster=collector.cluster,
+            path=collector.path,
+            authority=collector.authority,
+            headers=tuple(headers),
+            body=body,
+            timeout=collector.timeout,
+            retries=1,
+            repeatable=True,
+            purpose=purpose,
+        )
+        try:
+            answer = await self._client.fetch(fetch)
+        except FetchFailed as error:
+            self._failed(purpose, error.reason)
+            return False
+        if not 200 <= answer.status < 300:
+            self._failed(purpose, f"it answered {answer.status}")
+            return False
+        if self._failing:
+            self._failing = False
+            _LOG.info("%s takes %s again", self._where, purpose)
+        return True
+
+    def _failed(self, purpose: str, reason: str) -> None:
+        if not self._failing:
+            self._failing = True
+            _LOG.warning("%s does not take %s, which are dropped until it does: %s", self._where, purpose, reason)
+
+
+class _Exporter:
+    """One task at a time."""
+
+    def __init__(self, worker: _Worker) -> None:
+        self.worker = worker
+        self.task: asyncio.Task[None] | None = None
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run it."""
+        self.task = asyncio.get_running_loop().create_task(work)
+        self.task.add_done_callback(self._done)
+
+    def cancel(self) -> None:
+        """Give up."""
+        if self.task is not None:
+            self.task.cancel()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self.task = None
+        if not task.cancelled() and task.exception() is not None:
+            _LOG.error("an export failed unexpectedly: %r", task.exception())
+
+
+@final
+class SpanExporter(_Exporter):
+    """The queue of spans for one collector, under one resource."""
+
+    def __init__(
+        self, sender: _Sender, resource: tuple[tuple[str, str], ...], size: int, worker: _Worker, stats: Stats
+    ) -> None:
+        super().__init__(worker)
+        self._sender = sender
+        self._resource = resource
+        self._size = size
+        self._queue: deque[tuple[SpanMaker, Finished]] = deque()
+        self._ids = BufferedEntropy(os.urandom)
+        counter = stats.scope("tracing.opentelemetry")
+        self._sent = counter("spans_sent")
+        self._dropped = counter("spans_dropped")
+        self._timed = counter("timer_flushed")
+
+    def add(self, maker: SpanMaker, request: Finished) -> None:
+        """One more request; its spans are made later."""
+        if len(self._queue) >= self._size:
+            self._dropped.value += 1
+            return
+        self._queue.append((maker, request))
+        if len(self._queue) >= limits.TELEMETRY_BATCH and self.task is None:
+            self.begin(self._flush())
+
+    def check_deadlines(self, _now: float) -> None:
+        """Once a second."""
+        if self._queue and self.task is None:
+            self._timed.value += 1
+            self.begin(self._flush())
+
+    async def _flush(self) -> None:
+        while self._queue:
+            parts: list[bytes] = []
+            count = 0
+            for _ in range(limits.TELEMETRY_BATCH // limits.TELEMETRY_SLICE):
+                batch = [self._queue.popleft() for _ in range(min(len(self._queue), limits.TELEMETRY_SLICE))]
+                if batch:
+                    encoded, made = await self.worker.run(self._encode, batch)
+                    parts.append(encoded)
+                    count += made
+            if await self._sender.send(b"".join(parts), "spans"):
+                self._sent.value += count
+            else:
+                self._dropped.value += count
+
+    def _encode(self, batch: list[tuple[SpanMaker, Finished]]) -> tuple[bytes, int]:
+        from ostiary.app.otlp import encode_spans
+
+        ids = self._new_ids()
+        spans: list[Span] = []
+        for maker, request in batch:
+            spans += maker.spans(request, ids)
+        return encode_spans(self._resource, spans), len(spans)
+
+    def _new_ids(self) -> Iterator[bytes]:
+        while True:
+            yield self._ids(8).hex().encode()
+
+    async def finish(self) -> None:
+        """Send what there is."""
+        while self._queue or self.task is not None:
+            if self.task is None:
+                self.begin(self._flush())
+            assert self.task is not None
+            await asyncio.wait([self.task])
+
+
+@final
+class MetricsExporter(_Exporter):
+    """Sends every counter and gauge at an interval, and once more at the end."""
+
+    def __init__(
+        self,
+        export: MetricsExport,
+        sender: _Sender,
+        resource: tuple[tuple[str, str], ...],
+        worker: _Worker,
+        stats: Stats,
+    ) -> None:
+        super().__init__(worker)
+        self._export = export
+        self._sender = sender
+        self._resource = resource
+        self._stats = stats
+        self._started = time.time()
+        self._due = time.monotonic() + export.interval
+
+    def check_deadlines(self, now: float) -> None:
+        """Once a second."""
+        if now >= self._due and self.task is None:
+            self._due = now + self._export.interval
+            self.begin(self._send())
+
+    async def _send(self) -> None:
+        from ostiary.app.otlp import encode_metrics
+
+        prefix = f"{self._export.prefix}." if self._export.prefix else ""
+        counters: dict[str, int] = {}
+        gauges: dict[str, int] = {}
+        for name, value in self._stats.values().items():
+            (gauges if self._stats.is_gauge(name) else counters)[prefix + name] = value
+        body = await self.worker.run(encode_metrics, self._resource, counters, gauges, self._started, time.time())
+        await self._sender.send(body, "metrics")
+
+    async def finish(self) -> None:
+        """The last values."""
+        if self.task is not None:
+            await asyncio.wait([self.task])
+        self.begin(self._send())
+        assert self.task is not None
+        await asyncio.wait([self.task])
+
+
+@final
+class Telemetry:
+    """Everything that one process exports."""
+
+    def __init__(self, ticker: Ticker, stats: Stats, files: Files, clients: Clients) -> None:
+        self._ticker = ticker
+        self._stats = stats
+        self._files = files
+        self._clients = clients
+        self._worker = _Worker()
+        self._spans: dict[tuple[Collector, tuple[tuple[str, str], ...]], SpanExporter] = {}
+        self._metrics: list[MetricsExporter] = []
+        self._entropy = BufferedEntropy(os.urandom)
+
+    def tracer(self, tracing: Tracing, counter: Callable[[str], Counter]) -> Tracer:
+        """The tracer of one listener; those with the same collector and resource share a queue."""
+        key = (tracing.collector, tracing.resource)
+        exporter = self._spans.get(key)
+        if exporter is None:
+            resource, sender = _of_this_process(tracing.resource), self._sender(tracing.collector)
+            exporter = SpanExporter(sender, resource, tracing.max_queue, self._worker, self._stats)
+            self._spans[key] = exporter
+            self._ticker.idle.add(exporter)
+        maker = SpanMaker(tracing, dict(os.environ))
+        return Tracer(Propagator(tracing, self._entropy), maker, exporter.add, counter)
+
+    def export_metrics(self, export: MetricsExport) -> None:
+        """Begin to export metrics."""
+        resource, sender = _of_this_process(export.resource), self._sender(export.collector)
+        exporter = MetricsExporter(export, sender, resource, self._worker, self._stats)
+        self._metrics.append(exporter)
+        self._ticker.idle.add(exporter)
+
+    def _sender(self, collector: Collector) -> _Sender:
+        return _Sender(collector, self._clients(collector), self._files, self._worker)
+
+    async def close(self) -> None:
+        """Export what is left, for `TELEMETRY_FLUSH_TIMEOUT` at most."""
+        exporters: list[SpanExporter | MetricsExporter] = [*self._spans.values(), *self._metrics]
+        for exporter in exporters:
+            self._ticker.idle.discard(exporter)
+        try:
+            async with asyncio.timeout(limits.TELEMETRY_FLUSH_TIMEOUT):
+                await asyncio.gather(*(exporter.finish() for exporter in exporters))
+        except TimeoutError:
+            _LOG.warning("the last export took more than %g s and was given up", limits.TELEMETRY_FLUSH_TIMEOUT)
+        for exporter in exporters:
+            exporter.cancel()
+        self._worker.close()
+
+
+def _of_this_process(resource: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """The resource of this worker: what it counts must not be taken for another one's."""
+    if any(name == "service.instance.id" for name, _ in resource):
+        return resource
+    return (*resource, ("service.instance.id", f"{socket.gethostname()}:{os.getpid()}"))
