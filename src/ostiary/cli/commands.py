@@ -20,6 +20,7 @@ VERBS: Final[Mapping[str, str]] = {
     "check": "Validate a configuration of any dialect.",
     "connect": "Draw one connection as a timeline: DNS, attempts, TLS, and the winner.",
     "envoyfilter": "Print an Istio EnvoyFilter that signs users in, and what belongs to it.",
+    "patch": "Apply Istio's EnvoyFilters to a proxy's configuration, and explain each patch.",
     "completion": "Print a shell's completion script.",
 }
 _EPILOG: Final = "Exit codes: 0 done, 1 a problem was found, 2 wrong usage or configuration, 130 interrupted."

@@ -109,7 +109,7 @@ def load(files: Sequence[str], *, dialect: str | None, flags: dict[str, str], ig
     Whatever is wrong is a diagnostic, a file that can't be read too.
     """
     try:
-        contents = [(name, _read(name)) for name in files]
+        contents = [(name, read_bytes(name)) for name in files]
         chosen = dialect or (_detected(*contents[0]) if contents else "native")
     except ConfigError as error:
         return Loaded(dialect="unknown", config=None, process=None, diagnostics=error.diagnostics)
@@ -147,7 +147,7 @@ def _detected(name: str, content: bytes) -> str:
     return detect(content, name)
 
 
-def _read(name: str) -> bytes:
+def read_bytes(name: str) -> bytes:
     """A configuration file's bytes; `-` is standard input. Raises ConfigError."""
     try:
         if name == "-":

@@ -1,0 +1,177 @@
+"""EnvoyFilters applied to a proxy's configuration: what istiod would have made of it.
+
+The pieces in the order in which istiod makes them: clusters; routes; listeners, from the outside in; extension
+configurations that a filter waits for. What cannot apply is told too, so that each patch has one outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from ostiary.dialects.istio_clusters import added_clusters, explain_added, patch_cluster, without_duplicates
+from ostiary.dialects.istio_findings import Active, Outcome, outcome
+from ostiary.dialects.istio_listeners import patch_listeners
+from ostiary.dialects.istio_match import OPERATION, VIRTUAL, Run
+from ostiary.dialects.istio_message import Message
+from ostiary.dialects.istio_objects import EnvoyFilter
+from ostiary.dialects.istio_routes import patch_routes
+from ostiary.dialects.istio_selection import Proxy, in_order, select
+from ostiary.dialects.yaml_nodes import Mapping, Scalar
+from ostiary.dialects.yaml_nodes import Sequence as SequenceNode
+
+_SIDECAR: Final = ("SIDECAR_INBOUND", "SIDECAR_OUTBOUND")
+
+
+@dataclass(slots=True)
+class Resources:
+    """What istiod makes for one proxy. Patching changes the messages in place and replaces the lists."""
+
+    clusters: list[Message] = field(default_factory=list)
+    listeners: list[Message] = field(default_factory=list)
+    routes: list[Message] = field(default_factory=list)
+    """Route configurations that are discovered on their own; inline ones are in the listeners."""
+    extensions: list[Message] = field(default_factory=list)
+    """Extension configurations that patches add for filters with `config_discovery`."""
+
+
+def apply(filters: Sequence[EnvoyFilter], proxy: Proxy, resources: Resources) -> list[Outcome]:
+    """Patch `resources` in place; what came of each patch, in the order in which they apply."""
+    reaching, left_out = select(filters, proxy)
+    contexts = ("GATEWAY",) if proxy.kind != "sidecar" else _SIDECAR
+    runs = {name: Run(name, reaching) for name in contexts} if proxy.kind != "waypoint" else {}
+    if runs:
+        _clusters(runs, resources)
+        _routes(runs, resources)
+        _listeners(runs, resources)
+    _extensions(reaching, resources)
+    for active in reaching:
+        _never(active, proxy)
+    order = {id(found): index for index, found in enumerate(in_order(filters, proxy.root_namespace))}
+    tried = sorted([*reaching, *left_out], key=lambda active: (order[id(active.owner)], active.patch.index))
+    return [outcome(active) for active in tried]
+
+
+def cluster_context(found: Message) -> str:
+    """The context of a cluster of a sidecar, told from Istio's name for it."""
+    name = found.text("name")
+    return "SIDECAR_INBOUND" if name.startswith(("inbound|", "InboundPassthrough")) else "SIDECAR_OUTBOUND"
+
+
+def listener_context(found: Message) -> str:
+    """The context of a listener of a sidecar. One that says nothing serves: it is inbound."""
+    outbound = found.text("traffic_direction") == "OUTBOUND" or found.text("name") == "virtualOutbound"
+    return "SIDECAR_OUTBOUND" if outbound else "SIDECAR_INBOUND"
+
+
+def _clusters(runs: dict[str, Run], resources: Resources) -> None:
+    kept: list[Message] = []
+    for found in resources.clusters:
+        run = _run(runs, cluster_context(found))
+        patched = patch_cluster(run, found, _services(found))
+        if patched is not None:
+            kept.append(patched)
+    added = [each for run in runs.values() for each in added_clusters(run)]
+    patches = next(iter(runs.values())).patches
+    resources.clusters = without_duplicates([*kept, *added], patches)
+    explain_added(patches)
+
+
+def _run(runs: dict[str, Run], context: str) -> Run:
+    return runs.get(context) or runs["GATEWAY"]
+
+
+def _services(found: Message) -> list[str]:
+    """The hosts of an inbound cluster, which Istio writes into its metadata."""
+    metadata = found.message("metadata")
+    by_filter = metadata.fields.get("filter_metadata") if metadata is not None else None
+    istio = by_filter["istio"][1] if isinstance(by_filter, dict) and "istio" in by_filter else None
+    services = istio.get("services") if isinstance(istio, Mapping) else None
+    hosts = (
+        [each.get("host") for each in services if isinstance(each, Mapping)]
+        if isinstance(services, SequenceNode)
+        else []
+    )
+    return [host.text for host in hosts if isinstance(host, Scalar)]
+
+
+def _routes(runs: dict[str, Run], resources: Resources) -> None:
+    for found in resources.routes:
+        inbound = found.text("name").startswith("inbound|")
+        patch_routes(_run(runs, "SIDECAR_INBOUND" if inbound else "SIDECAR_OUTBOUND"), found)
+    for listener in resources.listeners:
+        run = _run(runs, listener_context(listener))
+        for manager in _managers(listener):
+            if (inline := manager.message("route_config")) is not None:
+                patch_routes(run, inline)
+
+
+def _chains(listener: Message) -> list[Message]:
+    default = listener.message("default_filter_chain")
+    return [*listener.messages("filter_chains"), *([default] if default is not None else [])]
+
+
+def _managers(listener: Message) -> Iterable[Message]:
+    """The connection managers of a listener."""
+    for chain in _chains(listener):
+        for each in chain.messages("filters"):
+            typed = each.message("typed_config")
+            if typed is not None and typed.type_name.endswith(".HttpConnectionManager"):
+                yield typed
+
+
+def _listeners(runs: dict[str, Run], resources: Resources) -> None:
+    """As istiod calls it: each virtual listener alone, then those of each direction together."""
+    groups: dict[tuple[str, str], list[Message]] = {}
+    for found in resources.listeners:
+        context = _run(runs, listener_context(found)).context
+        name = found.text("name") if context != "GATEWAY" and found.text("name") in VIRTUAL else ""
+        groups.setdefault((context, name), []).append(found)
+    for context in runs:
+        groups.setdefault((context, ""), [])
+    kept: dict[int, Message] = {}
+    for (context, virtual), group in groups.items():
+        for each in patch_listeners(runs[context], group, skip_adds=bool(virtual)):
+            kept[id(each)] = each
+    old = {id(each) for each in resources.listeners}
+    resources.listeners = [
+        *(each for each in resources.listeners if id(each) in kept),
+        *(each for each in kept.values() if id(each) not in old),
+    ]
+
+
+def _extensions(patches: Sequence[Active], resources: Resources) -> None:
+    """EXTENSION_CONFIG: sent for filters that discover their configuration by that name."""
+    wanted = {name for listener in resources.listeners for name in _discovered(listener)}
+    for active in patches:
+        if active.patch.apply_to != "EXTENSION_CONFIG":
+            continue
+        name = active.value.text("name") if active.value is not None else ""
+        if active.operation != "ADD" or active.value is None:
+            text = f"{active.operation} of an EXTENSION_CONFIG is ignored: it knows ADD only"
+            active.miss(OPERATION, "operation-ignored", text)
+        elif name not in wanted:
+            has = ", ".join(sorted(wanted)) or "none"
+            text = f"no filter has config_discovery and the name {name} (there is: {has})"
+            active.miss(OPERATION, "not-subscribed", text)
+        else:
+            resources.extensions.append(active.value.clone())
+            active.hit("extension configurations", f"sent {name}")
+
+
+def _discovered(listener: Message) -> Iterable[str]:
+    """The names of filters with `config_discovery`."""
+    links = listener.messages("listener_filters")
+    links += [each for chain in _chains(listener) for each in chain.messages("filters")]
+    links += [each for manager in _managers(listener) for each in manager.messages("http_filters")]
+    return [each.text("name") for each in links if "config_discovery" in each.fields]
+
+
+def _never(active: Active, proxy: Proxy) -> None:
+    """What no proxy of today gets."""
+    if active.patch.apply_to == "BOOTSTRAP":
+        text = "Istio applies no BOOTSTRAP patches any more: use the annotation sidecar.istio.io/bootstrapOverride"
+        active.miss(OPERATION, "bootstrap-ignored", text)
+    elif proxy.kind == "waypoint":
+        active.miss(OPERATION, "context-mismatch", "no code of Istio patches a waypoint")
