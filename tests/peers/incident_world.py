@@ -1,9 +1,10 @@
 """The incident's network, in a namespace of its own, with everything in it: DNS, a provider with TLS, an application.
 
-    unshare --net --mount python incident_world.py FOLDER NETWORK PROXY/FAMILY...
+    unshare --net --mount python incident_world.py FOLDER NETWORK PROXY/FAMILY[/LEVEL]...
 
 Runs each proxy, lets a person sign in through it, and prints what came of it as JSON. FAMILY is Envoy's
-`dns_lookup_family`, `none` where the configuration has no such line, or `native` for `ostiary run --issuer`.
+`dns_lookup_family`, `none` where the configuration has no such line, or `native` for `ostiary run --issuer`. LEVEL is
+that of the log.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def sh(command: str) -> None:
     subprocess.run(command.split(), check=True)
 
 
-def make_proxy(folder: Path, proxy: str, family: str, app: int, roots: Path) -> Proxy:
+def make_proxy(folder: Path, app: int, roots: Path, proxy: str, family: str, level: str = "info") -> Proxy:
     """The proxy of a case, not started. Its system's roots know the provider's certificate."""
     if family == "native":
         flags = {"upstream": f"http://127.0.0.1:{app}", "issuer": ISSUER, "client-id": "httpbin",
@@ -112,7 +113,8 @@ def make_proxy(folder: Path, proxy: str, family: str, app: int, roots: Path) -> 
             text = text.replace(f"@{name}@", str(value))
         config = folder / "envoy.yaml"
         config.write_text(text)
-        argv = envoy_arguments(config) if proxy == "envoy" else ostiary_arguments(config)
+        argv = envoy_arguments(config) if proxy == "envoy" else [*ostiary_arguments(config), "--log-level", "info"]
+        argv[argv.index("--log-level") + 1] = level
     return Proxy(proxy, argv, (PORT,), ADMIN, folder / "log", {"SSL_CERT_FILE": str(roots)})
 
 
@@ -157,7 +159,7 @@ def main(folder: Path, network: str, cases: list[str]) -> None:
             own.mkdir()
             settings: dict[str, Any] = {"host": NETWORKS[network], "issuer": ISSUER, "clients": (CLIENT,), "tls": tls}
             with demo_provider(443, **settings) as provider:
-                running = make_proxy(own, *case.split("/"), app.port, roots).start()
+                running = make_proxy(own, app.port, roots, *case.split("/")).start()
                 try:
                     seen = sign_in(Person(trusts), app)
                 finally:

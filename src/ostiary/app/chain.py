@@ -8,12 +8,15 @@ takes on).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 from msgspec.structs import replace
 
 from ostiary.core.decision import FOREVER, Allow, Counter, Filter, Request, Respond, Start
 from ostiary.model.headers import Headers
+
+_ASIDE: Final = ("cors", "health_check")
+"""Filters that ask nobody who they are."""
 
 
 @final
@@ -26,6 +29,8 @@ class Passed:
     response_remove: frozenset[str] = frozenset()
     response_set: tuple[tuple[str, str], ...] = ()
     user: str = ""
+    via: str = ""
+    """Why it was let through, in a word (see Allow)."""
     counters: tuple[Counter, ...] = ()
     valid_until: float = FOREVER
 
@@ -88,6 +93,7 @@ def apply(passed: Passed, allow: Allow) -> Passed:
         response_remove=passed.response_remove | allow.response_remove,
         response_set=passed.response_set + allow.response_set,
         user=allow.user or passed.user,
+        via=passed.via if allow.via in _ASIDE else allow.via or passed.via,
         counters=passed.counters + allow.counters,
         valid_until=min(passed.valid_until, allow.valid_until),
     )

@@ -8,11 +8,12 @@ rotates is so used only once, however many tabs wake up together. Where several 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Final, final
 
 from ostiary.app.calls import Fetcher, told, with_calls
 from ostiary.core.decision import Allow, Fetch, Fetched, FetchFailed, Flow, Respond, Start
+from ostiary.core.oauth2.envoy.token_response import router_answer, shown
 from ostiary.net.log import log
 
 if TYPE_CHECKING:
@@ -20,27 +21,60 @@ if TYPE_CHECKING:
     from ostiary.core.leases import Leases
 
 _LOG: Final = log("oauth2")
+_DISPATCHED: Final = {
+    "token": "Dispatching OAuth request for access token.",
+    "refresh": "Dispatching OAuth request for update access token by refresh token.",
+}
 
 
-async def drive(flow: Flow, fetcher: Fetcher) -> Allow | Respond:
+Tags = Mapping[str, int]
+"""The request that log lines are about: its `connection` and its `stream`."""
+_NOBODY: Final[Tags] = {}
+
+
+async def drive(flow: Flow, fetcher: Fetcher, tags: Tags = _NOBODY) -> Allow | Respond:
     """Run one flow to its end."""
     calls: list[Call] = []
     try:
         wanted = next(flow)
         while True:
+            if wanted.purpose in _DISPATCHED:
+                _LOG.debug("%s", _DISPATCHED[wanted.purpose], **tags)
             try:
                 answer = await told(wanted, fetcher, calls)
             except FetchFailed as error:
-                _LOG.debug("%s request failed: %s", wanted.purpose, error.reason)
+                _unanswered(wanted, error, tags)
                 wanted = flow.throw(error)
             else:
-                _LOG.debug("%s request answered: %d", wanted.purpose, answer.status)
+                _answered(wanted, answer, tags)
                 wanted = flow.send(answer)
     except StopIteration as stop:
         result: Allow | Respond = stop.value
         return with_calls(result, calls)
     finally:
         flow.close()
+
+
+def _answered(wanted: Fetch, answer: Fetched, tags: Tags) -> None:
+    """Envoy says no more about a good answer."""
+    if answer.status == 200 or not _LOG.debugs:
+        return
+    if wanted.purpose in _DISPATCHED:
+        _LOG.debug("Oauth response code: %d", answer.status, **tags)
+        _LOG.debug("Oauth response body: %s", shown(answer), **tags)
+    else:
+        _LOG.debug("%s request answered: %d", wanted.purpose, answer.status, **tags)
+
+
+def _unanswered(wanted: Fetch, error: FetchFailed, tags: Tags) -> None:
+    """Envoy's router answers where a provider doesn't."""
+    if not _LOG.debugs:
+        return
+    if wanted.purpose in _DISPATCHED and error.kind != "no_cluster":
+        status, body = router_answer(error)
+        _LOG.debug("Oauth response code: %d", status, **tags)
+        _LOG.debug("Oauth response body: %s", body, **tags)
+    _LOG.debug("%s request failed: %s", wanted.purpose, error.reason, **tags)
 
 
 async def drive_maintenance(wanted: Generator[Fetch, Fetched, None], fetcher: Fetcher) -> None:
@@ -51,7 +85,8 @@ async def drive_maintenance(wanted: Generator[Fetch, Fetched, None], fetcher: Fe
             try:
                 fetch = wanted.send(await fetcher.fetch(fetch))
             except FetchFailed as error:
-                _LOG.warning("%s: %s", fetch.purpose, error.reason)
+                said = _LOG.debug if error.kind == "connect" else _LOG.warning  # of that there is a warning already
+                said("%s: %s", fetch.purpose, error.reason)
                 fetch = wanted.throw(error)
     except StopIteration:
         return
@@ -72,15 +107,18 @@ class Flows:
         self._leases = leases
         self._running: Running = {} if running is None else running
 
-    async def run(self, start: Start) -> Allow | Respond:
-        """The flow's result, whether it runs for this request or another one with the same key."""
+    async def run(self, start: Start, tags: Tags = _NOBODY) -> Allow | Respond:
+        """The flow's result, whether it runs for this request or another one with the same key.
+
+        `tags`: what log lines about this request carry.
+        """
         key = start.single_flight
         if not key:
-            return await drive(start.flow, self._fetcher)
+            return await drive(start.flow, self._fetcher, tags)
         task = self._running.get(key)
         leads = task is None
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._lead(start))
+            task = asyncio.get_running_loop().create_task(self._lead(start, tags))
             self._running[key] = task
             task.add_done_callback(lambda done: self._ended(key, done))
         else:
@@ -88,11 +126,11 @@ class Flows:
         result = await asyncio.shield(task)  # one client leaving ends it for nobody else
         return result if leads or start.follow is None else start.follow(result)
 
-    async def _lead(self, start: Start) -> Allow | Respond:
+    async def _lead(self, start: Start, tags: Tags) -> Allow | Respond:
         """Run the flow, or take its outcome from the process that does."""
         leases = self._leases
         if leases is None or start.share is None or start.adopt is None:
-            return await drive(start.flow, self._fetcher)
+            return await drive(start.flow, self._fetcher, tags)
         lease = await leases.ask(start.single_flight, start.longest)
         if lease.outcome is not None:
             adopted = start.adopt(lease.outcome)
@@ -102,7 +140,7 @@ class Flows:
             _LOG.debug("the outcome of another worker's %s can't be opened", start.purpose)
         shared = None
         try:
-            result = await drive(start.flow, self._fetcher)
+            result = await drive(start.flow, self._fetcher, tags)
             shared = start.share()
         finally:
             if shared is None:

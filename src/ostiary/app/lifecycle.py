@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ostiary.net.connector import Connector
     from ostiary.net.lease_client import LeaseClient
 
-_LOG: Final = log("main")
+_CONFIG, _LOG = log("config"), log("main")
 GC_THRESHOLD: Final = 20_000
 """Allocations between two looks for garbage: a request leaves none in cycles, so looking often finds nothing."""
 EXIT_INTERRUPTED: Final = 130
@@ -80,6 +80,8 @@ class Doorkeeper:
                 from ostiary.net.lease_client import LeaseClient
 
                 self._leases = await LeaseClient.connect(self._desk, _desk_lost)
+            _CONFIG.info("loading %d cluster(s)", len(self.config.clusters))
+            _CONFIG.info("loading %d listener(s)", len(self.config.listeners))
             runtime = self.runtime = Runtime(self.config, self._connector, self._leases, self.flights)
             for server in servers:
                 service = runtime.services[server.listener.name]
@@ -91,8 +93,9 @@ class Doorkeeper:
             if self.config.admin is not None and self._admin_factory is not None:
                 self._admin = self._admin_factory(self)
                 self.addresses["admin"] = await self._admin.start()
-                _LOG.info("admin API on %s", ", ".join(self.addresses["admin"]))
+                log("admin").info("admin address: %s", ", ".join(self.addresses["admin"]))
             runtime.start()
+            _CONFIG.info("all dependencies initialized. starting workers")
         except BaseException:
             await self.stop(0)
             raise

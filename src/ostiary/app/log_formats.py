@@ -41,8 +41,10 @@ def _place(record: logging.LogRecord) -> str:
 
 def _tags(record: logging.LogRecord) -> dict[str, str]:
     """The numbers of the connection and of the request that a line is about."""
-    found = ((name, getattr(record, attribute, 0)) for name, attribute in _TAGS)
-    return {name: str(number) for name, number in found if number}
+    found = {name: getattr(record, attribute, 0) for name, attribute in _TAGS}
+    if not found["StreamId"]:  # a request always comes with its connection: 0 for those of our own
+        del found["StreamId"]
+    return {name: str(number) for name, number in found.items()} if any(found.values()) else {}
 
 
 def _text(record: logging.LogRecord) -> str:

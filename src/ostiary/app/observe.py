@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
 from ostiary.app.flights import Recorder
+from ostiary.app.narrate import HTTP, ROUTER, ended
 from ostiary.app.prepared import Prepared, SentFields
 from ostiary.core.access_log import access_log_line
 from ostiary.core.decision import Allow, Counter, Request, Respond
@@ -77,6 +78,8 @@ class Observer:
 
     def finished(self, exchange: Exchange) -> None:
         """The exchange is over."""
+        if HTTP.debugs or ROUTER.debugs:
+            ended(exchange)
         self._total.value += 1
         status = exchange.status
         if status and status != 101 and not exchange.health_check:
@@ -135,7 +138,7 @@ class Observer:
             record.upstream_local_address = exchange.upstream_local
         elif exchange.flags == "UF" and exchange.pool is not None:
             record.upstream_host = exchange.pool.name
-        record.upstream_transport_failure_reason = exchange.failure_reason
+        record.upstream_transport_failure_reason = str(exchange.failure or "")
         record.downstream_direct_remote_address = downstream.peer_address
         record.downstream_local_address = downstream.local_address
         record.connection_id = downstream.id

@@ -45,6 +45,7 @@ class Prepared:
         "user",
         "valid_until",
         "values",
+        "via",
     )
 
     def __init__(self, route: CompiledRoute, passed: Passed, items: list[tuple[str, str]]) -> None:
@@ -59,6 +60,7 @@ class Prepared:
         self.extra = response_lines(passed.response_set)
         self.drop = dropped(passed)
         self.user = passed.user
+        self.via = passed.via
         self.counters = passed.counters
         self.valid_until = passed.valid_until
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from ostiary.app.narrate import answered
 from ostiary.core.decision import Respond
 from ostiary.net.exchange import Exchange
 from ostiary.net.log import log
@@ -27,10 +28,12 @@ def pairs(items: Iterable[tuple[str, str]]) -> list[bytes]:
 def local_reply(exchange: Exchange, answer: Respond) -> None:
     """Send what a filter answered. The code by which /flights finds it is in the log, with the reason."""
     details = _WHITESPACE.sub("_", answer.details)
+    told = answered(exchange, answer)
     note = answer.note
     if note is not None:
         said = f"{note.code}: {note.reason}" if note.code else note.reason or answer.details
-        say = _LOG.warning if note.outcome == "failed" else _LOG.debug if note.kind == "turned-away" else _LOG.info
+        quiet = told or note.kind == "turned-away"
+        say = _LOG.debug if quiet else _LOG.warning if note.outcome == "failed" else _LOG.info
         say("code %s: %s answered with %d: %s", note.flight, exchange.method.decode("latin-1"), answer.status, said)
     if answer.flight:
         details = f"{details}_({answer.flight})"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from msgspec.structs import replace
 
+from ostiary.app import narrate
 from ostiary.app.chain import Passed, Pending
 from ostiary.app.faults import effective_authority, head_fault
 from ostiary.app.flows import Flows
@@ -64,9 +65,7 @@ class HttpService:
         max_connections: int,
         tracer: Tracer | None = None,
     ) -> None:
-        self.http = http
-        self.settings = settings
-        self.ticker = ticker
+        self.http, self.settings, self.ticker = http, settings, ticker
         self.draining = False
         self.connections: set[Downstream] = set()
         self._table = table
@@ -90,24 +89,26 @@ class HttpService:
         self._direct, self._refused = counter("rq_direct_response"), counter("downstream_cx_overflow")
         self._tracer = tracer
         self._rewritten = frozenset(("host", "expect", *(CONTEXT_HEADERS if tracer is not None else ())))
-        self._renews_id = http.generate_request_id and (
-            http.use_remote_address and not http.preserve_external_request_id
-        )
+        own_id = http.generate_request_id and not http.preserve_external_request_id
+        self._renews_id = own_id and http.use_remote_address
 
     # --- the hot path
 
     def dispatch(self, exchange: Exchange) -> None:
         """Forward at once what is known; judge the rest."""
-        head = exchange.head
         target = self._reader.get(exchange.target) or self._reader.read(exchange.target)
         exchange.path = target.text
+        if _LOG.debugs:
+            narrate.begun(exchange)
         if target.ordinary:
-            route = self._single or self._found.get((head.host, exchange.target))
+            route = self._single or self._found.get((exchange.head.host, exchange.target))
             if route is not None:
                 prepared = self._prepared.find(exchange, route)
                 if prepared is not None and prepared.valid_until > self.ticker.wall:
                     for counter in prepared.counters:
                         counter.value += 1
+                    if narrate.OAUTH2.debugs:
+                        narrate.admitted(exchange, prepared.via)
                     self._send(exchange, prepared, target)
                     return
         self._judge(exchange, target)
@@ -141,6 +142,8 @@ class HttpService:
             exchange.response_extra += b"x-request-id: %b\r\n" % exchange.request_id
 
     def _forward(self, exchange: Exchange, cluster: ClusterPool, wire: bytes, timeout: float) -> None:
+        if narrate.ROUTER.debugs:
+            narrate.routed(exchange, cluster.cluster.name)
         pool = exchange.pool or cluster.pick()
         if pool is None:
             cluster.refuse(exchange)
@@ -176,7 +179,8 @@ class HttpService:
         if request.upgrade and self.http.profile == "envoy" and not self._may_upgrade(route, request):
             self._reply(exchange, route, Respond(status=403, details="upgrade_failed", local_reply=True))
             return
-        self._proceed(exchange, route, target, route.chain.run(request, self.ticker.wall))
+        outcome = narrate.judged(exchange, route.chain.run(request, self.ticker.wall))
+        self._proceed(exchange, route, target, outcome)
 
     def _request(self, exchange: Exchange, target: Target) -> Request:
         downstream = exchange.downstream
@@ -228,13 +232,10 @@ class HttpService:
         local_reply(exchange, answer)
 
     async def _wait(self, exchange: Exchange, route: CompiledRoute, target: Target, pending: Pending) -> None:
-        result: Allow | Respond
         if self._tracer is not None:
             self._tracer.enter(exchange)
         try:
-            result = await self._flows.run(pending.start)
-        except asyncio.CancelledError:
-            raise
+            result: Allow | Respond = await self._flows.run(pending.start, exchange.downstream.tags)
         except Exception:  # noqa: BLE001 - a defect of ours must neither leave a page hanging nor let anyone in
             _LOG.exception("a sign-in step failed unexpectedly")
             result = Respond(status=500, body=b"internal error", details="internal_error")

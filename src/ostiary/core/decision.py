@@ -160,19 +160,25 @@ class Fetched(_Discreet, frozen=True, kw_only=True):
     now: float
 
 
+NO_HOST: Final = "no healthy upstream"
+
+
 class FetchFailed(Exception):
     """No usable answer: no connection, a timeout, a broken response. Thrown into the flow.
 
     `reason` is for people, without secrets; `kind` is `connect`, `timeout`, `protocol`, `too_large` or `no_cluster`;
-    `now` is the time it failed.
+    `now` is the time it failed; `transport` is why a connection failed, in Envoy's words.
     """
 
-    def __init__(self, kind: str, reason: str, now: float, cause: BaseException | None = None) -> None:
+    def __init__(
+        self, kind: str, reason: str, now: float, cause: BaseException | None = None, transport: str = ""
+    ) -> None:
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
         self.now = now
         self.cause = cause
+        self.transport = transport
 
 
 Flow = Generator[Fetch, Fetched, "Allow | Respond"]

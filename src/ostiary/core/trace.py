@@ -96,6 +96,8 @@ class ConnectTrace:
     error: str | None = None
     other_family: tuple[str, ...] = ()
     """After a failure: addresses of the family that the lookup family kept out, where this host has a route."""
+    number: int = 0
+    """What logs know the connection by."""
     _summary: str | None = None
 
     @property

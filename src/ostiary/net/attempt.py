@@ -14,6 +14,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 from ostiary.core.addresses import Destination
 from ostiary.core.trace import Attempt
@@ -71,11 +72,13 @@ def feed(protocol: asyncio.BaseProtocol, data: bytes) -> None:
 class Runner:
     """One attempt's socket, and who owns it now."""
 
-    __slots__ = ("closed", "destination", "held", "record", "sock")
+    __slots__ = ("closed", "destination", "held", "number", "record", "sock")
 
     def __init__(self, destination: Destination, record: Attempt) -> None:
         self.destination = destination
         self.record = record
+        self.number = 0
+        """In logs."""
         self.sock: socket.socket | None = None
         self.held: HeldProtocol | None = None
         """Set once TLS begins: the loop owns the socket from then on."""
@@ -176,6 +179,33 @@ def describe(error: Exception) -> tuple[str | None, str]:
     if isinstance(error, OSError) and error.errno is not None:
         return errno.errorcode.get(error.errno, str(error.errno)), os.strerror(error.errno)
     return None, str(error) or type(error).__name__
+
+
+_TLS_NUMBERS: Final = {"CERTIFICATE_VERIFY_FAILED": 268435581, "WRONG_VERSION_NUMBER": 268435703}
+"""BoringSSL's, which people search for."""
+
+
+def transport_failure(attempt: Attempt) -> str:
+    """Why an attempt failed, in Envoy's words (%UPSTREAM_TRANSPORT_FAILURE_REASON%); empty if time ran out."""
+    if attempt.outcome == "timeout":
+        return ""
+    if attempt.stage == "route":
+        return f"immediate connect error: {attempt.message}|remote address:{_place(attempt)}"
+    if attempt.stage != "tls":
+        return f"delayed connect error: {attempt.message}"
+    reason = attempt.errno or "TLS"
+    if reason == "ECONNRESET":
+        what = "0:system library:OPENSSL_internal:Connection reset by peer"
+    else:
+        what = f"{_TLS_NUMBERS.get(reason, 0)}:SSL routines:OPENSSL_internal:{reason}"
+        if reason == "CERTIFICATE_VERIFY_FAILED":
+            found = attempt.message.removeprefix("certificate verify failed: ")
+            what += f":verify cert failed: certificate verification error: {found}"
+    return f"TLS_error:|{what}:TLS_error_end"
+
+
+def _place(attempt: Attempt) -> str:
+    return str(Destination(attempt.address, attempt.port)) if attempt.family != "unix" else attempt.address
 
 
 def source_of(sock: socket.socket) -> str | None:

@@ -13,13 +13,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, final
 from urllib.parse import urlsplit
 
-from ostiary.core.decision import Fetch, Fetched, FetchFailed
+from ostiary.core.decision import NO_HOST, Fetch, Fetched, FetchFailed
 from ostiary.core.header_lines import HeaderLine
+from ostiary.core.redaction import without_credentials
 from ostiary.core.response import ResponseHead
 from ostiary.model import limits
 from ostiary.model.clusters import Cluster, Endpoint
 from ostiary.model.headers import Headers
 from ostiary.model.tls import UpstreamTlsContext
+from ostiary.net import pool_log
+from ostiary.net.log import log, next_connection_id, stream_id
 from ostiary.net.watched import WATCHED
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from ostiary.net.carrier import Carrier
     from ostiary.net.clusters import ClusterPool
     from ostiary.net.upstream import Owner
+
+_HTTP, _ROUTER = log("http"), log("router")
 
 
 @final
@@ -45,6 +50,7 @@ class _Call:
         "pool",
         "replayable",
         "request_complete",
+        "stream",
     )
 
     def __init__(self, request: bytes, future: asyncio.Future[tuple[ResponseHead, bytes]], replayable: bool) -> None:
@@ -58,9 +64,11 @@ class _Call:
         self.connection: Carrier | None = None
         self._parts: list[bytes] = []
         self._size = 0
+        self.stream = stream_id(0, next_connection_id()) if _ROUTER.debugs or _HTTP.debugs else 0
 
     def on_upstream(self, connection: Carrier) -> None:
         self.connection = connection
+        _ROUTER.debug("pool ready", stream=self.stream)
         connection.transport.write(self._request)
 
     def on_dialled(self, trace: ConnectTrace) -> None:
@@ -70,6 +78,8 @@ class _Call:
         if head.status < 200:
             return
         self.head = head
+        text = "async http request response headers (end_stream=%s): ':status', '%d'"
+        _HTTP.debug(text, str(done and not body).lower(), head.status, stream=self.stream)
         self.on_body(body, done, [])
 
     def on_body(self, data: bytes, done: bool, trailers: list[HeaderLine]) -> None:  # noqa: ARG002 - Answered's shape
@@ -92,7 +102,10 @@ class _Call:
     def on_failure(self, flag: str, details: str, reason: str, cause: BaseException | None = None) -> None:  # noqa: ARG002
         self.connection = None
         kind = {"UF": "connect", "UH": "connect", "UO": "connect", "UT": "timeout"}.get(flag, "protocol")
-        self._settle(FetchFailed(kind, str(cause) if cause is not None else reason, 0.0, cause))
+        why = NO_HOST if flag == "UH" else pool_log.cause(cause)
+        text = "upstream reset: reset reason: %s, transport failure reason: %s"
+        _ROUTER.debug(text, reason, why, stream=self.stream)
+        self._settle(FetchFailed(kind, str(cause) if cause is not None else reason, 0.0, cause, why))
 
     def _settle(self, error: FetchFailed) -> None:
         if not self.future.done():
@@ -171,6 +184,9 @@ class ProviderClient:
     async def _once(self, pool: ClusterPool, request: bytes, once: bool) -> tuple[ResponseHead, bytes]:
         future: asyncio.Future[tuple[ResponseHead, bytes]] = asyncio.get_running_loop().create_future()
         call = _Call(request, future, replayable=not once)
+        if _ROUTER.debugs:
+            path = without_credentials(request.split(b" ", 2)[1].decode("latin-1"))
+            _ROUTER.debug("cluster '%s' match for URL '%s'", pool.cluster.name, path, stream=call.stream)
         pool.submit(call, fresh=once)
         try:
             return await future

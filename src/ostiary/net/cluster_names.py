@@ -12,7 +12,7 @@ from ostiary.core.addresses import Destination, RecordType
 from ostiary.core.cluster_dns import Answered, Round, Schedule
 from ostiary.model import limits
 from ostiary.model.clusters import Cluster, DnsLookupFamily
-from ostiary.net import routes
+from ostiary.net import resolution_log, routes
 from ostiary.net.log import log
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ostiary.net.dns_exchange import Answer
     from ostiary.net.resolver import Lookup, Resolver
 
-_LOG: Final = log("dns")
+_LOG, _UPSTREAM = log("dns"), log("upstream")
 _EXPIRED: Final = "cache (expired)"
 Known = dict[RecordType, tuple[str, ...]]
 
@@ -72,6 +72,8 @@ class NameWatcher:
 
     def _begin(self) -> None:
         self._counts["update_attempt"] += 1
+        _UPSTREAM.trace("starting async DNS resolution for %s", self.name)
+        _LOG.trace("dns resolution for %s started", self.name)
         current = self._round = Round(self._family, self._known)
         self._ask(current.begin())
 
@@ -135,6 +137,8 @@ class NameWatcher:
         self.resolved = True
         verdict = current.verdict
         logical = self._cluster.type == "LOGICAL_DNS"
+        said = resolution_log.completed(self.name, {answered.outcome for answered in current.answers.values()})
+        _UPSTREAM.trace("async DNS resolution complete for %s details %s", self.name, said)
         if verdict == "failed" or (verdict == "empty" and logical):
             self._counts["update_failure"] += 1
             if not self.why:
@@ -144,15 +148,21 @@ class NameWatcher:
             self.why = f"{self.name} has no address: {_told(current)}"
             self._on_change(None)
             delay = self._schedule.after_failure()
+            failure = "(failure) "
         else:
             self._counts["update_success"] += 1
             self._known = current.addresses
             if self.why and self._known:
                 _LOG.info("cluster %r: %s has addresses again", self._cluster.name, self.name)
             self.why = "" if self._known else f"{self.name} has no address: {_told(current)}"
-            if not self._on_change(self._known):
+            if self._on_change(self._known):
+                _UPSTREAM.debug("DNS hosts have changed for %s", self.name)
+            else:
                 self._counts["update_no_rebuild"] += 1
             delay = self._schedule.after_success(current.ttl)
+            failure = ""
+        text = "DNS refresh rate reset for %s, %srefresh rate %d ms"
+        _UPSTREAM.debug(text, self.name, failure, int(delay * 1000))
         self._timer = self._loop.call_later(delay, self._again)
 
     def _again(self) -> None:

@@ -58,6 +58,8 @@ class ConnectError(OSError):
     def __init__(self, number: int, trace: ConnectTrace) -> None:
         super().__init__(number, trace.summary)
         self.trace = trace
+        self.told = False
+        """The log has a warning about it already."""
 
     def __str__(self) -> str:
         return self.trace.summary
@@ -281,16 +283,13 @@ class Connector:
 
     def _record(self, trace: ConnectTrace, driver: RaceDriver, runner: Runner | None) -> None:
         trace.ended = time.monotonic()
+        trace.number = driver.log.number
         if lookups := driver.lookups():
             queries = [query for lookup in lookups for query in lookup.queries]
             # Copies: a query shared with another connection may still be answered after this one is over.
             trace.dns = [replace(query) for query in sorted(queries, key=lambda query: query.started)]
         trace.attempts = driver.attempts()
         trace.winner = runner.record if runner is not None else None
-        if _LOG.debugs:
-            for attempt in trace.attempts:
-                where = Destination(attempt.address, attempt.port)
-                _LOG.debug("%s address=%s %s %s", trace.target, where, attempt.outcome, attempt.errno or "")
 
     def _so_far(self, trace: ConnectTrace, driver: RaceDriver) -> ConnectTrace:
         if trace.ended is not None:
@@ -304,6 +303,11 @@ class Connector:
         trace.error = error_text(trace)
         mendable = trace.other_family or (trace.hurried and any(a.outcome == "timeout" for a in trace.attempts))
         (_LOG.warning if mendable and self._is_news(trace) else _LOG.debug)("%s", trace.summary)
+        error = self._error(trace)
+        error.told = bool(mendable)
+        return error
+
+    def _error(self, trace: ConnectTrace) -> ConnectError:
         failed = [a for a in trace.attempts if a.outcome in ("failed", "timeout")]
         late = any(a.outcome == "timeout" for a in failed) or any(q.outcome == "pending" for q in trace.dns)
         number = telling_errno(trace)

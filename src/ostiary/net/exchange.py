@@ -55,7 +55,8 @@ class Exchange:
     tunnel = health_check = local = False  # local: the answer is our own
     route_timeout = route_deadline = request_done_at = first_byte = 0.0
     status = bytes_received = bytes_sent = 0
-    flags = details = failure_reason = ""
+    flags = details = ""
+    failure: BaseException | None = None  # why the upstream gave no answer
     user = route = cluster = path = ""  # path: the target as it is now
     upstream_address = upstream_local = upstream_protocol = ""
     attempts, request_id = 0, b""
@@ -280,7 +281,7 @@ class Exchange:
     def on_failure(self, flag: str, details: str, reason: str, cause: BaseException | None = None) -> None:
         """The upstream gave no (complete) answer."""
         self.upstream = None
-        self.failure_reason = str(cause) if cause is not None else ""
+        self.failure = cause
         if self._response >= 0 or self.status:
             self.flags, self.details = flag, details
             self._break_off()

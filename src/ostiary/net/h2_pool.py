@@ -13,8 +13,10 @@ from weakref import WeakKeyDictionary
 from ostiary.core.h2_head import AnswerReader
 from ostiary.model import limits
 from ostiary.model.clusters import Http2
+from ostiary.net import pool_log
 from ostiary.net.h2_upstream import Http2Connection
 from ostiary.net.pool import OVERFLOW, Dialer, Pool
+from ostiary.net.pool_log import POOL
 from ostiary.net.upstream import Answered, UpstreamConnection
 
 if TYPE_CHECKING:
@@ -81,6 +83,8 @@ class Http2Pool(Pool):
         if connection.requests + 1 >= self._max_requests and not connection.draining:
             self.counts["upstream_cx_max_requests"] += 1
             connection.draining = True
+        if POOL.debugs:
+            POOL.debug("creating stream", connection=connection.number)
         connection.begin(client, refusals)
 
     def withdraw(self, client: Answered) -> None:
@@ -116,6 +120,7 @@ class Http2Pool(Pool):
             self._shared.remove(connection)
             self.load.connections -= 1
             self._destroyed(local=local, active=bool(connection.streams))
+            pool_log.lost(connection.number, local=local)
             self._dial_for_waiting()
 
     # --- opening and closing
@@ -123,16 +128,17 @@ class Http2Pool(Pool):
     def _protocol(self) -> asyncio.Protocol:
         return _Negotiated(self) if self.options.negotiate else Http2Connection(self)
 
-    def _opened(self, connection: asyncio.Protocol) -> None:
+    def _opened(self, connection: asyncio.Protocol, number: int) -> None:
         if isinstance(connection, _Negotiated):
             connection = connection.chosen
             self.counts[f"upstream_cx_http{2 if isinstance(connection, Http2Connection) else 1}_total"] += 1
         if isinstance(connection, UpstreamConnection):
             self._per_connection = 1
-            super()._opened(connection)
+            super()._opened(connection, number)
             self._dial_for_waiting()
             return
         assert isinstance(connection, Http2Connection)
+        connection.number = number
         if connection.closed:
             self._closed_at_once()
             return

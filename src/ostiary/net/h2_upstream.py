@@ -80,6 +80,7 @@ class Http2Connection(asyncio.Protocol):
         "heard",
         "idle_since",
         "local_address",
+        "number",
         "paused",
         "ping_sent",
         "pool",
@@ -103,7 +104,7 @@ class Http2Connection(asyncio.Protocol):
         self.paused = False
         self.settled = False
         """The upstream's settings are known."""
-        self.requests = 0
+        self.requests = self.number = 0
         self.heard = 0
         """How often the upstream has said anything."""
         self.idle_since = self._opened_at = pool.ticker.now

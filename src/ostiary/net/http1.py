@@ -14,10 +14,12 @@ from ostiary.core.header_lines import KIND_COUNT, BadMessage
 from ostiary.core.http1 import HeadReader, RequestHead
 from ostiary.model import limits
 from ostiary.net.exchange import Exchange
+from ostiary.net.log import log, stream_id
 from ostiary.net.status import PLAIN_TEXT, reason_phrase
 from ostiary.net.ticker import Ticker
 from ostiary.net.upstream import address_text
 
+_CONNECTION, _HANDLER = log("connection"), log("conn_handler")
 _EOL2: Final = b"\r\n\r\n"
 
 
@@ -135,6 +137,11 @@ class Downstream(asyncio.Protocol):
         self._scanned = 0
         self._unsent = 0
 
+    @property
+    def tags(self) -> dict[str, int]:
+        """What logs know the request by that is under way."""
+        return {"connection": self.id, "stream": stream_id(self.id, self.requests)}
+
     # --- the loop's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -148,6 +155,7 @@ class Downstream(asyncio.Protocol):
         self.local_port = self.local_address.rpartition(":")[2]
         self.transport.set_write_buffer_limits(self.service.settings.buffer_limit)
         self.ticker.idle.add(self)
+        _HANDLER.debug("new connection from %s", self.peer_address, connection=self.id)
         if not self.service.opened(self):
             self.closing = True
             self.transport.abort()
@@ -172,6 +180,7 @@ class Downstream(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """The connection is gone."""
+        _CONNECTION.debug("%s", "closing socket: 1" if self.closing else "remote close", connection=self.id)
         self.closing = True
         self.ticker.idle.discard(self)
         self.ticker.active.discard(self)

@@ -12,13 +12,13 @@ connections, which is rare, goes into `counts` under Envoy's name.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from ostiary.core.response import ResponseReader
 from ostiary.model import limits
+from ostiary.net import pool_log
 from ostiary.net.load import Load
 from ostiary.net.log import log
 from ostiary.net.upstream import Answered, UpstreamConnection, Watch
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Dialer = Callable[[Callable[[], asyncio.Protocol]], Awaitable[tuple[asyncio.Protocol, "ConnectTrace"]]]
 """Opens a connection: given a protocol factory, returns the protocol and how it came about, or raises OSError."""
-_LOG: Final = log("upstream")
+_LOG: Final = log("pool")
 OVERFLOW: Final = "upstream_reset_before_response_started{overflow}"
 
 
@@ -40,30 +40,10 @@ class Pool:
     """What counts a connection from its first attempt on; empty: what it is will only be known afterwards."""
 
     __slots__ = (
-        "_connecting",
-        "_dial",
-        "_idle",
-        "_idle_timeout",
-        "_loop",
-        "_max_duration",
-        "_max_requests",
-        "_tasks",
-        "_ticker",
-        "_unreachable",
-        "_waiting",
-        "buffer_limit",
-        "by_name",
-        "closing",
-        "codes",
-        "connections",
-        "counts",
-        "hostname",
-        "load",
-        "name",
-        "reader",
-        "total",
-        "watch",
-    )
+        "_connecting", "_dial", "_idle", "_idle_timeout", "_loop", "_max_duration", "_max_requests", "_tasks",
+        "_ticker", "_unreachable", "_waiting", "buffer_limit", "by_name", "closing", "codes", "connections",
+        "counts", "hostname", "load", "name", "reader", "total", "watch",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -146,6 +126,8 @@ class Pool:
                         return
                     load.requests += 1
                     self.total += 1
+                    if _LOG.debugs:
+                        _LOG.debug("using existing fully connected connection", connection=connection.number)
                     connection.begin(client)
                     return
         self._wait(client)
@@ -158,6 +140,8 @@ class Pool:
             return
         load.pending += 1
         self.counts["upstream_rq_pending_total"] += 1
+        if _LOG.debugs:
+            pool_log.queued(ready=len(self._idle), busy=self.active, connecting=self._connecting)
         self._waiting.append(client)
         self._dial_for_waiting()
 
@@ -173,6 +157,8 @@ class Pool:
         self.total += 1
         if self.watch is not None:
             self.watch.connected()
+        if _LOG.debugs:
+            _LOG.debug("creating stream", connection=connection.number)
         connection.begin(client)
         return True
 
@@ -217,7 +203,7 @@ class Pool:
             self.load.connections -= 1
             if not self._unreachable:
                 self._unreachable = True
-                _LOG.warning("upstream %s: %s", self.name, error)
+                pool_log.unreachable(self.name, error)
             self._dial_failed(error, by_name)
             self._dial_for_waiting()
             return
@@ -228,17 +214,19 @@ class Pool:
         self._connecting -= 1
         if self._unreachable:
             self._unreachable = False
-            _LOG.info("upstream %s: connected again", self.name)
+            pool_log.UPSTREAM.info("upstream %s: connected again", self.name)
         self._tried(trace, by_name)
         if self._waiting:
             self._waiting[0].on_dialled(trace)
-        self._opened(connection)
+        pool_log.CLIENT.debug("connected", connection=trace.number)
+        self._opened(connection, trace.number)
 
     def _protocol(self) -> asyncio.Protocol:
         return UpstreamConnection(self)
 
-    def _opened(self, connection: asyncio.Protocol) -> None:
+    def _opened(self, connection: asyncio.Protocol, number: int) -> None:
         assert isinstance(connection, UpstreamConnection)
+        connection.number = number
         if connection.closed:
             self._closed_at_once()
             return
@@ -256,12 +244,13 @@ class Pool:
         trace: ConnectTrace | None = getattr(error, "trace", None)
         nobody = by_name and trace is not None and not trace.attempts
         late = isinstance(error, TimeoutError)
+        pool_log.failed(error, trace)
         if not nobody:
             self._tried(trace, by_name)
             self.counts["upstream_cx_connect_fail"] += 1
             self.counts["upstream_cx_connect_timeout"] += late
             self._destroyed(local=late, active=False)
-        what = "connection_timeout" if late else f"remote_connection_failure|{_cause(error, trace)}"
+        what = "connection_timeout" if late else f"remote_connection_failure|{pool_log.cause(error)}"
         details = "upstream_reset_before_response_started{" + what.replace(" ", "_") + "}"
         while len(self._waiting) > self._connecting:
             client = self._waiting.popleft()
@@ -298,6 +287,8 @@ class Pool:
     def release(self, connection: UpstreamConnection) -> None:
         """A request is complete: the next in line takes the connection, or it waits."""
         self.load.requests -= 1
+        if _LOG.debugs:
+            pool_log.released(connection.number, self.active - 1)
         if self._waiting or self.closing or connection.requests >= self._max_requests:
             self._offer(connection)
         else:
@@ -329,6 +320,7 @@ class Pool:
         self.connections.discard(connection)
         self.load.connections -= 1
         self._destroyed(local=local, active=active)
+        pool_log.lost(connection.number, local=local)
         if connection in self._idle:
             self._idle.remove(connection)
         self._dial_for_waiting()
@@ -339,6 +331,7 @@ class Pool:
             self._dial_once()
 
     def _dial_once(self) -> None:
+        pool_log.dials(self._connecting)
         self._connecting += 1
         self.load.connections += 1
         if not self.by_name:
@@ -387,14 +380,3 @@ class Pool:
         for task in list(self._tasks):
             task.cancel()
         self._waiting.clear()
-
-
-def _cause(error: Exception, trace: ConnectTrace | None) -> str:
-    """Why a connection failed, as Envoy's access logs say it."""
-    from ostiary.core.explain import telling_attempt  # rarely needed: a start must not wait for it
-
-    attempt = telling_attempt(trace) if trace is not None else None
-    if attempt is not None and attempt.stage == "tls":
-        return f"TLS_error:|{attempt.errno or attempt.message}:TLS_error_end"
-    number = error.errno if isinstance(error, OSError) else None
-    return f"delayed_connect_error:_{os.strerror(number) if number else error}"

@@ -30,6 +30,7 @@ from ostiary.core.trace import Attempt
 from ostiary.net import routes
 from ostiary.net.attempt import HeldProtocol, Runner, describe, disown, explained, open_socket, source_of
 from ostiary.net.dns_exchange import Answer
+from ostiary.net.race_log import RaceLog
 from ostiary.net.resolver import Lookup
 
 CheckPeer: TypeAlias = Callable[[ssl.SSLObject], None]
@@ -63,7 +64,7 @@ class RaceDriver:
 
     __slots__ = (
         "_answered", "_config", "_done", "_lookups", "_loop", "_race", "_runners", "_setting", "_tasks", "_timer",
-        "_wakes_at", "candidates", "result",
+        "_wakes_at", "candidates", "log", "result",
     )  # fmt: skip
 
     def __init__(self, config: RaceConfig, setting: Setting, tasks: set[asyncio.Task[None]], now: float) -> None:
@@ -80,10 +81,12 @@ class RaceDriver:
         self._done: asyncio.Future[None] = self._loop.create_future()
         self.candidates: dict[Destination, Candidate] = {}
         self.result: Done | None = None
+        self.log = RaceLog(setting.host)
 
     async def run(self, addresses: Sequence[tuple[str, int]] | None) -> Runner | None:
         """The winner, whose socket (or TLS transport) is the caller's from here on; None if there is none."""
         now = time.monotonic()
+        self.log.begins(None if addresses is None else len(addresses))
         if addresses is None:
             self._apply(self._race.resolve(now))
         else:
@@ -163,6 +166,8 @@ class RaceDriver:
 
     def _finish(self, result: Done) -> None:
         self.result = result
+        outcomes = {query.outcome for lookup in self.lookups() for query in lookup.queries if query.type != "HTTPS"}
+        self.log.ends(won=result.winner is not None, late=result.reason == "timeout", outcomes=outcomes)
         for runner in self._runners.values():
             record = runner.record
             if runner.destination == result.winner:
@@ -240,11 +245,13 @@ class RaceDriver:
             address=destination.address, port=destination.port, family=destination.family, started=now
         )  # fmt: skip
         runner = self._runners[destination] = Runner(destination, record)
+        self.log.dials(runner)
         try:
             sock = runner.sock = open_socket(destination, self._setting.local)
             sock.connect(destination if "%" not in destination.address else routes.sockaddr(*destination))
         except (BlockingIOError, InterruptedError):
             assert runner.sock is not None
+            self.log.waits(runner)
             record.source = self._source(runner)
             self._loop.add_writer(runner.sock, self._on_writable, runner)
             return []
@@ -270,6 +277,7 @@ class RaceDriver:
 
     def _tcp_up(self, runner: Runner) -> list[Action]:
         runner.record.connected = now = time.monotonic()
+        self.log.connected(runner)
         if self._setting.ssl_context is None:
             runner.record.ended = now
             return self._race.connected(runner.destination, now)
@@ -315,5 +323,6 @@ class RaceDriver:
         record.ended = now = time.monotonic()
         record.outcome = "failed"
         record.errno, record.message = describe(error)
+        self.log.failed(runner)
         runner.close(self._loop)
         return self._race.failed(runner.destination, now)

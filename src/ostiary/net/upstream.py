@@ -132,6 +132,7 @@ class UpstreamConnection(asyncio.Protocol):
         "closed",
         "idle_since",
         "local_address",
+        "number",
         "opened_at",
         "paused",
         "pool",
@@ -148,7 +149,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.closed = False
         self.tunnel = False
         self.paused = False
-        self.requests = 0
+        self.requests = self.number = 0
         self.idle_since = self.opened_at = 0.0
         self.remote_address = ""
         self.local_address = ""

@@ -15,7 +15,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
-from ostiary.core.decision import Fetch, Fetched, FetchFailed
+from ostiary.core.decision import NO_HOST, Fetch, Fetched, FetchFailed
 from ostiary.core.oauth2.envoy.codec import decode_base64url
 from ostiary.core.oauth2.envoy.cookies import unquote
 from ostiary.core.oauth2.failures import SignInError
@@ -96,15 +96,22 @@ def _refusal(fetched: Fetched) -> SignInError:
 
 
 def _unreachable(failure: FetchFailed) -> str:
-    """Envoy's router answers itself when the provider does not; so it reads as if the provider had."""
     if failure.kind == "no_cluster":
         return "Token endpoint cluster not found"
+    status, body = router_answer(failure)
+    return f"Failed to get access token: response code: {status}, response body: {body}"
+
+
+def router_answer(failure: FetchFailed) -> tuple[int, str]:
+    """Envoy's router answers itself when the provider does not; so it reads as if the provider had: status, body."""
     if failure.kind == "timeout":
-        answer = "504, response body: upstream request timeout"
+        status, said = 504, "upstream request timeout"
+    elif failure.transport == NO_HOST:
+        return 503, f"{NO_HOST}, transport failure reason: {failure.reason}"
     else:
         reset = _RESET_REASONS.get(failure.kind, "connection termination")
-        answer = "503, response body: upstream connect error or disconnect/reset before headers. reset reason: " + reset
-    return f"Failed to get access token: response code: {answer}, transport failure reason: {failure.reason}"
+        status, said = 503, f"upstream connect error or disconnect/reset before headers. reset reason: {reset}"
+    return status, f"{said}, transport failure reason: {failure.transport or failure.reason}"
 
 
 def parse_token_response(fetched: Fetched, default_expires_in: float, *, plain_cookies: bool) -> TokenResponse:
