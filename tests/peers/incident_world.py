@@ -14,9 +14,10 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import trustme
 
@@ -24,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' directory is no
 
 from envoy_example import INCIDENT_CLUSTER
 from net.dns_server import DnsServer, Reply
-from ostiary.testing.provider import DemoClient
-from peers.demo_provider import demo_provider
+from ostiary.testing import provider_server
+from ostiary.testing.provider import DemoClient, DemoProvider
 from peers.in_thread import serving
 from peers.person import Person
 from peers.proxies import Proxy, envoy_arguments, ostiary_arguments, ostiary_command
@@ -118,18 +119,47 @@ def make_proxy(folder: Path, app: int, roots: Path, proxy: str, family: str, lev
     return Proxy(proxy, argv, (PORT,), ADMIN, folder / "log", {"SSL_CERT_FILE": str(roots)})
 
 
+class Remembering(DemoProvider):
+    """Keeps what nobody else may see."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.secrets: set[str] = set()
+
+    def answer(
+        self, method: str, endpoint: str, query: Mapping[str, str], form: Mapping[str, str], headers: Mapping[str, str]
+    ) -> provider_server.Reply:
+        reply = super().answer(method, endpoint, query, form, headers)
+        if endpoint == "/token":
+            said = json.loads(reply.body)
+            self.secrets.update(form[name] for name in ("code", "code_verifier", "client_secret") if name in form)
+            self.secrets.update(said[name] for name in ("access_token", "id_token", "refresh_token") if name in said)
+            self.secrets.update(headers.get("authorization", "").split()[1:])
+        return reply
+
+
+def cookies(person: Person) -> list[str]:
+    """What the proxy has given this browser."""
+    return [value for (host, _, _), value in person.cookies.items() if host == "127.0.0.1"]
+
+
 def sign_in(person: Person, app: Application) -> dict[str, Any]:
     """What the person and the application see. `callback_ms` is for people who measure: the token request is in it."""
     page = person.open(f"http://127.0.0.1:{PORT}/get?a=1")
     _, headers, _ = person.step(page.url, form={"username": "ada"})
     callback = dict(headers)["location"]
+    secrets = cookies(person)
     began = time.monotonic()
     status, headers, text = person.step(callback)
     seen: dict[str, Any] = {"callback": status, "callback_ms": round((time.monotonic() - began) * 1000, 1)}
     if status in (302, 303):
         page = person.open(urljoin(callback, {name.lower(): value for name, value in headers}["location"]))
         status, text = page.status, page.text
-    return seen | {"status": status, "text": text, "reached": [received.target for received in app.drain()]}
+    secrets += cookies(person) + [
+        value for name in ("code", "state") for value in parse_qs(urlsplit(callback).query)[name]
+    ]
+    reached = [received.target for received in app.drain()]
+    return seen | {"status": status, "text": text, "reached": reached, "secrets": secrets}
 
 
 def build(folder: Path, network: str) -> None:
@@ -157,13 +187,14 @@ def main(folder: Path, network: str, cases: list[str]) -> None:
         for case in cases:
             own = folder / case.replace("/", "-")
             own.mkdir()
-            settings: dict[str, Any] = {"host": NETWORKS[network], "issuer": ISSUER, "clients": (CLIENT,), "tls": tls}
-            with demo_provider(443, **settings) as provider:
+            provider = Remembering(port=443, host=NETWORKS[network], issuer=ISSUER, clients=(CLIENT,), tls=tls)
+            with serving(provider):
                 running = make_proxy(own, app.port, roots, *case.split("/")).start()
                 try:
                     seen = sign_in(Person(trusts), app)
                 finally:
                     running.stop()
+                seen["secrets"] += provider.secrets
                 found[case] = seen | {"token_requests": len(provider.token_requests), "log": running.output()}
     print(json.dumps(found))
 
