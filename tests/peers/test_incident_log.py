@@ -86,6 +86,7 @@ SIGNED_IN = (
     ("http", "debug", r"async http request response headers \(end_stream=false\):.*"),
     ("oauth2", "debug", r"skipping oauth flow due to valid hmac cookie"),
 )
+OF_TOKEN = rf"cluster 'oauth' match|upstream reset: {RESET}"
 Seen = dict[str, dict[str, Any]]
 CASES = [f"{proxy}/{family}/trace" for proxy in ("envoy", "ostiary") for family in ("AUTO", "ALL")]
 NATIVE = "ostiary/native/trace"
@@ -131,9 +132,7 @@ def test_lines_of_one_request_carry_its_numbers(seen: Seen) -> None:
                        and line.message.startswith(("Dispatching", "Oauth response", "Responding"))}  # fmt: skip
         assert len(of_callback) == 1
         assert of_callback != {"{}"}
-        of_token = {
-            line.tags["StreamId"] for line in said if re.match(f"cluster 'oauth'|upstream reset: {RESET}", line.message)
-        }
+        of_token = {line.tags["StreamId"] for line in said if re.match(OF_TOKEN, line.message)}
         assert len(of_token) == 1
 
 
