@@ -68,8 +68,7 @@ class HttpService:
         self.http, self.settings, self.ticker = http, settings, ticker
         self.draining = False
         self.connections: set[Downstream] = set()
-        self._table = table
-        self._flows = flows
+        self._table, self._flows = table, flows
         self._observer, self._clusters = observer, clusters
         self._entropy, self._for_ids = entropy, BufferedEntropy(entropy)
         self._max_connections, self._full = max_connections, False
