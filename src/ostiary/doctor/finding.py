@@ -30,8 +30,9 @@ class Edit:
     """The path of the mapping or list that changes, from the root of its document."""
     document: int = 0
     """Which document of the file, counted from 0."""
-    operation: Literal["set", "remove", "replace"] = "set"
-    """`set` writes `key: value` into the mapping, `remove` takes the key out, `replace` puts `value` in its place."""
+    operation: Literal["set", "remove", "replace", "append"] = "set"
+    """`set` writes `key: value` into the mapping and makes what of the path is missing, `remove` takes the key out,
+    `replace` puts `value` in the place of what the path leads to, `append` adds it to the list there."""
     key: str = ""
     value: Value = None
     comment: str = ""
