@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from app.harness import proxy, running
+from app.harness import address, proxy, running
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.model.config import Address, Config
 from wire import Answer, Client, Upstream
@@ -36,3 +36,8 @@ async def client(door: Doorkeeper) -> Client:
 async def ask(door: Doorkeeper, path: str, *headers: str, method: str = "GET", host: str = HOST) -> Answer:
     """One request on a connection of its own."""
     return await (await client(door)).get(path, *headers, method=method, host=host)
+
+
+async def visit(door: Doorkeeper, path: str = "/") -> Answer:
+    """One request to the application."""
+    return await (await Client.connect(address(door))).get(path)

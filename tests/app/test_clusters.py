@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import socket
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from app.harness import address, proxy, running
 from net.dns_server import DnsServer, Reply
@@ -29,7 +27,7 @@ from ostiary.model.clusters import (
     TcpHealthCheck,
     TcpKeepalive,
 )
-from ostiary.model.config import Address, Config
+from ostiary.model.config import Config
 from ostiary.net.clusters import ClusterPool
 from wire import Answer, Client, Heard, Upstream, scenario
 
@@ -343,7 +341,7 @@ async def test_why_a_name_has_no_address_is_in_the_log_line(tmp_path: Path) -> N
     assert (tmp_path / "log").read_text() == "UH app.test. has no address: AAAA nxdomain, A nxdomain\n"
 
 
-# --- sockets, and what the admin API tells
+# --- sockets
 
 
 @scenario
@@ -358,30 +356,3 @@ async def test_keepalive_is_set_on_connections() -> None:
                 assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
                 options = (socket.TCP_KEEPCNT, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)
                 assert [sock.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [3, 7, 5]
-
-
-@scenario
-async def test_the_admin_api_tells_of_clusters_and_gauges() -> None:
-    async with Upstream().running() as app:
-        config = replace(proxy(app.port), admin=Address(host="127.0.0.1"))
-        async with running(config) as door:
-            assert (await get(door)).status == 200
-
-            async def ask(path: str) -> Answer:
-                return await (await Client.connect(door.addresses["admin"][0])).get(path, host="localhost")
-
-            text = (await ask("/clusters")).body.decode()
-            assert f"app::127.0.0.1:{app.port}::rq_success::1\n" in text
-            assert f"app::127.0.0.1:{app.port}::health_flags::healthy\n" in text
-            answer = await ask("/clusters?format=json")
-            assert answer.get("content-type") == "application/json"
-            (status,) = json.loads(answer.body)["cluster_statuses"]
-            assert status["host_statuses"][0]["address"]["socket_address"]["port_value"] == app.port
-            assert (await ask("/clusters?filter=nothing")).body == b""
-            assert (await ask("/clusters?filter=(")).status == 400
-            prometheus = (await ask("/stats/prometheus")).body.decode()
-            assert (
-                "# TYPE envoy_cluster_app_upstream_cx_active gauge\nenvoy_cluster_app_upstream_cx_active 1\n"
-                in prometheus
-            )
-            assert "# TYPE envoy_cluster_app_upstream_cx_total counter\n" in prometheus

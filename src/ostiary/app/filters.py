@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from ostiary.app.files import Files
 from ostiary.app.metrics import Stats
+from ostiary.app.shared import Shared
 from ostiary.core.cors import CorsFilter
 from ostiary.core.decision import Filter
 from ostiary.core.health_check import HealthCheckFilter
@@ -72,8 +73,10 @@ class Filters:
         files: Files,
         known_cluster: Callable[[str], bool],
         outcomes: Callable[[], Outcomes],
+        shared: Shared,
     ) -> None:
         """`outcomes` gives the one memory of this process."""
+        self._shared = shared
         self._stats = stats
         self._http = f"http.{stat_prefix}."
         self._files = files
@@ -92,7 +95,7 @@ class Filters:
             policies = [each for each in route.filter_configs(link.name) if isinstance(each, CorsPolicy)]
             return CorsFilter(policies) if policies else None
         if isinstance(config, HealthCheck):
-            return self._once(config, lambda: HealthCheckFilter(config))
+            return self._once(config, lambda: HealthCheckFilter(config, lambda: self._shared.health_failed))
         if isinstance(config, SignIn):
             return self._once(config, lambda: self._sign_in(config))
         if isinstance(config, EnvoyOAuth2):

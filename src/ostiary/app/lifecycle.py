@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from typing import TYPE_CHECKING, Final, final
 
 from ostiary._version import __version__
@@ -19,6 +20,7 @@ from ostiary.app.descriptors import raise_limit
 from ostiary.app.flights import Recorder
 from ostiary.app.peers import Colleagues
 from ostiary.app.runtime import Runtime
+from ostiary.app.shared import Shared
 from ostiary.model import limits
 from ostiary.model.config import Config
 from ostiary.model.errors import OstiaryError
@@ -52,18 +54,22 @@ class Doorkeeper:
         admin: AdminFactory | None = None,
         peers: Peers | None = None,
         admin_sockets: list[socket.socket] | None = None,
+        shared: Shared | None = None,
     ) -> None:
         """`servers` and `admin_sockets` are bound already by a parent process, `desk` leads to where it grants leases.
-        `admin` makes the admin API."""
+        `admin` makes the admin API. `shared` is what all workers know."""
         self.config = config
         self.process = process or Process()
         self._connector = connector
         self.runtime: Runtime | None = None
         self.addresses: dict[str, list[str]] = {}
         """Listener name -> where it listens; `admin` is the admin API. Known after `start`."""
-        self._servers: list[ListenerServer] = servers or []
+        self.servers: list[ListenerServer] = servers or []
         self.peers = peers or Alone()
         self.admin_sockets = admin_sockets
+        self.shared = shared or Shared()
+        self.started_at = time.time()
+        self.stopping = False
         self._admin_factory = admin
         self.flights = Recorder(os.getpid())
         """Outlives what it recorded."""
@@ -73,27 +79,30 @@ class Doorkeeper:
 
     async def start(self) -> None:
         """Bind, build, accept. Raises OSError (address) or OstiaryError (configuration)."""
-        servers = self._servers = self._servers or bind_all(self.config)
+        servers = self.servers = self.servers or bind_all(self.config)
         self.peers.start()
         try:
+            if self.config.admin is not None and self._admin_factory is not None:
+                self._admin = self._admin_factory(self)
+                self.addresses["admin"] = await self._admin.start()
+                log("admin").info("admin address: %s", ", ".join(self.addresses["admin"]))
             if self._desk is not None:
                 from ostiary.net.lease_client import LeaseClient
 
                 self._leases = await LeaseClient.connect(self._desk, _desk_lost)
             _CONFIG.info("loading %d cluster(s)", len(self.config.clusters))
             _CONFIG.info("loading %d listener(s)", len(self.config.listeners))
-            runtime = self.runtime = Runtime(self.config, self._connector, self._leases, self.flights)
+            runtime = self.runtime = Runtime(self.config, self._connector, self._leases, self.flights, self.shared)
             for server in servers:
                 service = runtime.services[server.listener.name]
                 context = runtime.server_tls(server.listener.tls) if server.listener.tls is not None else None
                 server.connections = service.connections
+                if self.shared.listeners_stopped:
+                    server.shut()
+                    continue
                 await server.start(lambda service=service: Downstream(service, next_connection_id()), context)  # type: ignore[misc]
                 self.addresses[server.listener.name] = server.addresses
                 _LOG.info("listening on %s", ", ".join(server.addresses))
-            if self.config.admin is not None and self._admin_factory is not None:
-                self._admin = self._admin_factory(self)
-                self.addresses["admin"] = await self._admin.start()
-                log("admin").info("admin address: %s", ", ".join(self.addresses["admin"]))
             runtime.start()
             _CONFIG.info("all dependencies initialized. starting workers")
         except BaseException:
@@ -102,26 +111,62 @@ class Doorkeeper:
 
     async def stop(self, patience: float) -> int:
         """Accept no more, let running requests finish for `patience` seconds. Returns how many were cut."""
+        self.stopping = True
         end = asyncio.get_running_loop().time() + patience
-        for server in self._servers:
+        for server in self.servers:
             server.stop_accepting()
         cut = 0
         if self.runtime is not None:
             for service in self.runtime.services.values():
                 service.draining = True
-            cut = sum(await asyncio.gather(*(server.drain(patience) for server in self._servers)))
-            if self._admin is not None:
-                await self._admin.stop()
+            cut = sum(await asyncio.gather(*(server.drain(patience) for server in self.servers)))
             await self.runtime.finish(max(0.0, end - asyncio.get_running_loop().time()))
             await self.runtime.close()
             self.runtime = None
+        if self._admin is not None:
+            await self._admin.stop()
         if self._leases is not None:
             self._leases.close()
         await self.peers.close()
-        for server in self._servers:
+        for server in self.servers:
             server.close()
-        self._servers = []
+        self.servers = []
         return cut
+
+    @property
+    def patience(self) -> float:
+        """Seconds that running requests have to end with the process."""
+        return limits.QUIT_TIMEOUT if self.shared.is_quitting else self.process.drain_timeout
+
+    def drain_listeners(self, *, graceful: bool) -> None:
+        """Let nobody in any more, for good: at once, or after clients have been told to leave for `drain_timeout`
+        seconds. Who is connected stays connected."""
+        if graceful:
+            self.shared.drain()
+            self._follow()
+            asyncio.get_running_loop().call_later(self.process.drain_timeout, self._stop_listening)
+        else:
+            self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        self.shared.stop_listeners()
+        for server in self.servers:
+            server.shut()
+        self._follow()
+
+    def fail_health_checks(self, failed: bool) -> None:
+        """Be told by health checks and `/ready` as draining, or no longer."""
+        self.shared.health_failed = failed
+        self._follow()
+
+    def _follow(self) -> None:
+        for service in self.runtime.services.values() if self.runtime is not None else ():
+            service.draining = self.shared.is_draining
+
+    def end(self) -> None:
+        """End the process, with all its workers: as SIGTERM does, but within limits.QUIT_TIMEOUT."""
+        self.shared.quit()
+        os.kill(self.shared.main_pid, signal.SIGTERM)
 
 
 def bind_all(config: Config) -> list[ListenerServer]:
@@ -163,7 +208,7 @@ async def _serve(doorkeeper: Doorkeeper) -> int:
     gc.enable()
     await asked.wait()
     _LOG.info("draining: running requests may finish; a second signal stops at once")
-    stopping = asyncio.ensure_future(doorkeeper.stop(doorkeeper.process.drain_timeout))
+    stopping = asyncio.ensure_future(doorkeeper.stop(doorkeeper.patience))
     impatient = asyncio.ensure_future(again.wait())
     await asyncio.wait((stopping, impatient), return_when=asyncio.FIRST_COMPLETED)
     impatient.cancel()
@@ -196,11 +241,11 @@ def run(config: Config, process: Process, admin: AdminFactory | None = None) -> 
             admin_sockets = bind(config.admin, limits.MAX_ADMIN_CONNECTIONS)
     except OSError as error:
         return _refused(error)
-    inboxes = Inboxes(number)
+    inboxes, shared = Inboxes(number), Shared()
 
     def work(index: int, desk: socket.socket) -> int:
         peers = Colleagues(inboxes, index)
-        return _run_one(Doorkeeper(config, process, None, servers, desk, admin, peers, admin_sockets))
+        return _run_one(Doorkeeper(config, process, None, servers, desk, admin, peers, admin_sockets, shared))
 
     return workers.supervise(number, work, lambda: _close_all(servers, admin_sockets))
 

@@ -1,23 +1,31 @@
-"""Counters and gauges under Envoy's names, as plain integers."""
+"""Counters, gauges and histograms under Envoy's names, as plain integers.
+
+What happens to each request is counted where it happens, what is rare or known anyway is asked for when somebody looks:
+a source. Several sources may give the same name (two listeners with one stat_prefix): that is their sum.
+"""
 
 from __future__ import annotations
 
-import re
+from collections import Counter as Sums
 from collections.abc import Callable, Collection, Mapping
 from typing import final
 
 from ostiary.core.decision import Counter
+from ostiary.core.histogram import Histogram
 
 
 @final
 class Stats:
-    """The process's statistics: a `Counter` a name, and what is counted elsewhere and asked for when somebody looks."""
+    """A worker's statistics."""
 
     def __init__(self, gauges: Collection[str] = ()) -> None:
         """`gauges` are the last parts of names that can go down."""
         self._counters: dict[str, Counter] = {}
-        self._sources: dict[str, Callable[[], Mapping[str, int]]] = {}
+        self._sources: list[tuple[str, Callable[[], Mapping[str, int]]]] = []
+        self._histograms: dict[str, Histogram] = {}
         self._gauges = gauges
+        self._reset: Mapping[str, int] = {}
+        """What counters had when they were reset."""
 
     def counter(self, name: str) -> Counter:
         """The counter of that full name, made at first use."""
@@ -32,23 +40,40 @@ class Stats:
             prefix += "."
         return lambda name: self.counter(prefix + name)
 
+    def histogram(self, name: str, histogram: Histogram | None = None) -> Histogram:
+        """The histogram of that full name, made at first use unless it is given."""
+        found = self._histograms.get(name)
+        if found is None:
+            found = self._histograms[name] = histogram or Histogram()
+        return found
+
     def add_source(self, prefix: str, source: Callable[[], Mapping[str, int]]) -> None:
         """What `source` gives, below `prefix`."""
-        self._sources[prefix] = source
+        self._sources.append((prefix, source))
 
     def is_gauge(self, name: str) -> bool:
         """Whether it can go down."""
         return name.rpartition(".")[2] in self._gauges
 
     def values(self) -> dict[str, int]:
-        """Everything, sorted by name."""
-        found = {name: counter.value for name, counter in self._counters.items()}
-        for prefix, source in self._sources.items():
-            found.update((f"{prefix}.{name}", value) for name, value in source().items())
+        """Every counter and gauge, sorted by name."""
+        found = self._counted()
+        for name, before in self._reset.items():
+            if name in found:
+                found[name] -= before
         return dict(sorted(found.items()))
 
-    def text(self, pattern: str = "", *, used_only: bool = False) -> str:
-        """Envoy's `/stats`: a line `name: value` each. Raises re.error for a bad pattern."""
-        wanted = re.compile(pattern)
-        lines = [f"{n}: {v}\n" for n, v in self.values().items() if wanted.search(n) and (v or not used_only)]
-        return "".join(lines)
+    def histograms(self) -> Mapping[str, Histogram]:
+        """Every histogram."""
+        return self._histograms
+
+    def reset(self) -> None:
+        """Counters begin at zero again. Gauges and histograms stay, as in Envoy."""
+        self._reset = {name: value for name, value in self._counted().items() if value and not self.is_gauge(name)}
+
+    def _counted(self) -> dict[str, int]:
+        found: Sums[str] = Sums({name: counter.value for name, counter in self._counters.items()})
+        for prefix, source in self._sources:
+            for name, value in source().items():
+                found[f"{prefix}.{name}"] += value
+        return found

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import socket
 import time
+from collections import Counter as Sums
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
 from ostiary.app.flights import Recorder
 from ostiary.app.narrate import HTTP, ROUTER, ended
 from ostiary.app.prepared import Prepared, SentFields
+from ostiary.app.service_stats import count_by_details, count_closed
 from ostiary.core.access_log import access_log_line
 from ostiary.core.decision import Allow, Counter, Request, Respond
 from ostiary.core.header_lines import HeaderLine
+from ostiary.core.histogram import Histogram
 from ostiary.core.record import Fields, Record
 from ostiary.core.redaction import without_credentials
 from ostiary.core.response import ResponseFields
@@ -21,6 +24,7 @@ from ostiary.model.headers import Headers
 from ostiary.net.access_log import LogWriter
 from ostiary.net.exchange import Exchange
 from ostiary.net.http1 import Downstream
+from ostiary.net.pool import Pool
 from ostiary.net.ticker import Ticker
 from ostiary.net.upstream import address_text
 
@@ -56,13 +60,16 @@ def _answered(headers: Headers | list[HeaderLine], local: bool) -> Fields:
 class Observer:
     """Counts and logs the exchanges of one listener."""
 
-    __slots__ = ("_classes", "_completed", "_flights", "_logs", "_profile", "_total", "_tracer", "_wall")
+    __slots__ = (
+        "_classes", "_completed", "_flights", "_logs", "_profile", "_time", "_total", "_tracer", "_wall", "counts",
+    )  # fmt: skip
 
     def __init__(
         self,
         logs: tuple[AccessLog, ...],
         ticker: Ticker,
         counter: Callable[[str], Counter],
+        times: Histogram,
         flights: Recorder | None = None,
         profile: str = "",
         tracer: Tracer | None = None,
@@ -72,6 +79,9 @@ class Observer:
         self._tracer = tracer
         self._logs = [(access_log_line(log), LogWriter(log, ticker)) for log in logs]
         self._wall = time.time() - time.monotonic()
+        self._time = times
+        self.counts: Sums[str] = Sums()
+        """What happens rarely, or once a connection (app/service_stats.py)."""
         self._total = counter("downstream_rq_total")
         self._completed = counter("downstream_rq_completed")
         self._classes = [counter(f"downstream_rq_{n}xx") for n in range(1, 6)]
@@ -85,6 +95,12 @@ class Observer:
         if status and status != 101 and not exchange.health_check:
             self._completed.value += 1
             self._classes[status // 100 - 1].value += 1
+        now = time.monotonic()
+        self._time.record(int((now - exchange.started) * 1000))
+        if exchange.details:
+            count_by_details(self.counts, exchange.details)
+        elif isinstance(exchange.pool, Pool):
+            exchange.pool.load.request_time.record(int((now - (exchange.request_done_at or exchange.started)) * 1000))
         traced = self._tracer is not None and self._tracer.wants(exchange)
         if not self._logs and not traced:
             return
@@ -105,7 +121,12 @@ class Observer:
 
     def informed(self, status: int) -> None:
         """A 1xx answer went out."""
+        self.counts["downstream_cx_upgrades_total"] += status == 101
         self._classes[status // 100 - 1].value += 1
+
+    def closed(self, *, local: bool, active: bool) -> None:
+        """A connection is closed, by us or by the client, with a request on it or without."""
+        count_closed(self.counts, local=local, active=active)
 
     def record(self, exchange: Exchange) -> Record:
         """Everything that a format string may ask for."""

@@ -19,6 +19,8 @@ from ostiary.app.metrics import Stats
 from ostiary.app.observe import Observer
 from ostiary.app.routes import RouteTable
 from ostiary.app.service import HttpService
+from ostiary.app.service_stats import SERVICE_GAUGES, service_stats
+from ostiary.app.shared import Shared
 from ostiary.core.header_lines import (
     CONNECTION,
     HOP_BY_HOP,
@@ -64,13 +66,15 @@ class Runtime:
         connector: Connector | None = None,
         leases: Leases | None = None,
         flights: Recorder | None = None,
+        shared: Shared | None = None,
     ) -> None:
         """`leases` says which of several processes runs a flow that must run once; None: there is just this one."""
         self._flights = flights or Recorder()
         self.config = config
+        self._shared = shared or Shared()
         self._leases = leases
         self.ticker = Ticker(asyncio.get_running_loop())
-        self.stats = Stats(GAUGES)
+        self.stats = Stats(GAUGES | SERVICE_GAUGES)
         self.files = Files()
         self._connector = connector
         self._tls: list[UpstreamTls | DownstreamTls] = []
@@ -107,7 +111,7 @@ class Runtime:
         return self._connector
 
     def _cluster(self, cluster: Cluster) -> ClusterPool:
-        name = cluster.alt_stat_name or cluster.name.replace(":", "_")
+        name = stat_name(cluster)
         settings = cluster.transport_socket
         tls = self._keep(UpstreamTls(settings)) if settings is not None else _plain
         check_tls = None
@@ -115,6 +119,8 @@ class Runtime:
             check_tls = self._keep(UpstreamTls(replace(settings, alpn_protocols=("http/1.1",))))  # as checks speak it
         pool = ClusterPool(cluster, self.connector, tls, self.ticker, check_tls=check_tls)
         self.stats.add_source(f"cluster.{name}", lambda: cluster_stats(pool))
+        self.stats.histogram(f"cluster.{name}.upstream_cx_connect_ms", pool.load.connect_time)
+        self.stats.histogram(f"cluster.{name}.upstream_rq_time", pool.load.request_time)
         return pool
 
     def start(self) -> None:
@@ -133,7 +139,9 @@ class Runtime:
 
     def _service(self, listener: Listener) -> HttpService:
         http = listener.http
-        filters = Filters(self.stats, http.stat_prefix, self.files, self.clusters.__contains__, self._envoy_outcomes)
+        filters = Filters(
+            self.stats, http.stat_prefix, self.files, self.clusters.__contains__, self._envoy_outcomes, self._shared
+        )
         scope = self.stats.scope(f"http.{http.stat_prefix}")
         client = self._client(http)
         flows = Flows(client, self._leases, self._running)
@@ -145,19 +153,24 @@ class Runtime:
             self.sign_ins.append(sign_in)
             self._maintained[sign_in] = (client, 0.0)
         tracer = None if http.tracing is None else self._exporting().tracer(http.tracing, scope)
-        return HttpService(
+        times = self.stats.histogram(f"http.{http.stat_prefix}.downstream_rq_time")
+        service = HttpService(
             http,
             server_settings(listener, suppress),
             self.ticker,
             table,
             flows,
-            Observer(http.access_log, self.ticker, scope, self._flights, http.profile, tracer),
+            Observer(http.access_log, self.ticker, scope, times, self._flights, http.profile, tracer),
             self.clusters.get,
             scope,
             os.urandom,
             for_clients(len(self.config.listeners)),
             tracer,
         )
+        opened = scope("downstream_cx_total")
+        service.draining = self._shared.is_draining
+        self.stats.add_source(f"http.{http.stat_prefix}", lambda: service_stats(service, opened.value))
+        return service
 
     def _exporting(self) -> Telemetry:
         if self._telemetry is None:
@@ -242,6 +255,11 @@ class Runtime:
         if self._connector is not None:
             self._connector.close()
         self.ticker.stop()
+
+
+def stat_name(cluster: Cluster) -> str:
+    """How statistics call a cluster."""
+    return cluster.alt_stat_name or cluster.name.replace(":", "_")
 
 
 def _plain() -> None:

@@ -66,7 +66,7 @@ class HttpService:
         tracer: Tracer | None = None,
     ) -> None:
         self.http, self.settings, self.ticker = http, settings, ticker
-        self.draining = False
+        self.draining, self.counts = False, observer.counts
         self.connections: set[Downstream] = set()
         self._table, self._flows = table, flows
         self._observer, self._clusters = observer, clusters
@@ -83,10 +83,9 @@ class HttpService:
         self._single = table.single
         self._found: dict[tuple[bytes | None, bytes], CompiledRoute] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._opened = counter("downstream_cx_total")
+        self._opened, self._tracer = counter("downstream_cx_total"), tracer
         self._no_route, self._no_cluster = counter("no_route"), counter("no_cluster")
         self._direct, self._refused = counter("rq_direct_response"), counter("downstream_cx_overflow")
-        self._tracer = tracer
         self._rewritten = frozenset(("host", "expect", *(CONTEXT_HEADERS if tracer is not None else ())))
         own_id = http.generate_request_id and not http.preserve_external_request_id
         self._renews_id = own_id and http.use_remote_address
@@ -369,9 +368,10 @@ class HttpService:
         connection.forward_key = peer
         return True
 
-    def closed(self, connection: Downstream) -> None:
+    def closed(self, connection: Downstream, *, local: bool, active: bool) -> None:
         """A client's connection is gone."""
         self.connections.discard(connection)
+        self._observer.closed(local=local, active=active)
         self._full = self._full and len(self.connections) > self._max_connections // 2
 
     def informed(self, status: int) -> None:

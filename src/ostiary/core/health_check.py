@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, final
+
+from msgspec.structs import replace
 
 from ostiary.core.decision import FOREVER, Allow, Decision, Request, Respond
 from ostiary.core.matching import all_of
@@ -14,13 +17,16 @@ _NEVER_A_CHECK: Final = Allow(valid_until=FOREVER, via="health_check")
 
 @final
 class HealthCheckFilter:
-    """200 without a body for requests whose headers match; raises ValueError for a bad matcher."""
+    """200 without a body for requests whose headers match, 503 while `failed` says so. Raises ValueError for a bad
+    matcher."""
 
-    def __init__(self, config: HealthCheck) -> None:
+    def __init__(self, config: HealthCheck, failed: Callable[[], bool] = lambda: False) -> None:
+        self._failed = failed
         headers = (("x-envoy-upstream-healthchecked-cluster", config.cluster),)
         self._healthy = Respond(
             status=200, headers=headers, details="health_check_ok", local_reply=True, health_check=True
         )
+        self._unhealthy = replace(self._healthy, status=503, details="health_check_failed")
         self._matches = all_of(config.headers)
         self._reads = frozenset(matcher.name.lower() for matcher in config.headers)
         self._paths = frozenset(
@@ -36,7 +42,7 @@ class HealthCheckFilter:
     def decide(self, request: Request, now: float) -> Decision:  # noqa: ARG002
         """Respond to a health check, allow anything else."""
         if self._matches(request):
-            return self._healthy
+            return self._unhealthy if self._failed() else self._healthy
         return _NEVER_A_CHECK if self._paths else _NOT_A_CHECK
 
     def is_ordinary(self, path: str) -> bool:

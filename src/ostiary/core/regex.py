@@ -35,6 +35,14 @@ def _options() -> Any:
 _OPTIONS: Final = _options()
 
 
+class BadRegex(ValueError):
+    """A pattern that RE2 refuses; `reason` is RE2's."""
+
+    def __init__(self, pattern: str, reason: str) -> None:
+        super().__init__(f"regular expression {pattern!r}: {reason}")
+        self.reason = reason
+
+
 @final
 class Regex:
     """One compiled RE2 pattern. Raises ValueError, naming the pattern, for one that RE2 refuses."""
@@ -48,13 +56,17 @@ class Regex:
             self._program = re2.compile(pattern.encode("utf-8"), _OPTIONS)
         except re2.error as error:
             reason = error.args[0].decode("utf-8", "replace") if error.args else "invalid"
-            raise ValueError(f"regular expression {pattern!r}: {reason}") from None
+            raise BadRegex(pattern, reason) from None
         self.pattern = pattern
         self.groups: int = self._program.groups
 
     def fullmatch(self, text: str) -> bool:
         """True if the whole of `text` matches."""
         return self._program.fullmatch(octets(text)) is not None
+
+    def search(self, text: str) -> bool:
+        """True if some part of `text` matches."""
+        return self._program.search(octets(text)) is not None
 
     def __repr__(self) -> str:
         return f"<Regex {self.pattern!r}>"

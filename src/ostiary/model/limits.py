@@ -260,6 +260,8 @@ MAX_FORMAT_LENGTH: Final = 16 * 1024
 # --- the process
 DRAIN_TIMEOUT: Final = 600.0
 """Envoy's --drain-time-s default: how long SIGTERM lets running requests finish."""
+QUIT_TIMEOUT: Final = 1.0
+"""The same after `/quitquitquit`, with which Envoy ends at once."""
 ACCESS_LOG_BUFFER: Final = 64 * 1024
 LOG_BACKLOG_BYTES: Final = 4 * 1024 * 1024
 """What waits for a log's reader or disk: seconds of a busy worker; then lines are lost rather than requests."""

@@ -156,6 +156,11 @@ class ClusterPool:
         self.lobby.close()
 
     @property
+    def is_warm(self) -> bool:
+        """Whether its hosts are known and, where they are checked, have been; a name that fails counts as known."""
+        return self._warm
+
+    @property
     def used(self) -> bool:
         """Whether there has ever been a connection for a request."""
         pools = [host.pool for host in self.hosts]

@@ -7,6 +7,7 @@ A request's head is taken as a whole and looked up before it is parsed (core/htt
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, final
 
@@ -61,6 +62,8 @@ class Service(Protocol):
     ticker: Ticker
     heads: HeadReader
     draining: bool
+    counts: Counter[str]
+    """What happens rarely, under Envoy's names."""
 
     def dispatch(self, exchange: Exchange) -> None:
         """A request's head is there: forward it, answer it, or start what must come first."""
@@ -74,8 +77,8 @@ class Service(Protocol):
     def opened(self, connection: Downstream) -> bool:
         """A client connected; False closes it at once."""
 
-    def closed(self, connection: Downstream) -> None:
-        """A client's connection is gone."""
+    def closed(self, connection: Downstream, *, local: bool, active: bool) -> None:
+        """A client's connection is gone; `local`: we ended it; `active`: while a request was on it."""
 
 
 @final
@@ -181,13 +184,13 @@ class Downstream(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         """The connection is gone."""
         _CONNECTION.debug("%s", "closing socket: 1" if self.closing else "remote close", connection=self.id)
-        self.closing = True
+        local, self.closing = self.closing, True
         self.ticker.idle.discard(self)
         self.ticker.active.discard(self)
         exchange = self.exchange
         if exchange is not None:
             exchange.client_gone()
-        self.service.closed(self)
+        self.service.closed(self, local=local, active=exchange is not None)
 
     def pause_writing(self) -> None:
         """The client is slow: stop reading what is for it."""
@@ -297,6 +300,9 @@ class Downstream(asyncio.Protocol):
         self.ticker.active.discard(self)
         self._since = self.ticker.now
         if not keep_alive or self.closing:
+            if self.requests >= self.service.settings.max_requests_per_connection:
+                self.service.counts["downstream_cx_max_requests_reached"] += 1
+            self.service.counts["downstream_cx_drain_close"] += self.service.draining
             self.linger()
             return
         if self.writing_paused:
@@ -361,6 +367,7 @@ class Downstream(asyncio.Protocol):
                 self._unsent = left
                 self._head_deadline = now + self._patience()
             if now > self._head_deadline:
+                self.service.counts["downstream_cx_delayed_close_timeout"] += 1
                 self.transport.abort()
         elif self.buffer and not self.writing_paused:
             if self._head_deadline and now > self._head_deadline:
@@ -371,6 +378,8 @@ class Downstream(asyncio.Protocol):
             idle = settings.idle_timeout and now - self._since > settings.idle_timeout
             old = settings.max_connection_duration and now - self.opened_at > settings.max_connection_duration
             if idle or old:
+                self.closing = True
+                self.service.counts["downstream_cx_idle_timeout" if idle else "downstream_cx_max_duration_reached"] += 1
                 if self.transport.get_write_buffer_size():
                     self.transport.abort()  # it does not read, and would hold this for ever
                 else:
@@ -379,6 +388,7 @@ class Downstream(asyncio.Protocol):
     def drain(self) -> None:
         """The process is about to end: idle connections close now, busy ones after their answer."""
         if self.exchange is None and not self.buffer:
+            self.closing = True
             self.transport.close()
 
 

@@ -120,6 +120,18 @@ class ListenerServer:
                 if _identity(path) == self._identity:  # a successor may have put its own socket there
                     os.unlink(path)
 
+    def shut(self) -> None:
+        """Let nobody in any more, by any process that has these sockets; who waits to be accepted is turned away."""
+        for sock in self.sockets:
+            with contextlib.suppress(OSError):  # somebody was quicker
+                sock.shutdown(socket.SHUT_RDWR)
+        self.stop_accepting()
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether this process accepts."""
+        return bool(self._servers)
+
     def close(self) -> None:
         """Close the sockets."""
         for sock in self.sockets:

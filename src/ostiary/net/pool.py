@@ -216,6 +216,7 @@ class Pool:
             self._unreachable = False
             pool_log.UPSTREAM.info("upstream %s: connected again", self.name)
         self._tried(trace, by_name)
+        self.load.connect_time.record(int((self._loop.time() - trace.started) * 1000))
         if self._waiting:
             self._waiting[0].on_dialled(trace)
         pool_log.CLIENT.debug("connected", connection=trace.number)

@@ -5,13 +5,13 @@ Numbers are sums over all workers. A worker judges hosts for itself, so a host h
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, Final
 
 from ostiary.admin.page import Page, Parameter, Part, Reply, Request, json_reply
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.core.outlier import UNKNOWN_RATE
+from ostiary.core.regex import Regex
 from ostiary.model.clusters import CircuitBreakers
 from ostiary.net.clusters import ClusterPool
 from ostiary.net.hosts import Host
@@ -96,8 +96,8 @@ def _health(host: Host) -> dict[str, Any]:
 
 def _render(parts: list[Part], request: Request) -> Reply:
     try:
-        wanted = re.compile(request.parameter("filter") or "")
-    except re.error:
+        wanted = Regex(request.parameter("filter") or "")
+    except ValueError:
         return Reply("Invalid re2 regex", 400)
     clusters = [each for each in _merged(parts) if wanted.search(each["name"])]
     if request.parameter("format") == "json":

@@ -1,19 +1,30 @@
-"""`/ready`: whether requests may come."""
+"""`/ready`: whether requests may come, for probes; what it waits for, for people.
+
+The first line is Envoy's, and so is the status: tools look at those. What isn't LIVE says why in a second line.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
 from ostiary.admin.page import Page, Part, Reply, Request
+from ostiary.admin.state import STATES, state_of
 from ostiary.app.lifecycle import Doorkeeper
 
 
 def _collect(worker: Doorkeeper, _request: Request) -> Part:
-    return worker.runtime is not None and worker.runtime.is_ready
+    return state_of(worker)
+
+
+def worst(parts: list[Part]) -> tuple[str, str]:
+    """(state, why) of the worker that is furthest from serving."""
+    state, why = max(parts, key=lambda part: STATES.index(part[0]))
+    return state, why
 
 
 def _render(parts: list[Part], _request: Request) -> Reply:
-    return Reply("LIVE\n") if all(parts) else Reply("INITIALIZING\n", 503)
+    state, why = worst(parts)
+    return Reply("LIVE\n") if state == "LIVE" else Reply(f"{state}\n{why}\n", 503)
 
 
 def _live(_parts: list[Part], _request: Request) -> Reply:

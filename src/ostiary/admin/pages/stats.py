@@ -1,61 +1,162 @@
-"""`/stats` and `/stats/prometheus`: counters and gauges, summed over all workers."""
+"""`/stats` and `/stats/prometheus`: counters, gauges and histograms of all workers together."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
-from ostiary.admin.page import Page, Parameter, Part, Reply, Request, json_reply
+from ostiary.admin import process_stats
+from ostiary.admin.page import JSON, Page, Parameter, Part, Reply, Request
+from ostiary.admin.prometheus import Names, exposition
 from ostiary.app.lifecycle import Doorkeeper
+from ostiary.app.runtime import stat_name
+from ostiary.core.histogram import BUCKETS, QUANTILES, cumulative, quantile
+from ostiary.core.regex import BadRegex, Regex
 
+_OF_THE_PROCESS: Final = ("server.", "listener_manager.", "cluster_manager.")
+_SUMMED: Final = ("server.total_connections", "server.memory_")
+_ONCE: Final = frozenset(
+    ("membership_total", "membership_healthy", "membership_excluded", "membership_degraded", "membership_change",
+     "healthy", "ejections_active", "cx_open", "cx_pool_open", "rq_open", "rq_pending_open", "rq_retry_open")
+)  # fmt: skip
+"""Each worker has its own view of the same: what counts is the largest number, not their sum."""
+_TYPES: Final = ("All", "Counters", "Histograms", "Gauges", "TextReadouts")
+_FORMATS: Final = ("html", "active-html", "json", "prometheus", "text")
 _USED_ONLY: Final = Parameter("usedonly", "Only include stats that have been written by system since restart")
 _FILTER: Final = Parameter("filter", "Regular expression (Google re2) for filtering stats")
 
 
 def _collect(worker: Doorkeeper, _request: Request) -> Part:
-    if worker.runtime is None:
-        return {"values": {}, "gauges": []}
-    stats = worker.runtime.stats
+    gauges = process_stats.gauges(worker)
+    runtime = worker.runtime
+    if runtime is None:
+        return {"counters": {}, "gauges": gauges, "histograms": {}, "clusters": [], "prefixes": [], "listeners": []}
+    stats = runtime.stats
     values = stats.values()
-    return {"values": values, "gauges": [name for name in values if stats.is_gauge(name)]}
+    counters = {name: value for name, value in values.items() if not stats.is_gauge(name)}
+    return {
+        "counters": counters | process_stats.counters(worker, values),
+        "gauges": gauges | {name: value for name, value in values.items() if stats.is_gauge(name)},
+        "histograms": {name: [each.bins, each.total] for name, each in stats.histograms().items()},
+        "clusters": [stat_name(each.cluster) for each in runtime.clusters.values()],
+        "prefixes": [server.listener.http.stat_prefix for server in worker.servers],
+        "listeners": [server.addresses[0].replace(":", "_") for server in worker.servers],
+    }
 
 
-def _merged(parts: list[Part], request: Request) -> dict[str, int]:
-    """Raises re.error for a bad pattern."""
-    wanted = re.compile(request.parameter("filter") or "")
+@dataclass(frozen=True, slots=True)
+class _Stats:
+    counters: dict[str, int]
+    gauges: dict[str, int]
+    histograms: dict[str, tuple[list[int], int]]
+    """Bins and sum."""
+
+
+def _merged(parts: list[Part], request: Request) -> _Stats | Reply:
+    """What was asked for, sorted by name; the answer to a bad `filter`."""
+    try:
+        pattern = Regex(request.parameter("filter") or "")
+    except ValueError as error:
+        return Reply(f"Invalid re2 regex: {error.reason if isinstance(error, BadRegex) else error}", 400)
     used_only = request.parameter("usedonly") is not None
-    total: Counter[str] = Counter()
-    for part in parts:
-        for name, value in part["values"].items():
-            total[name] += value
-    return {name: value for name, value in sorted(total.items()) if wanted.search(name) and (value or not used_only)}
+    kind = (request.parameter("type") or "All").lower()
+
+    def wanted(what: str, names: Iterable[str]) -> list[str]:
+        return [name for name in sorted(set(names)) if pattern.search(name)] if kind in ("all", what) else []
+
+    def together(what: str) -> dict[str, int]:
+        names = wanted(what, (name for part in parts for name in part[what]))
+        return {name: _combine(name)(part[what].get(name, 0) for part in parts) for name in names}
+
+    histograms = {}
+    for name in wanted("histograms", (name for part in parts for name in part["histograms"])):
+        found = [part["histograms"][name] for part in parts if name in part["histograms"]]
+        bins = [sum(column) for column in zip(*(bins for bins, _ in found), strict=True)]
+        if any(bins) or not used_only:
+            histograms[name] = bins, sum(total for _, total in found)
+    counters = {name: value for name, value in together("counters").items() if value or not used_only}
+    return _Stats(counters, together("gauges"), histograms)
+
+
+def _combine(name: str) -> Callable[[Iterable[int]], int]:
+    if name.startswith(_SUMMED):
+        return sum
+    return max if name.startswith(_OF_THE_PROCESS) or name.rpartition(".")[2] in _ONCE else sum
 
 
 def _render(parts: list[Part], request: Request) -> Reply:
-    if request.parameter("format") == "prometheus":
+    if (request.parameter("type") or "All").lower() not in map(str.lower, _TYPES):
+        return Reply("invalid &type= param", 400)
+    form = request.parameter("format") or "text"
+    if form == "prometheus":
         return _prometheus(parts, request)
-    try:
-        values = _merged(parts, request)
-    except re.error:
-        return Reply("Invalid re2 regex", 400)
-    if request.parameter("format") == "json":
-        return json_reply({"stats": [{"name": name, "value": value} for name, value in values.items()]})
-    return Reply("".join(f"{name}: {value}\n" for name, value in values.items()))
+    if form not in _FORMATS:
+        return Reply(f"usage: /stats?format=({'|'.join(_FORMATS)})\n\n", 400)
+    if form not in ("text", "json"):
+        return Reply(f"format={form} is not implemented in Ostiary: use text, json or prometheus\n", 400)
+    buckets = request.parameter("histogram_buckets") or "summary"
+    if buckets not in ("summary", "cumulative"):
+        return Reply("usage: /stats?histogram_buckets=(cumulative|summary)\n", 400)
+    stats = _merged(parts, request)
+    if isinstance(stats, Reply):
+        return stats
+    if form == "json":
+        return _json(stats)
+    show = _quantiles if buckets == "summary" else _cumulative
+    values = sorted((stats.counters | stats.gauges).items())
+    lines = [f"{name}: {value}\n" for name, value in values]
+    lines += [f"{name}: {show(bins)}\n" for name, (bins, _) in stats.histograms.items()]
+    return Reply("".join(lines))
+
+
+def _quantiles(bins: list[int]) -> str:
+    """Envoy gives each of the last interval (5 s), then since the start. Intervals are not kept here: nan, as there
+    without a sample."""
+    if not any(bins):
+        return "No recorded values"
+    return " ".join(f"P{each}(nan,{_number(quantile(bins, each))})" for each in QUANTILES)
+
+
+def _cumulative(bins: list[int]) -> str:
+    if not any(bins):
+        return "No recorded values"
+    return " ".join(f"B{bound:g}(0,{many})" for bound, many in zip(BUCKETS, cumulative(bins), strict=True))
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(round(value, 6))
+
+
+def _json(stats: _Stats) -> Reply:
+    import json
+
+    found: list[Mapping[str, Any]] = [
+        {"name": name, "value": value} for name, value in sorted((stats.counters | stats.gauges).items())
+    ]
+    if stats.histograms:
+        computed = [
+            {"name": name, "values": [{"cumulative": value, "interval": None} for value in _all_quantiles(bins)]}
+            for name, (bins, _) in stats.histograms.items()
+        ]
+        found.append({"histograms": {"supported_quantiles": QUANTILES, "computed_quantiles": computed}})
+    return Reply(json.dumps({"stats": found}, separators=(",", ":")), content_type=JSON)
+
+
+def _all_quantiles(bins: list[int]) -> list[float | None]:
+    return [quantile(bins, each) if any(bins) else None for each in QUANTILES]
 
 
 def _prometheus(parts: list[Part], request: Request) -> Reply:
-    """Prometheus' text format: `envoy_` before the name, what it can't hold as `_`."""
-    gauges = {name for part in parts for name in part["gauges"]}
-    try:
-        values = _merged(parts, request)
-    except re.error:
-        return Reply("Invalid re2 regex", 400)
-    lines = []
-    for name, value in values.items():
-        metric = "envoy_" + re.sub(r"[^a-zA-Z0-9_]", "_", name)
-        lines.append(f"# TYPE {metric} {'gauge' if name in gauges else 'counter'}\n{metric} {value}\n")
-    return Reply("".join(lines))
+    buckets = request.parameter("histogram_buckets") or "cumulative"
+    if buckets not in ("summary", "cumulative"):
+        return Reply("usage: /stats/prometheus?histogram_buckets=(cumulative|summary)\n", 400)
+    stats = _merged(parts, request)
+    if isinstance(stats, Reply):
+        return stats
+    known = ([name for part in parts for name in part[kind]] for kind in ("clusters", "prefixes", "listeners"))
+    text = exposition(Names(*known), stats.counters, stats.gauges, stats.histograms, summaries=buckets == "summary")
+    return Reply(text)
 
 
 PAGES: Final = (
@@ -64,13 +165,23 @@ PAGES: Final = (
         help="print server stats",
         collect=_collect,
         render=_render,
-        parameters=(_USED_ONLY, _FILTER, Parameter("format", "Format to use", ("text", "json", "prometheus"))),
+        parameters=(
+            _USED_ONLY,
+            _FILTER,
+            Parameter("format", "Format to use", ("text", "json", "prometheus")),
+            Parameter("type", "Stat types to include.", _TYPES),
+            Parameter("histogram_buckets", "Histogram bucket display mode", ("cumulative", "summary")),
+        ),
     ),
     Page(
         path="/stats/prometheus",
         help="print server stats in prometheus format",
         collect=_collect,
         render=_prometheus,
-        parameters=(_USED_ONLY, _FILTER),
+        parameters=(
+            _USED_ONLY,
+            _FILTER,
+            Parameter("histogram_buckets", "Histogram bucket display mode", ("cumulative", "summary")),
+        ),
     ),
 )

@@ -68,6 +68,11 @@ class SignInFilter:
         """Whether a sign-in could be completed with what is known of the provider."""
         return self._gate.provider.is_ready
 
+    @property
+    def provider_name(self) -> str:
+        """How people call the provider: its issuer, or where it gives tokens."""
+        return self._gate.config.provider.issuer or self._gate.config.provider.token_endpoint
+
     def decide(self, request: Request, now: float) -> Decision:
         """Judge one request. Never raises for anything a client can send."""
         try:

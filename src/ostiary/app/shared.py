@@ -1,0 +1,59 @@
+"""What one worker is told and all have to know, those included that are started later: a few bytes of shared memory."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import Final, final
+
+_HEALTH_FAILED: Final = 0
+_LISTENERS_STOPPED: Final = 1
+_DRAINING: Final = 2
+_QUITTING: Final = 3
+
+
+@final
+class Shared:
+    """Made before any fork, by the process that signals go to."""
+
+    def __init__(self) -> None:
+        self.main_pid = os.getpid()
+        """Whose end is the end of all."""
+        self._memory = mmap.mmap(-1, 4)
+
+    @property
+    def health_failed(self) -> bool:
+        """Somebody said that health checks shall fail (`/healthcheck/fail`)."""
+        return bool(self._memory[_HEALTH_FAILED])
+
+    @health_failed.setter
+    def health_failed(self, failed: bool) -> None:
+        self._memory[_HEALTH_FAILED] = failed
+
+    @property
+    def listeners_stopped(self) -> bool:
+        """Nobody is let in any more (`/drain_listeners`)."""
+        return bool(self._memory[_LISTENERS_STOPPED])
+
+    def stop_listeners(self) -> None:
+        """For good."""
+        self._memory[_LISTENERS_STOPPED] = self._memory[_DRAINING] = 1
+
+    @property
+    def is_draining(self) -> bool:
+        """Clients are told to come back over another connection."""
+        return bool(self._memory[_DRAINING] or self._memory[_HEALTH_FAILED])
+
+    def drain(self) -> bool:
+        """Begin to; False if it had begun already."""
+        before, self._memory[_DRAINING] = self._memory[_DRAINING], 1
+        return not before
+
+    @property
+    def is_quitting(self) -> bool:
+        """The process shall end soon rather than when the last request has (`/quitquitquit`)."""
+        return bool(self._memory[_QUITTING])
+
+    def quit(self) -> None:
+        """See `is_quitting`."""
+        self._memory[_QUITTING] = 1
