@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 from ostiary.admin.page import Page, Reply, Request
-from ostiary.admin.pages import clusters, logging, ready, stats
+from ostiary.admin.pages import clusters, flights, logging, ready, stats
 
 LISTED: Final = (
     *clusters.PAGES,
+    *flights.PAGES,
     *logging.PAGES,
     *ready.PAGES,
     *stats.PAGES,

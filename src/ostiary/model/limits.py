@@ -291,6 +291,8 @@ MAX_FLIGHTS: Final = 1000
 """Halves of sign-ins kept per worker, redirects and callbacks each: a busy morning, at about 2 KiB each."""
 MAX_SIDE_FLIGHTS: Final = 250
 """The same of each other kind (no access, renewals, sign-outs, ...): none of them pushes out a sign-in."""
+SHOWN_FLIGHTS: Final = 100
+"""On a page, and in an answer, unless more are asked for."""
 MAX_FLIGHT_BYTES: Final = 4 * 1024 * 1024
 """Of each kind, per worker; the oldest go first."""
 MAX_UNREACHABLE: Final = 100

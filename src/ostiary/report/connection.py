@@ -32,7 +32,7 @@ def timeline_page(trace: ConnectTrace, taken: datetime) -> bytes:
         taken,
         tone="good" if trace.ok else "bad",
         heading=_heading(trace),
-        one=_shown(trace),
+        one=shown_connection(trace),
     )
 
 
@@ -77,7 +77,7 @@ def series_page(traces: Sequence[ConnectTrace], taken: datetime) -> bytes:
             for address, family, count in found.winners
         ],
         failures=[(text, count, round(100 * count / found.count, 1)) for text, count in found.failures],
-        shown=[{"which": which, **_shown(trace)} for which, trace in chosen],
+        shown=[{"which": which, **shown_connection(trace)} for which, trace in chosen],
     )
 
 
@@ -102,7 +102,12 @@ def families_page(found: Comparison, taken: datetime) -> bytes:
         families=[_family_row(verdict, found) for verdict in found.verdicts],
         probes=[_probe_row(probe) for probe in found.probes],
         shown=[
-            {"family": family, "tone": "good" if trace.ok else "bad", "mark": "✓" if trace.ok else "✗", **_shown(trace)}
+            {
+                "family": family,
+                "tone": "good" if trace.ok else "bad",
+                "mark": "✓" if trace.ok else "✗",
+                **shown_connection(trace),
+            }
             for family, trace in found.traces.items()
         ],
     )
@@ -119,9 +124,10 @@ def _heading(trace: ConnectTrace) -> str:
     return f"Connected over {FAMILY_NAMES[trace.winner.family]} in {duration(trace.elapsed_ms)}"
 
 
-def _shown(trace: ConnectTrace) -> Mapping[str, Any]:
+def shown_connection(trace: ConnectTrace) -> Mapping[str, Any]:
     """What the templates show of one trace."""
     return {
+        "ok": trace.ok,
         "sentence": split(trace.summary)[0],
         "mends": mends(trace),
         "facts": _facts(trace),

@@ -170,7 +170,7 @@ def _flight(name: str, parts: list[Part], now: float) -> Flight:
     main = _main(parts)
     assert main is not None
     outcome: str = main.outcome
-    started = parts[0].at
+    started = parts[0].at if parts[0].left_at is None else parts[0].left_at
     ended: float | None = max(part.at + part.seconds for part in parts)
     if outcome == "away":
         ended = None
