@@ -105,7 +105,13 @@ def test_every_flag_and_its_variable_reach_the_same_key(flag: str) -> None:
     name = "OSTIARY_" + flag.upper().replace("-", "_")
     assert ENVIRONMENT[name] == FLAGS[flag]
     values = {"workers": "3", "log-level": "debug", "log-format": "json", "component-log-level": "dns:trace"}
-    values |= {"listen": "127.0.0.1:99", "admin": "127.0.0.1:98", "upstream": "http://h:1", "issuer": "https://i"}
+    values |= {
+        "flight-users": "false",
+        "listen": "127.0.0.1:99",
+        "admin": "127.0.0.1:98",
+        "upstream": "http://h:1",
+        "issuer": "https://i",
+    }
     value = values.get(flag, "other")
     text = MINIMAL.replace("secret: 0123456789abcdef0123456789abcdef\n", "") if flag == "secret-file" else MINIMAL
     plain = load_all(text, entropy=bytes)

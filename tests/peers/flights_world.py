@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from typing import Any
 from urllib.parse import urljoin
 
 from ostiary.testing.provider import DemoProvider
-from peers.demo_provider import demo_provider, settings_for
-from peers.doorkeeper import doorkeeper
+from peers.demo_provider import demo_provider
+from peers.doors import CLIENT, door
 from peers.person import Person
 from peers.proxies import Proxy
 from peers.recorders import Application
@@ -53,6 +54,16 @@ class FlightsWorld:
         finally:
             connection.close()
 
+    def log_line(self, part: str) -> str:
+        """The line that holds this, once it is written."""
+        deadline = time.monotonic() + 10
+        while True:
+            found = [line for line in self.proxy.output().splitlines() if part in line]
+            if found:
+                return found[0]
+            assert time.monotonic() < deadline, self.proxy.output()[-2000:]
+            time.sleep(0.02)
+
     def leave(self, person: Person, path: str = "/report?quarter=3") -> str:
         """Open a page without a session; where at the provider the person is then."""
         status, headers, _ = person.step(f"{self.url}{path}")
@@ -72,9 +83,8 @@ class FlightsWorld:
 
 
 @contextmanager
-def flights_world(folder: Path, **changes: Any) -> Iterator[FlightsWorld]:
+def flights_world(folder: Path, profile: str = "native", **changes: Any) -> Iterator[FlightsWorld]:
     """`changes` are the doorkeeper's settings; `workers` too."""
-    with demo_provider() as provider, Application() as app:
-        settings = settings_for(provider.issuer) | changes.pop("provider", {})
-        with doorkeeper(folder, settings, app.port, **changes) as proxy:
+    with demo_provider(clients=(CLIENT,)) as provider, Application() as app:
+        with door(profile, folder, app.port, provider.issuer, **changes) as proxy:
             yield FlightsWorld(proxy, provider, app)

@@ -5,7 +5,7 @@ out no callback, refusals no sign-in. A failed connection is counted by its caus
 entry. Everything is bounded in number and in bytes (model/limits.py).
 
 Who signed in (e-mail address or subject) is kept, as in the access log: an operator is asked "why can't Ada sign in?".
-`--flight-users off` leaves it out.
+`flight_users: false` leaves it out.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Doorkeeper:
         self.started_at = time.time()
         self.stopping = False
         self._admin_factory = admin
-        self.flights = Recorder(os.getpid())
+        self.flights = Recorder(os.getpid(), with_users=self.process.flight_users)
         """Outlives what it recorded."""
         self._admin: Admin | None = None
         self._desk = desk

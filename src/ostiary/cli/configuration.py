@@ -37,6 +37,7 @@ _HELP: Final = {
     "log-level": ("LEVEL", f"{', '.join(LOG_LEVELS)} (default info)."),
     "component-log-level": ("C:LEVEL,...", "Levels of single components, as in dns:debug,oauth2:trace."),
     "log-format": ("FORMAT", f"{', '.join(LOG_FORMATS)} (default envoy)."),
+    "flight-users": ("true|false", "Whether /flights says who signed in (default true)."),
 }
 
 

@@ -174,6 +174,7 @@ def _process(root: Section) -> Process:
         log_level=cast(LogLevel, section.choice("level", LOG_LEVELS, "info")),
         component_log_level=_component_levels(section),
         log_format=cast(LogFormat, section.choice("format", LOG_FORMATS, "envoy")),
+        flight_users=root.flag("flight_users", True),
         drain_timeout=timeouts.duration("drain", limits.DRAIN_TIMEOUT) if timeouts else limits.DRAIN_TIMEOUT,
     )
 

@@ -47,6 +47,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "log",
         "telemetry",
         "workers",
+        "flight_users",
     ),
     "tls": ("certificate_file", "key_file", "key_password_file", "minimum_version"),
     "upstream": (
@@ -151,10 +152,11 @@ FLAGS: Final[Mapping[str, str]] = {
     "log-level": "log.level",
     "component-log-level": "log.components",
     "log-format": "log.format",
+    "flight-users": "flight_users",
 }
 """Flag without its dashes -> the key it sets. `--set KEY=VALUE` reaches every other key."""
 
-PROCESS_FLAGS: Final = ("workers", "log-level", "component-log-level", "log-format")
+PROCESS_FLAGS: Final = ("workers", "log-level", "component-log-level", "log-format", "flight-users")
 """Flags that hold for every dialect."""
 
 SECRET_KEYS: Final[Mapping[str, str]] = {

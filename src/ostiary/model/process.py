@@ -36,5 +36,7 @@ class Process:
     component_log_level: Mapping[str, LogLevel] = field(default_factory=dict)
     """Component (`happy_eyeballs`, `oauth2`, ...) -> its own level."""
     log_format: LogFormat = "envoy"
+    flight_users: bool = True
+    """Whether the flight recorder keeps who signed in."""
     drain_timeout: float = limits.DRAIN_TIMEOUT
     """Seconds that SIGTERM lets running requests finish."""

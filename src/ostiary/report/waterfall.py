@@ -206,9 +206,13 @@ def _row(entry: Entry, number: int, axis: Axis, layout: Layout) -> Row:
     kind_width = _LETTER * (len(entry.kind) + 1)
     label = _fit(entry.label, layout.text - kind_width - (0 if layout is WIDE else 60), _LETTER, _TAIL)
     note = _fit(entry.note, layout.text, _SMALL_LETTER)
-    spent = "" if entry.started is None or entry.ended in (None, entry.started) else duration(entry.ended - entry.started)
+    spent = (
+        "" if entry.started is None or entry.ended in (None, entry.started) else duration(entry.ended - entry.started)
+    )
     end = axis.total if entry.ended is None else entry.ended
     segments = _segments(entry, axis.place, end)
+    if entry.bar == "step" and entry.started == entry.ended:
+        spent = ""  # a moment
     last = segments[-1].x + segments[-1].width if segments else float(layout.left)
     full = ", ".join(filter(None, (f"{entry.kind} {entry.label}", entry.note, spent)))
     mark = _MARKS.get(entry.outcome, "")
