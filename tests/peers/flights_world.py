@@ -85,6 +85,9 @@ class FlightsWorld:
 @contextmanager
 def flights_world(folder: Path, profile: str = "native", **changes: Any) -> Iterator[FlightsWorld]:
     """`changes` are the doorkeeper's settings; `workers` too."""
-    with demo_provider(clients=(CLIENT,)) as provider, Application() as app:
-        with door(profile, folder, app.port, provider.issuer, **changes) as proxy:
-            yield FlightsWorld(proxy, provider, app)
+    with (
+        demo_provider(clients=(CLIENT,)) as provider,
+        Application() as app,
+        door(profile, folder, app.port, provider.issuer, **changes) as proxy,
+    ):
+        yield FlightsWorld(proxy, provider, app)
