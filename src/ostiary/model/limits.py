@@ -355,3 +355,22 @@ TELEMETRY_FLUSH_TIMEOUT: Final = 2.0
 """Seconds by which a collector may delay the end of the process."""
 METRICS_INTERVAL: Final = 60.0
 """Seconds between two exports of metrics (OTel's default)."""
+# --- logs that the doctor reads
+LOG_BLOCK_BYTES: Final = 4 * 1024 * 1024
+"""Read at once: large enough that the work per block doesn't count, small enough to stay in a processor's cache."""
+LOG_BEFORE_BYTES: Final = 256 * 1024
+"""Lines this far before one that matters are looked at for what belongs to it: a second of a busy debug log."""
+LOG_AFTER_BYTES: Final = 64 * 1024
+"""And this far behind it: the rest of a record of many lines, and the connection that a token call makes."""
+MAX_LOG_LINE_BYTES: Final = 64 * 1024
+"""A longer line is cut: header dumps and rejections stay far below."""
+MAX_LOG_CONTINUATION: Final = 64
+"""Lines of one record: Envoy's rejection of an OAuth2 filter has 29."""
+MAX_PASTED_BYTES: Final = 1024 * 1024
+"""Up to here a log may have been pasted, and wrapped by whatever it was pasted into."""
+MAX_JOINED: Final = 4096
+"""Threads, streams, connections and names each, remembered to join lines to what they belong to."""
+MAX_LOG_FACTS: Final = 5000
+"""Distinct facts of one log; equal ones are counted, and what is beyond changes no diagnosis."""
+MAX_QUOTE: Final = 400
+"""Characters of a line in a finding's proof."""

@@ -21,6 +21,10 @@ class Origin:
     """1-based; 0 where there are no lines."""
     when: str = ""
     """The time as the source wrote it."""
+    count: int = 1
+    """How many lines of a log say the same."""
+    until: str = ""
+    """The time of the last of them; empty for one."""
 
     def __str__(self) -> str:
         place = f"{self.source}:{self.line}" if self.line else self.source

@@ -1,0 +1,88 @@
+"""Facts counted: one for each distinct message, with its number and the times of its first and last line."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any, TypeGuard, final
+
+from ostiary.doctor.facts.connection import Attempted, ConnectFailed
+from ostiary.doctor.facts.origin import Fact
+from ostiary.doctor.facts.tls import HandshakeFailed
+from ostiary.model import limits
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind) if each.name != "origin")
+
+
+def content_of(fact: Fact) -> Hashable:
+    """What a fact says, wherever it was said."""
+    kind: Any = type(fact)
+    return (kind, *(getattr(fact, name) for name in _names(kind)))
+
+
+class Counted:
+    """A distinct fact."""
+
+    __slots__ = ("count", "fact", "until")
+
+    def __init__(self, fact: Fact) -> None:
+        self.fact = fact
+        self.count = 0
+        self.until = ""
+
+    def again(self, when: str) -> None:
+        """One more line that says it."""
+        self.count += 1
+        self.until = when
+
+    def result(self) -> Fact:
+        """The fact of the first line, with the count."""
+        if self.count == 1:
+            return self.fact
+        return replace(self.fact, origin=replace(self.fact.origin, count=self.count, until=self.until))
+
+
+@final
+class Collected:
+    """The distinct facts of a log, in the order of their first lines."""
+
+    def __init__(self) -> None:
+        self._counted: dict[Hashable, Counted] = {}
+        self.left_out = 0
+        """Lines whose fact was one too many (`MAX_LOG_FACTS`)."""
+
+    def add(self, fact: Fact) -> Counted | None:
+        """One more; None if it was left out."""
+        key = content_of(fact)
+        counted = self._counted.get(key)
+        if counted is None:
+            if len(self._counted) >= limits.MAX_LOG_FACTS:
+                self.left_out += 1
+                return None
+            counted = self._counted[key] = Counted(fact)
+        counted.again(fact.origin.when)
+        return counted
+
+    def facts(self) -> list[Fact]:
+        """All of them, but for a failure without a reason where one with a reason is told of the same target."""
+        facts = [counted.result() for counted in self._counted.values()]
+        told = {target for fact in facts if (target := _failed_target(fact)) is not None}
+        return [fact for fact in facts if not (_says_little(fact) and told & {fact.target, ""})]
+
+
+def _failed_target(fact: Fact) -> str | None:
+    """Whose connection failed, if the fact says why."""
+    match fact:
+        case Attempted(outcome="failed" | "timeout") | HandshakeFailed():
+            return fact.target
+        case ConnectFailed(for_provider=True) if fact.errno:
+            return fact.target
+    return None
+
+
+def _says_little(fact: Fact) -> TypeGuard[ConnectFailed]:
+    return isinstance(fact, ConnectFailed) and fact.for_provider and not fact.errno

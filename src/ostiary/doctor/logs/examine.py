@@ -1,0 +1,132 @@
+"""One line after the other: which patterns may know it, what they make of it, and how often."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any, Final, NamedTuple, final
+
+import re2
+
+from ostiary.doctor.facts.origin import Fact
+from ostiary.doctor.logs.collected import Collected, Counted
+from ostiary.doctor.logs.formats import parse
+from ostiary.doctor.logs.joining import Joiner
+from ostiary.doctor.logs.pattern import Found, Pattern, compiled, expanded
+from ostiary.doctor.logs.patterns import PATTERNS
+from ostiary.doctor.logs.record import Record
+from ostiary.model import limits
+
+_ENOUGH: Final = 200
+"""After so many equal messages with equal facts, one more is counted and not looked at again."""
+_GOES_ON: Final = ("{", ",", ":", "(", "[", "Unauthorized", "Request")
+"""How a line without a format ends whose record goes on in the next."""
+
+
+class Words(NamedTuple):
+    """What to look for in bytes, compiled once."""
+
+    telling: Any
+    """A line with one of these gives facts."""
+    any: Any
+    """These, and the lines that belong to them."""
+    which: Any
+    """The set of all words: which of them are in a line."""
+    owners: Sequence[int]
+    """The pattern of each word of the set."""
+    patterns: Sequence[tuple[Pattern, Any]]
+
+
+def _union(words: Iterable[str]) -> Any:
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.log_errors = False
+    options.never_capture = True
+    return re2.compile("|".join(f"(?:{expanded(word)})" for word in words).encode(), options)
+
+
+@cache
+def words() -> Words:
+    """The words of all patterns; compiled at the first log."""
+    options = re2.Options()
+    options.log_errors = False
+    options.encoding = re2.Options.Encoding.LATIN1
+    which, owners = re2.Set.SearchSet(options), []
+    for index, pattern in enumerate(PATTERNS):
+        for word in pattern.words:
+            which.Add(expanded(word).encode())
+            owners.append(index)
+    which.Compile()
+    return Words(
+        telling=_union(word for pattern in PATTERNS if not pattern.context for word in pattern.words),
+        any=_union(word for pattern in PATTERNS for word in pattern.words),
+        which=which,
+        owners=owners,
+        patterns=[(pattern, compiled(pattern.expression)) for pattern in PATTERNS],
+    )
+
+
+@final
+class Examiner:
+    """Reads lines of one log into facts."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._words = words()
+        self._join = Joiner()
+        self._collected = Collected()
+        self._repeated: dict[str, tuple[list[int], list[Counted]]] = {}
+        self.formats: Counter[str] = Counter()
+
+    def look(self, line: bytes, number: int, rest: tuple[str, ...] = ()) -> None:
+        """One line that has some pattern's word."""
+        found = self._words.which.Match(line)
+        if not found:
+            return
+        record = parse(line.decode("utf-8", "replace"), number)
+        record.rest = rest
+        self.formats[record.format] += 1
+        wanted = [self._words.patterns[index] for index in sorted({self._words.owners[word] for word in found})]
+        repeated = self._repeated.get(record.message)
+        if repeated is not None and repeated[0][0] >= _ENOUGH and not any(each.context for each, _ in wanted):
+            for counted in repeated[1]:
+                counted.again(record.when)
+            return
+        self._remember(record.message, [self._collected.add(fact) for fact in self._facts(record, wanted)])
+
+    def _facts(self, record: Record, wanted: Iterable[tuple[Pattern, Any]]) -> Iterable[Fact]:
+        for pattern, expression in wanted:
+            match = expression.search(_text(record, pattern))
+            if match is None or (not pattern.plain and record.format == "text" and match.start() != 0):
+                continue
+            yield from pattern.facts(Found(match.groupdict(), record, self._join, self._source)) or ()
+
+    def _remember(self, message: str, counted: Sequence[Counted | None]) -> None:
+        known = self._repeated.get(message)
+        kept = [each for each in counted if each is not None]
+        if known is not None and [*map(id, known[1])] == [*map(id, kept)]:
+            known[0][0] += 1
+            return
+        if len(self._repeated) >= limits.MAX_JOINED:
+            self._repeated.clear()
+        self._repeated[message] = ([1], kept)
+
+    def finish(self) -> list[Fact]:
+        """The facts, with those that only the end of the log decides."""
+        for fact in self._join.finish():
+            self._collected.add(fact)
+        return self._collected.facts()
+
+    @property
+    def left_out(self) -> int:
+        """Lines whose fact was one too many."""
+        return self._collected.left_out
+
+
+def _text(record: Record, pattern: Pattern) -> str:
+    if not pattern.whole or not record.rest:
+        return record.message
+    if record.format == "text" and not record.message.rstrip().endswith(_GOES_ON):
+        return record.message
+    return "\n".join((record.message, *record.rest))[: limits.MAX_LOG_LINE_BYTES]

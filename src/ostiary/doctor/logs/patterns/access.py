@@ -1,0 +1,79 @@
+"""Access log entries: what flags and details say that no other pattern reads out of the details."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from ostiary.doctor.facts.connection import ConnectFailed, EgressRefused
+from ostiary.doctor.facts.origin import Fact
+from ostiary.doctor.facts.signin import ExtAuthzFailed, HeadersTooLarge, RedirectSent
+from ostiary.doctor.logs.pattern import Found, Pattern
+from ostiary.doctor.logs.wording import errno_of
+from ostiary.model import limits
+
+_UPSTREAM: Final = frozenset(("UF", "UH", "UC", "URX"))
+_MORE: Final = limits.MAX_QUOTE
+
+
+def _upstream(found: Found) -> Iterator[Fact]:
+    """The application's upstream: a token call writes no entry of its own."""
+    entry = found.record.access
+    flags = set(entry.get("response_flags", "").split(","))
+    if not flags & _UPSTREAM or entry.get("upstream_cluster", "-") in ("-", ""):
+        return
+    yield ConnectFailed(
+        origin=found.origin, target=entry["upstream_cluster"], errno=errno_of(found.record.message[:_MORE]),
+        for_provider=False,
+    )  # fmt: skip
+
+
+def _black_hole(found: Found) -> Iterator[Fact]:
+    entry = found.record.access
+    if entry:
+        yield EgressRefused(origin=found.origin, target=entry.get("authority", ""), how="black-hole")
+
+
+def _preflight(found: Found) -> Iterator[Fact]:
+    entry = found.record.access
+    method = entry.get("method", "GET")
+    if method not in ("GET", "HEAD", "POST"):
+        yield RedirectSent(
+            origin=found.origin, authorization_endpoint="", redirect_uri="", method=method, for_script=True
+        )
+
+
+def _too_large(found: Found) -> Iterator[Fact]:
+    yield HeadersTooLarge(origin=found.origin, who="envoy", what="request")
+
+
+def _answer_too_large(found: Found) -> Iterator[Fact]:
+    yield HeadersTooLarge(origin=found.origin, who="envoy", what="response")
+
+
+def _ext_authz(found: Found) -> Iterator[Fact]:
+    if found.record.access or found.record.program == "envoy":
+        yield ExtAuthzFailed(origin=found.origin, why="unreachable", detail="ext_authz_error")
+
+
+PATTERNS: Final = (
+    Pattern(
+        words=("upstream_reset_before_response_started", r" (?:UF|UH|UC|URX)(?:,[A-Z]+)? (?:upstream|no_healthy|-)",
+               r"response_flags.{1,6}(?:UF|UH|UC|URX)"),
+        expression=r"",
+        facts=_upstream,
+    ),
+    Pattern(words=("BlackHoleCluster", "block_all"), expression=r"", facts=_black_hole),
+    Pattern(words=(r"oauth\.missing_credentials",), expression=r"^oauth\.missing_credentials", facts=_preflight),
+    Pattern(
+        words=(r"http[12]\.headers_too_large", r"http[12]\.too_many_headers", "headers_count_exceeds_limit"),
+        expression=r"http[12]\.(?:headers_too_large|too_many_headers)|request headers_count_exceeds_limit",
+        facts=_too_large,
+    ),
+    Pattern(
+        words=("upstream_headers_too_large", "response headers size exceeds limit", "headers size exceeds limit"),
+        expression=r"(?:upstream|response)[ .]headers[_ ](?:too_large|size exceeds limit)",
+        facts=_answer_too_large,
+    ),
+    Pattern(words=("ext_authz_error",), expression=r"\bext_authz_error\b", facts=_ext_authz),
+)  # fmt: skip

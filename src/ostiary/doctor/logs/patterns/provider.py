@@ -1,0 +1,122 @@
+"""What a provider answered, as programs other than Envoy's filter say it, and keys or discovery that can't be had."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final, Literal
+
+from ostiary.core.redaction import redacted, without_credentials
+from ostiary.doctor.facts.origin import Fact
+from ostiary.doctor.facts.provider import Answered, FetchFailed
+from ostiary.doctor.facts.sidecar import PlaceholderKeys
+from ostiary.doctor.logs.pattern import Found, Pattern
+from ostiary.doctor.logs.wording import body_kind, oauth_error, provider_codes
+
+_LONGEST: Final = 200
+
+
+def _fetch(endpoint: Literal["discovery", "jwks"]) -> Fetcher:
+    return Fetcher(endpoint)
+
+
+class Fetcher:
+    """Facts of something that could not be fetched."""
+
+    def __init__(self, endpoint: Literal["discovery", "jwks"]) -> None:
+        self._endpoint = endpoint
+
+    def __call__(self, found: Found) -> Iterator[Fact]:
+        """One fact: who failed to fetch what, and why."""
+        url = without_credentials(found["url"]).rstrip('".,:)')
+        problem = redacted(" ".join(found["why"].split()))[:_LONGEST]
+        who = found["who"] or found.record.program or "envoy"
+        if who == "istio":
+            who = "istiod"
+        yield FetchFailed(origin=found.origin, endpoint=self._endpoint, target=url, problem=problem, who=who)
+
+
+def _placeholder(found: Found) -> Iterator[Fact]:
+    yield PlaceholderKeys(origin=found.origin, issuer=found["issuer"])
+
+
+def _token_error(found: Found) -> Iterator[Fact]:
+    error, description = found["error"], found["description"]
+    status = int(found["status"] or 0)
+    if not error:
+        error, description = oauth_error(found["body"])
+    if not (status or error):
+        return
+    yield Answered(
+        origin=found.origin, endpoint="token", target=without_credentials(found["url"]), status=status or 400,
+        body=body_kind(found["body"]) if found["body"] else "json", error=error,
+        description=redacted(description)[:_LONGEST], codes=provider_codes(found.record.message), who=found.who,
+    )  # fmt: skip
+
+
+def _entra(found: Found) -> Iterator[Fact]:
+    """Entra's own sentence, on a page or in a log, when no pattern before knew what it answers."""
+    message = found.record.message
+    if re.search(r"(?i)response body|oauth2: |server returned an error|cannot fetch token", message):
+        return
+    yield Answered(
+        origin=found.origin, endpoint="authorization", target="", status=0, codes=provider_codes(message),
+        error=oauth_error(message)[0], description=redacted(found["text"])[:_LONGEST], who=found.record.program,
+    )  # fmt: skip
+
+
+PATTERNS: Final = (
+    Pattern(
+        words=('oauth2: "[a-z]', "oauth2: .{1,4}[a-z_]+.{1,3} "),
+        expression=r"oauth2: \"(?P<error>\w+)\"(?: \"(?P<description>[^\"]*)\")?",
+        facts=_token_error,
+    ),
+    Pattern(
+        words=("cannot fetch token",),
+        expression=r"oauth2: cannot fetch token: (?P<status>\d{3})[^\n]*?(?:\n?Response: ?(?P<body>.*))?$",
+        facts=_token_error,
+        whole=True,
+    ),
+    Pattern(
+        words=("call_token_endpoint", "response indicates failure, status="),
+        expression=r"response indicates failure, status=(?P<status>\d{3}), body=(?P<body>.*)",
+        facts=_token_error,
+    ),
+    Pattern(
+        words=(r"AADSTS\d{4,}",),
+        expression=r"AADSTS\d{4,7}:(?P<text>[^\"{}]*)",
+        facts=_entra,
+    ),
+    Pattern(
+        words=("to discover OIDC configuration", "while discovery OIDC configuration"),
+        expression=r"failed to discover OIDC configuration: (?P<why>.*?(?:\"(?P<url>https?://[^\"]+)\".*)?)$",
+        facts=_fetch("discovery"),
+    ),
+    Pattern(
+        words=("openid-configuration",),
+        expression=r"(?:discovery url|endpoints from issuer|Failed to fetch|error (?:fetching|getting)[^:]*|"
+        r"failed to (?:fetch|get)[^:]*openid[^:]*) ?:? ?\(?\"?(?P<url>https?://[^\s\")]+)\"?\)?:? (?P<why>.*)",
+        facts=_fetch("discovery"),
+    ),
+    Pattern(
+        words=("Failed to fetch public key from", "Failed to fetch jwt public key"),
+        expression=r"Failed to fetch (?:jwt )?public key from \"?(?P<url>[^\s\"]+?)\"?: (?P<why>.*)",
+        facts=_fetch("jwks"),
+    ),
+    Pattern(
+        words=("get keys failed", "fetching keys"),
+        expression=r"(?:fetching keys )?(?:oidc: )?get keys failed:? (?P<why>.*?(?:\"(?P<url>https?://[^\"]+)\".*)?)$",
+        facts=_fetch("jwks"),
+    ),
+    Pattern(
+        words=("Jwks async fetching", "fetch pubkey", "Jwks remote fetch"),
+        expression=r"(?:Jwks async fetching url|fetch pubkey \[uri)[=:\s]+(?P<url>https?://[^\s\],]+?)\]?[:,]? "
+        r"(?P<why>(?:failed|response status code \d+|is failed|network error).*)",
+        facts=_fetch("jwks"),
+    ),
+    Pattern(
+        words=("using a fake JWKS",),
+        expression=r"The JWKS key is not yet fetched (?:for issuer (?P<issuer>\S+) )?.*using a fake JWKS",
+        facts=_placeholder,
+    ),
+)

@@ -1,0 +1,78 @@
+"""Bearer tokens that were refused: Envoy's jwt_authn in log and access log, and Go's OpenID Connect library."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from ostiary.core.redaction import redacted
+from ostiary.doctor.facts.origin import Fact
+from ostiary.doctor.facts.provider import FetchFailed
+from ostiary.doctor.facts.signin import GroupsLeftOut, JwtFault, JwtRejected
+from ostiary.doctor.logs.pattern import Found, Pattern
+
+_FAULTS: Final[tuple[tuple[str, JwtFault], ...]] = (
+    (r"issuer|issued by a different provider|unknown issuer", "issuer"),
+    (r"audience", "audience"),
+    (r"missing", "missing"),
+    (r"expired", "expired"),
+    (r"not yet valid|before the nbf|issued in the future|used before", "not-yet-valid"),
+    (r"alg\b|algorithm|\[alg\]", "algorithm"),
+    (r"verification fails|kid|public key|jwks|keys|failed to verify signature|no matching", "key"),
+)
+
+
+def fault_of(text: str) -> JwtFault:
+    """Which check refused a token, by any library's words."""
+    plain = text.replace("_", " ").lower()
+    return next((fault for expression, fault in _FAULTS if re.search(expression, plain)), "other")
+
+
+def _denied(found: Found) -> Iterator[Fact]:
+    why = " ".join(found["why"].replace("_", " ").split()).strip(". ")
+    if why in ("OK", "Jwt verification OK"):
+        return
+    if re.search(r"(?i)remote jwks fetch is failed|jwks remote fetch|fetch is failed", why):
+        yield FetchFailed(origin=found.origin, endpoint="jwks", target="", problem=why)
+        return
+    yield JwtRejected(origin=found.origin, fault=fault_of(why), detail=redacted(why)[:200])
+
+
+def _go(found: Found) -> Iterator[Fact]:
+    message = found.record.message
+    if "get keys failed" in message:
+        return
+    yield JwtRejected(
+        origin=found.origin, fault=fault_of(found["why"]), detail=redacted(found["why"])[:200], who=found.who
+    )
+
+
+def _overage(found: Found) -> Iterator[Fact]:
+    yield GroupsLeftOut(origin=found.origin, who=found.who)
+
+
+PATTERNS: Final = (
+    Pattern(
+        words=("jwt_authn_access_denied",),
+        expression=r"jwt_authn_access_denied\{(?P<why>[^}]*)",
+        facts=_denied,
+    ),
+    Pattern(
+        words=("JWT verification completed with: [^O]",),
+        expression=r"JWT verification completed with: (?P<why>.*)",
+        facts=_denied,
+    ),
+    Pattern(
+        words=(r"oidc: [a-z]", r"audience from claim", "failed to verify (?:id token )?signature"),
+        expression=r"(?P<why>oidc: (?:id token issued by a different provider|expected audience|token is expired|"
+        r"malformed jwt|failed to verify|current time .* before the nbf)[^\n]*|audience from claim [^\n]*|"
+        r"failed to verify (?:id token )?signature[^\n]*)",
+        facts=_go,
+    ),
+    Pattern(
+        words=("_claim_names", "hasgroups"),
+        expression=r"\"_claim_names\"[^}]*\"groups\"|\"hasgroups\": ?(?:true|\"true\")",
+        facts=_overage,
+    ),
+)  # fmt: skip
