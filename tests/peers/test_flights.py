@@ -102,7 +102,8 @@ def test_every_failure_is_found_by_its_code(fault: str, world: tuple[str, Flight
     else:
         assert (status, text) == (401, "OAuth flow failed.")
         assert not any(newest["id"] in value for _, value in headers), "Envoy's answers have no such header"
-    line = running.log_line(f"code {newest['id']}: GET answered with {status}: {code}")
+    native_line = f"code {newest['id']}: GET answered with {status}: {code}"
+    line = running.log_line(native_line if profile == "native" else f"(code {newest['id']})")
     assert "[warning][oauth2]" in line
     assert running.json(f"/flights/{newest['id']}") == newest
     assert [each["id"] for each in running.flights(f"?code={newest['id']}")] == [newest["id"]]

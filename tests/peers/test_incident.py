@@ -81,3 +81,30 @@ def test_the_log_says_what_failed_what_would_have_worked_and_the_mend(network: t
         assert f"{untried} with a route from here (" in line
         assert f" not tried because dns_lookup_family is {family}: " in line
         assert line.endswith(f" Mend: set dns_lookup_family: {mend}.")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_flight_shows_every_attempt(family: str, network: tuple[str, Seen]) -> None:
+    name, seen = network
+    family = "ALL" if family == "none" else family
+    signed_in = family in SIGNS_IN[name]
+    (flight,) = [each for each in seen[f"ostiary/{family}"]["flights"] if each["kind"] == "sign-in"]
+    (call,) = [step for step in flight["steps"] if step["step"] == "call"]
+    assert (flight["outcome"], call["purpose"]) == ("signed-in" if signed_in else "failed", "token")
+    (connection,) = call["connections"]
+    tried = {attempt["address"]: attempt for attempt in connection["attempts"]}
+    assert connection["ok"] is signed_in and tried
+    if not signed_in:
+        assert flight["code"] == "idp-unreachable" and {each["errno"] for each in tried.values()} == {"ENETUNREACH"}
+        (cause,) = [each for each in seen[f"ostiary/{family}"]["flights"] if each["kind"] == "connect"]
+        assert (cause["cluster"], cause["connection"]["error"]) == ("oauth", connection["error"])
+    if not signed_in and family in MENDS[name]:
+        assert any(MENDS[name][family] in mend for mend in flight["mends"])
+        assert f"(code {flight['id']})" in seen[f"ostiary/{family}"]["log"]
+
+
+def test_the_native_profile_s_flight_has_its_queries_too(network: tuple[str, Seen]) -> None:
+    (flight,) = [each for each in network[1]["ostiary/native"]["flights"] if each["kind"] == "sign-in"]
+    connections = [one for step in flight["steps"] for one in step.get("connections", ())]
+    assert {query["type"] for one in connections for query in one["dns"]} >= {"A", "AAAA"}
+    assert all(one["ok"] and one["tls"]["verified"] for one in connections)

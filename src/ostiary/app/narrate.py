@@ -84,8 +84,8 @@ def answered(exchange: Exchange, answer: Respond) -> bool:
             OAUTH2.debug("redirecting to OAuth server: %s", target, **tags)
     elif _is_refusal(answer):
         status = "401 Unauthorized" if answer.status == 401 else "503 Service Unavailable"
-        text = "Responding with %s. Cause: %s"
-        OAUTH2.warning(text, status, without_credentials(answer.details), **tags)
+        code = f" (code {answer.note.flight})" if answer.note is not None else ""
+        OAUTH2.warning("Responding with %s. Cause: %s%s", status, without_credentials(answer.details), code, **tags)
     elif answer.details.startswith("jwt-"):
         JWT.debug("JWT verification completed with: %s", answer.details, **tags)
     if answer.local_reply:
