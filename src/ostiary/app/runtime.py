@@ -35,6 +35,7 @@ from ostiary.model.clusters import Cluster
 from ostiary.model.config import Config, HttpConnectionManager, Listener, Router
 from ostiary.model.signin import ProviderConfig, SignIn
 from ostiary.model.tls import CertificateValidationContext, DownstreamTlsContext, UpstreamTlsContext
+from ostiary.net.certificates import PublicCertificate
 from ostiary.net.client import ProviderClient
 from ostiary.net.cluster_stats import GAUGES, cluster_stats
 from ostiary.net.clusters import ClusterPool
@@ -122,6 +123,10 @@ class Runtime:
         self.stats.histogram(f"cluster.{name}.upstream_cx_connect_ms", pool.load.connect_time)
         self.stats.histogram(f"cluster.{name}.upstream_rq_time", pool.load.request_time)
         return pool
+
+    def certificates(self) -> list[list[PublicCertificate]]:
+        """Those in use, of each TLS context."""
+        return [tls.certificates for tls in self._tls]
 
     def start(self) -> None:
         """Begin what goes on in the background, once the listeners are open."""
