@@ -92,9 +92,9 @@ def _alike(name: str, known: Iterable[str]) -> list[str]:
     """Loggers with a similar name, or one of whose words is similar: `happyeyeballs`, `eyeball`."""
     known = list(known)
     parts = {part: each for each in known for part in (each.replace("_", ""), *each.split("_"))}
-    close = difflib.get_close_matches(name, known, _SHOWN, 0.7)
-    close += [parts[part] for part in difflib.get_close_matches(name.replace("_", ""), parts, _SHOWN, 0.7)]
-    close += [each for each in known if len(name) > 2 and name in each]
+    close = difflib.get_close_matches(name, known, _SHOWN, 0.75)
+    close = close or [parts[part] for part in difflib.get_close_matches(name.replace("_", ""), parts, _SHOWN, 0.7)]
+    close = close or [each for each in known if len(name) > 2 and name in each]
     return list(dict.fromkeys(close))[:_SHOWN]
 
 
