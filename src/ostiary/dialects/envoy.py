@@ -54,9 +54,13 @@ def load(
         root = parse(files[0][1], files[0][0], merge=False)
     except ConfigError as error:
         return None, _sorted([*report.diagnostics, *error.diagnostics])
-    context = Context(report=report, read=read)
-    config = _bootstrap(read_message(root, BOOTSTRAP, report), context)
+    config = convert(root, report, read)
     return None if report.failed else config, _sorted(report.diagnostics)
+
+
+def convert(root: Node, report: Report, read: Reader | None) -> Config:
+    """The bootstrap that `root` describes; what is wrong with it goes to `report`, and then it can't be run."""
+    return _bootstrap(read_message(root, BOOTSTRAP, report), Context(report=report, read=read))
 
 
 def _sorted(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
