@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from ostiary.core.leases import Leases
     from ostiary.core.oauth2.envoy.filter import Outcomes
     from ostiary.core.oauth2.filter import SignInFilter
+    from ostiary.core.stat_tags import TagExtractor
     from ostiary.model.telemetry import Collector
     from ostiary.net.connector import Connector
 
@@ -90,7 +91,7 @@ class Runtime:
         self._maintenance: set[asyncio.Task[None]] = set()
         self._maintained: dict[SignInFilter, tuple[ProviderClient, float]] = {}
         for export in config.metrics:
-            self._exporting().export_metrics(export)
+            self._exporting().export_metrics(export, self._tags())
         for listener in config.listeners:
             self.services[listener.name] = self._service(listener)
         self.files.on_change.append(self._forget)
@@ -176,6 +177,12 @@ class Runtime:
         service.draining = self._shared.is_draining
         self.stats.add_source(f"http.{http.stat_prefix}", lambda: service_stats(service, opened.value))
         return service
+
+    def _tags(self) -> TagExtractor:
+        from ostiary.core.stat_tags import TagExtractor
+
+        clusters = [stat_name(cluster) for cluster in self.config.clusters]
+        return TagExtractor(clusters, [listener.http.stat_prefix for listener in self.config.listeners])
 
     def _exporting(self) -> Telemetry:
         if self._telemetry is None:
