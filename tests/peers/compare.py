@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
+from msgspec.structs import replace
 
+from envoy_example import read_again
+from ostiary.dialects.envoy import load
 from peers.client import Client, Side
 from peers.differences import judge
 from peers.proxies import Proxy, envoy_arguments, ostiary_arguments
@@ -74,6 +77,9 @@ class Pair:
         values = {"PORT": port, "ADMIN": admin, "APP": app.port, "IDP": idp.port, "LOG": str(log), "DEAD": 1}
         config = self.directory / f"{self.name}-{kind}.yaml"
         config.write_text(yaml.safe_dump(fill(tree, values), sort_keys=False))
+        if kind == "ostiary":
+            read, _ = load([(config.name, config.read_bytes())], read=lambda name: Path(name).read_bytes())
+            assert read is None or read_again(read) == replace(read, differences=())
         argv = envoy_arguments(config) if kind == "envoy" else ostiary_arguments(config)
         proxy = Proxy(kind, argv, (port,), admin, self.directory / f"{self.name}-{kind}.log")
         return Side(kind, proxy, app, idp, log, port)

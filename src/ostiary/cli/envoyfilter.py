@@ -46,7 +46,8 @@ _SIGN_OUT = "/oauth2/sign_out"
 _HMAC_BYTES = 32
 
 
-def _selector(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+def selector(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """The labels of an option that may be repeated, `NAME=VALUE` each."""
     found = {}
     for text in values:
         name, equals, value = text.partition("=")
@@ -88,7 +89,7 @@ def _external_url(_context: click.Context, _parameter: click.Parameter, text: st
     required=True,
     multiple=True,
     metavar="K=V",
-    callback=_selector,
+    callback=selector,
     help="Label of its pods; repeatable.",
 )
 @click.option("--name", default="sign-in", show_default=True, metavar="NAME", help="Of every object.")

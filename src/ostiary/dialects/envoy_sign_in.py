@@ -72,6 +72,8 @@ class SignInChoices:
     """`https://app.example.com`; empty: the host that the request names, over https."""
     redirect_uri: str = ""
     """A format string; empty: made of `external_url` and `callback_path`."""
+    redirect_domains: tuple[str, ...] = ()
+    """Where people may be sent after the sign-in; empty: the host of `external_url`."""
     callback_path: str = "/oauth2/callback"
     signout_path: str = "/oauth2/sign_out"
     pass_through: tuple[str, ...] = ()
@@ -129,7 +131,7 @@ def filter_config(choices: SignInChoices) -> OAuth2Config:
         default_expires_in=DEFAULT_EXPIRES_IN,
         cookie_configs=CookieConfigs(**dict.fromkeys(CookieConfigs.__struct_fields__, cookie)),
         original_request_uri=base,
-        allowed_redirect_domains=((urlsplit(base).hostname or ""),) if base else (),
+        allowed_redirect_domains=choices.redirect_domains or (((urlsplit(base).hostname or ""),) if base else ()),
     )
 
 

@@ -25,8 +25,8 @@ from ostiary.model.tls import DataSource, DownstreamTlsContext, TlsCertificate, 
 DEFAULT_LISTEN: Final = "127.0.0.1:4180"
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", re.ASCII)
 _LISTEN_MEND: Final = "write it as 127.0.0.1:4180, [::]:4180, :4180 (every address) or unix:/run/ostiary.sock"
-_TLS_VERSIONS: Final[Mapping[str, TlsVersion]] = {"1.2": "TLSv1_2", "1.3": "TLSv1_3"}
-_ESCAPED_SLASHES: Final = {
+TLS_VERSIONS: Final[Mapping[str, TlsVersion]] = {"1.2": "TLSv1_2", "1.3": "TLSv1_3"}
+ESCAPED_SLASHES: Final = {
     "keep": "KEEP_UNCHANGED",
     "reject": "REJECT_REQUEST",
     "redirect": "UNESCAPE_AND_REDIRECT",
@@ -97,7 +97,7 @@ def read_tls(root: Section) -> DownstreamTlsContext | None:
     section = root.section("tls", "tls")
     section.required("certificate_file", "the certificate chain, PEM")
     section.required("key_file", "the certificate's private key, PEM")
-    version = section.choice("minimum_version", tuple(_TLS_VERSIONS), "1.2")
+    version = section.choice("minimum_version", tuple(TLS_VERSIONS), "1.2")
     certificate = TlsCertificate(
         certificate_chain=section.file("certificate_file") or DataSource(),
         private_key=section.file("key_file") or DataSource(),
@@ -106,7 +106,7 @@ def read_tls(root: Section) -> DownstreamTlsContext | None:
     return DownstreamTlsContext(
         tls_certificates=(certificate,),
         alpn_protocols=("http/1.1",),
-        tls_minimum_protocol_version=_TLS_VERSIONS[version],
+        tls_minimum_protocol_version=TLS_VERSIONS[version],
     )
 
 
@@ -118,7 +118,7 @@ def read_http(root: Section, sign_in: SignIn, hosts: tuple[VirtualHost, ...]) ->
     )
     # Where a path decides who may enter, `/public/..%2fadmin` must not mean one thing here and another behind: such
     # requests are refused. Where no path decides anything, applications that use %2F in names keep working.
-    slashes = root.choice("escaped_slashes", tuple(_ESCAPED_SLASHES), "reject" if by_path else "keep")
+    slashes = root.choice("escaped_slashes", tuple(ESCAPED_SLASHES), "reject" if by_path else "keep")
     most_kb = limits.MAX_REQUEST_HEADERS_BYTES // 1024
     return HttpConnectionManager(
         stat_prefix="ostiary",
@@ -133,7 +133,7 @@ def read_http(root: Section, sign_in: SignIn, hosts: tuple[VirtualHost, ...]) ->
         xff_num_trusted_hops=root.integer("trusted_hops", 0, high=20),
         normalize_path=True,
         merge_slashes=by_path,
-        path_with_escaped_slashes_action=cast(_EscapedSlashes, _ESCAPED_SLASHES[slashes]),
+        path_with_escaped_slashes_action=cast(_EscapedSlashes, ESCAPED_SLASHES[slashes]),
         max_request_headers_kb=bounds.integer("request_headers_kb", most_kb, low=1, high=8192),
         max_headers_count=bounds.integer("headers_count", limits.MAX_HEADERS_COUNT, low=10, high=10_000),
         max_requests_per_connection=bounds.integer("requests_per_connection", 0, high=1_000_000_000) or None,

@@ -29,7 +29,7 @@ _HOST: Final = re.compile(
     r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*", re.ASCII
 )
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9._~-]{1,255}", re.ASCII)
-_ENTRA_CLOUDS: Final = {
+ENTRA_CLOUDS: Final = {
     "public": ("login.microsoftonline.com", "graph.microsoft.com"),
     "us": ("login.microsoftonline.us", "graph.microsoft.us"),
     "us-dod": ("login.microsoftonline.us", "dod-graph.microsoft.us"),
@@ -264,7 +264,7 @@ def _entra(section: Section, _allow_http: bool) -> Preset:
     tenant = _segment(
         section, "tenant", "the directory's id or one of its domains, or organizations, common, consumers"
     )
-    login, graph = _ENTRA_CLOUDS[section.choice("cloud", tuple(_ENTRA_CLOUDS), "public")]
+    login, graph = ENTRA_CLOUDS[section.choice("cloud", tuple(ENTRA_CLOUDS), "public")]
     first = section.choice("version", ("1", "2"), "2") == "1"
     shared = tenant.lower() in _ENTRA_SHARED
     # A user principal name lies in a domain that the directory's owner has proved; `email` is what someone typed, and

@@ -107,7 +107,7 @@ def read_upstream(holder: Section, key: str, clusters: Clusters) -> Target | Non
         section.error("host_header", f"{host_header!r} can't be a Host header", "client, upstream, or a name")
     cluster = Cluster(
         name="",
-        type=_cluster_type(found),
+        type=cluster_type(found),
         connect_timeout=section.duration("connect_timeout", limits.CONNECT_TIMEOUT, low=0.01),
         dns_lookup_family=cast(DnsLookupFamily, section.choice("dns_lookup_family", get_args(DnsLookupFamily), "ALL")),
         lb_policy=cast(LbPolicy, section.choice("balance", get_args(LbPolicy), "ROUND_ROBIN")),
@@ -145,11 +145,17 @@ def _http2(section: Section, scheme: str) -> Http2 | None:
     if scheme == "h2c" and section.has("http2") and not section.flag("http2", default=True):
         section.error("http2", "h2c:// is HTTP/2", "write http://, or leave this out")
     if section.flag("http2", default=scheme == "h2c"):
-        return Http2(negotiate=scheme == "https", scheme_of_client=False)
+        return http2(tls=scheme == "https")
     return None
 
 
-def _cluster_type(endpoints: tuple[Endpoint, ...]) -> ClusterType:
+def http2(*, tls: bool) -> Http2:
+    """HTTP/2 as an upstream speaks it."""
+    return Http2(negotiate=tls, scheme_of_client=False)
+
+
+def cluster_type(endpoints: tuple[Endpoint, ...]) -> ClusterType:
+    """What kind of cluster an upstream is."""
     if all(e.pipe is not None or is_ip(e.address) for e in endpoints):
         return "STATIC"
     return "LOGICAL_DNS" if len(endpoints) == 1 else "STRICT_DNS"
@@ -225,12 +231,12 @@ def _entry(section: Section, clusters: Clusters, default_timeout: float) -> _Ent
         return None
     prefix = path.rstrip("/")
     if rewrite and isinstance(action, RouteAction):
-        action = replace(action, regex_rewrite=_rewrite(prefix, rewrite))
+        action = replace(action, regex_rewrite=rewrite_of(prefix, rewrite))
     match = RouteMatch(path_separated_prefix=prefix) if prefix else RouteMatch(prefix="/")
     return _Entry(tuple(host.lower() for host in hosts), Route(match=match, action=action))
 
 
-def _rewrite(prefix: str, replacement: str) -> RegexRewrite:
+def rewrite_of(prefix: str, replacement: str) -> RegexRewrite:
     """Replace the prefix. `/api` -> `/` must turn `/api/x` into `/x`, so the slash after the prefix goes along."""
     quoted = re.sub(r"[^A-Za-z0-9/_]", r"\\\g<0>", prefix)
     return RegexRewrite(pattern=f"^{quoted}/?", substitution=replacement.rstrip("/") + "/")

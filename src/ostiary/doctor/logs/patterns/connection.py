@@ -35,8 +35,7 @@ def reset_facts(reason: str, transport: str, target: str, origin: Origin, *, for
             origin=origin, target=target, fault=handshake_fault(transport), detail=tls_detail(transport)
         )
     elif reason != "local reset":
-        established = reason == "connection termination"
-        yield ConnectFailed(origin=origin, target=target, errno=errno, established=established)
+        yield ConnectFailed(origin=origin, target=target, errno=errno)
 
 
 def _dispatched(found: Found) -> None:

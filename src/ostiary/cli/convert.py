@@ -1,0 +1,215 @@
+"""`ostiary convert`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import click
+
+from ostiary.cli.configuration import DIALECTS, read_file, show
+from ostiary.cli.envoyfilter import selector
+from ostiary.cli.exit_codes import EXIT_PROBLEM
+from ostiary.dialects.envoy_sign_in import TRUSTED_CA
+from ostiary.dialects.envoy_text_values import PLACEHOLDER, Secrets
+from ostiary.dialects.istio_text import Workload
+from ostiary.dialects.lost import lost, placed
+from ostiary.dialects.schema_tree import NOT_IMPLEMENTED
+from ostiary.dialects.yaml_nodes import Node, parse_all
+from ostiary.dialects.yaml_text import Noted, Tree, dump, plain
+from ostiary.model import limits
+from ostiary.model.config import Config
+from ostiary.model.errors import ConfigError, Diagnostic
+from ostiary.model.signin import SignIn
+
+_ABSENT: Final = "oauth2-proxy"
+"""The dialect that is recognised, and not there yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What was read."""
+
+    file: str
+    config: Config
+    root: Node | None
+    diagnostics: Sequence[Diagnostic]
+
+
+@click.command()
+@click.argument("file", type=click.Path())
+@click.option("--to", "target", required=True, type=click.Choice(DIALECTS), help="What to write.")
+@click.option("--dialect", type=click.Choice(DIALECTS), help="Don't tell the dialect of FILE from its content.")
+@click.option("--issuer", metavar="URL", help="To native: of a provider that its endpoints don't tell.")
+@click.option("-n", "--namespace", metavar="NS", help="To istio: of the workload.")
+@click.option("-l", "--selector", multiple=True, metavar="K=V", callback=selector, help="To istio: a label of it.")
+@click.option("--name", default="sign-in", show_default=True, metavar="NAME", help="To istio: of every object.")
+@click.option("--trusted-ca", default=TRUSTED_CA, show_default=True, metavar="FILE", help="The system's, for Envoy.")
+@click.option("--show-secrets", is_flag=True, help="Print secrets that stand in FILE itself.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(file: str, target: str, dialect: str | None, show_secrets: bool, as_json: bool, **options: Any) -> int:
+    """Write a configuration in another dialect.
+
+    What can't be carried over is listed on stderr with its place, and in the file itself; then the exit code is 1.
+    Secrets stay references to files; one that stands in FILE itself is replaced by the name of a file that isn't there.
+
+    \b
+    Examples:
+      ostiary convert envoy.yaml --to native > ostiary.yaml
+      ostiary convert ostiary.yaml --to envoy > envoy.yaml
+      ostiary convert envoy.yaml --to istio --namespace httpbin --selector app=httpbin
+    """
+    if target == _ABSENT:
+        raise click.UsageError(f"--to {_ABSENT}: this version can't write that dialect yet: native, envoy or istio")
+    if target == "istio" and not (options["namespace"] and options["selector"]):
+        raise click.UsageError("--to istio: says for which workload with --namespace and --selector")
+    source = _read(file, dialect)
+    ignored = [each for each in source.diagnostics if NOT_IMPLEMENTED in each.message]
+    show([each for each in source.diagnostics if each not in ignored])
+    secrets = Secrets(show=show_secrets)
+    documents, found = _written(source.config, target, secrets, options)
+    found += [_hidden(what) for what in dict.fromkeys(secrets.hidden)]
+    told = [*ignored, *(placed(each, file, source.root) for each in found)]
+    show(told)
+    if told and documents:
+        lines = "\n".join(f"- {_line(each)}" for each in told)
+        documents = [Noted(_uncommented(documents[0]), f"Not carried over from {file}:\n{lines}"), *documents[1:]]
+    if as_json:
+        trees = [plain(each) for each in documents]
+        single = trees[0] if len(trees) == 1 else {"apiVersion": "v1", "kind": "List", "items": trees}
+        print(json.dumps(single, indent=2, ensure_ascii=False))
+    else:
+        print(dump(documents), end="")
+    return EXIT_PROBLEM if told else 0
+
+
+def _read(file: str, dialect: str | None) -> _Source:
+    """FILE, without looking for the files that it names: they may be on another machine. Raises ConfigError."""
+    from ostiary.dialects.detect import detect  # loads Envoy's schema
+
+    content = _content(file)
+    chosen = dialect or detect(content, file)
+    if chosen == _ABSENT:
+        text = f"this is written in the dialect {chosen}, which this version can't read yet"
+        raise ConfigError([_refused(file, text)])
+    config, diagnostics = _load(file, content, chosen)
+    if config is None:
+        raise ConfigError([each for each in diagnostics if each.severity == "error"])
+    nodes = parse_all(content, file)
+    return _Source(file, config, nodes[0] if len(nodes) == 1 else None, diagnostics)
+
+
+def _load(file: str, content: bytes, dialect: str) -> tuple[Config | None, Sequence[Diagnostic]]:
+    if dialect == "native":
+        from ostiary.dialects import native
+
+        return native.load([(file, content)], flags={}, env={})
+    if dialect == "istio":
+        from ostiary.cli.configuration import load
+
+        loaded = load((file,), dialect="istio", flags={}, ignore_unsupported=True)
+        return loaded.config, loaded.diagnostics
+    from ostiary.dialects import envoy
+
+    config, diagnostics = envoy.load([(file, content)], ignore_unsupported=True)
+    if config is None:  # what is read from files belongs to it, or something else is wrong
+        config, diagnostics = envoy.load([(file, content)], ignore_unsupported=True, read=read_file)
+    return config, diagnostics
+
+
+def _content(file: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read(limits.MAX_CONFIG_BYTES + 1) if file == "-" else read_file(file)
+    except OSError as error:
+        raise ConfigError([_refused(file, f"can't read it: {error.strerror or error}")]) from None
+
+
+def _refused(file: str, message: str) -> Diagnostic:
+    return Diagnostic(file=file, line=0, column=0, path="", message=message)
+
+
+def _hidden(what: str) -> Diagnostic:
+    mend = f"write it into a file, and the file's name where {PLACEHOLDER} stands, or use --show-secrets"
+    return lost("", f"{what} is not printed", mend)
+
+
+def _line(diagnostic: Diagnostic) -> str:
+    """For the file itself: the line is enough to find it."""
+    where = f"line {diagnostic.line}, {diagnostic.path.rpartition('.')[2]}: " if diagnostic.line else ""
+    return f"{where}{diagnostic.message}" + (f" ({diagnostic.mend})" if diagnostic.mend else "")
+
+
+def _uncommented(document: Tree) -> Tree:
+    return document.value if isinstance(document, Noted) else document
+
+
+def _written(
+    config: Config, target: str, secrets: Secrets, options: dict[str, Any]
+) -> tuple[list[Tree], list[Diagnostic]]:
+    """The documents, and what is lost."""
+    native = any(isinstance(link.config, SignIn) for each in config.listeners for link in each.http.http_filters)
+    if target == "native":
+        return _native(config, native, secrets, options["issuer"] or "")
+    found: list[Diagnostic] = []
+    if native:
+        from ostiary.cli.provider_options import ask
+        from ostiary.dialects.native_to_envoy import native_to_envoy
+
+        config, found = native_to_envoy(config, lambda provider: asyncio.run(ask(provider)), options["trusted_ca"])
+    if target == "istio":
+        from ostiary.dialects.istio_from_envoy import istio_objects
+
+        workload = Workload(name=options["name"], namespace=options["namespace"], labels=options["selector"])
+        objects, more = istio_objects(config, workload, secrets)
+        return objects, found + more
+    from ostiary.dialects.envoy_text import bootstrap
+    from ostiary.dialects.envoy_written import errors
+
+    tree = bootstrap(config, secrets)
+    if wrong := errors(tree):
+        raise ConfigError(wrong)
+    return [tree], found + (_unfit_secrets(config) if native else [])
+
+
+def _unfit_secrets(config: Config) -> list[Diagnostic]:
+    """Client secrets that Envoy would send otherwise than they are, as far as their files can be read here."""
+    from ostiary.dialects.envoy_sign_in import encoded_secret
+    from ostiary.dialects.envoy_text import oauth2_configs
+
+    found = []
+    for oauth2 in oauth2_configs(config):
+        secret = oauth2.credentials.token_secret
+        file = secret.value.filename if secret is not None and secret.value is not None else None
+        if file is None or oauth2.auth_type not in ("URL_ENCODED_BODY", "BASIC_AUTH"):
+            continue
+        try:
+            text = read_file(file).decode()
+            fits = encoded_secret(text, oauth2.auth_type) == text
+        except OSError:
+            continue
+        except ValueError:
+            fits = False
+        if not fits:
+            message = f"{file} has a line break or characters that Envoy doesn't encode"
+            found.append(lost("provider.client_secret_file", message, "write it without, percent-encoded"))
+    return found
+
+
+def _native(config: Config, native: bool, secrets: Secrets, issuer: str) -> tuple[list[Tree], list[Diagnostic]]:
+    from ostiary.dialects.envoy_to_native import LISTENERS, envoy_to_native
+    from ostiary.dialects.native import load
+    from ostiary.dialects.native_text import NativeText
+
+    found: list[Diagnostic] = []
+    if not native:
+        config, found = envoy_to_native(config, issuer)
+    writer = NativeText(config, secrets, "" if native else LISTENERS)
+    tree = writer.document()
+    _, read = load([("what was made", dump([tree]).encode())], flags={}, env={})
+    problems = [each for each in read if each.severity == "error"]
+    wrong = [lost("", f"{each.path}: {each.message}: it can't be run as it stands", each.mend) for each in problems]
+    return [tree], found + writer.lost + wrong
