@@ -25,6 +25,7 @@ from wire import Client, Upstream, scenario
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLED = f"traceparent: 00-{TRACE}-{CALLER}-01"
+DOWNSTREAM = ("http.downstream_rq_total", ("envoy.http_conn_manager_prefix", "test"))
 UNSAMPLED = f"traceparent: 00-{TRACE}-{CALLER}-00"
 
 
@@ -250,13 +251,21 @@ async def test_metrics_are_cumulative_sums_and_gauges_with_a_last_export_at_the_
                 await client.get("/")
 
                 def done(collector: Collector) -> Any:
-                    return collector.metrics and collector.metrics[-1][("http.test.downstream_rq_total",)]
+                    return collector.metrics and collector.metrics[-1][DOWNSTREAM]
 
                 assert await asyncio.to_thread(collector.wait, done) == ("sum", 1, 2)
-                assert collector.metrics[-1][("cluster.app.upstream_rq_total",)] == ("sum", 1, 2)
-                assert collector.metrics[-1][("cluster.app.upstream_cx_active",)] == ("gauge", 1, 0)
+                assert collector.metrics[-1][("cluster.upstream_rq_total", ("envoy.cluster_name", "app"))] == (
+                    "sum",
+                    1,
+                    2,
+                )
+                assert collector.metrics[-1][("cluster.upstream_cx_active", ("envoy.cluster_name", "app"))] == (
+                    "gauge",
+                    1,
+                    0,
+                )
                 assert collector.metrics[-1]["resource"]["service.name"] == "door"
                 before = len(collector.metrics)
                 await client.get("/")
             assert len(collector.metrics) > before
-            assert collector.metrics[-1][("http.test.downstream_rq_total",)] == ("sum", 2, 2)
+            assert collector.metrics[-1][DOWNSTREAM] == ("sum", 2, 2)

@@ -139,3 +139,13 @@ def test_wrong_input_is_exit_2_with_its_place(good: str, tmp_path: Path) -> None
     done = ostiary("patch", "-f", good, "--proxy", good)
     assert done.returncode == 2
     assert "neither static_resources nor configs are in it" in done.stderr
+
+
+def test_the_output_in_the_documentation_is_what_comes_out(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "istio.md").read_text()
+    section = page[page.index("## What a patch does") :]
+    text = section.partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "envoyfilter.yaml").write_text(text)
+    shown = section.partition("--proxy sidecar.json --explain\n")[2].partition("```")[0]
+    done = ostiary("patch", "-f", str(tmp_path / "envoyfilter.yaml"), "--proxy", str(SIDECAR), "--explain")
+    assert done.stdout.replace(f"{tmp_path}/", "") + done.stderr == shown

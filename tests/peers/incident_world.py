@@ -4,7 +4,7 @@
 
 Runs each proxy, lets a person sign in through it, and prints what came of it as JSON. FAMILY is Envoy's
 `dns_lookup_family`, `none` where the configuration has no such line, or `native` for `ostiary run --issuer`. LEVEL is
-that of the log.
+that of the log. PROXY `envoyfilter` is Ostiary with the EnvoyFilter as it was, and the secrets in files of SDS.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import ssl
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -93,6 +94,58 @@ static_resources:
       - lb_endpoints:
         - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: @APP@}}}
 """
+ENVOY_FILTER = """\
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: httpbin, namespace: httpbin}
+spec: {selector: {matchLabels: {app: httpbin}}, jwtRules: [{issuer: '@ISSUER@'}]}
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: httpbin-oauth2, namespace: httpbin}
+spec:
+  workloadSelector: {labels: {app: httpbin}}
+  configPatches:
+  - applyTo: CLUSTER
+    match: {cluster: {service: oauth}}
+    patch:
+      operation: ADD
+      value:
+@CLUSTER@
+  - applyTo: HTTP_FILTER
+    match:
+      context: SIDECAR_INBOUND
+      listener:
+        portNumber: 80
+        filterChain:
+          filter:
+            name: envoy.filters.network.http_connection_manager
+            subFilter: {name: envoy.filters.http.jwt_authn}
+    patch:
+      operation: INSERT_BEFORE
+      value:
+        name: envoy.filters.http.oauth2
+        typed_config:
+          '@type': type.googleapis.com/envoy.extensions.filters.http.oauth2.v3.OAuth2
+          config:
+            token_endpoint: {cluster: oauth, uri: '@ISSUER@/token', timeout: 10s}
+            authorization_endpoint: '@ISSUER@/authorize'
+            redirect_uri: 'http://%REQ(:authority)%/callback'
+            redirect_path_matcher: {path: {exact: /callback}}
+            signout_path: {path: {exact: /signout}}
+            forward_bearer_token: true
+            auth_scopes: [openid, profile]
+            credentials:
+              client_id: httpbin
+              token_secret: {name: token, sds_config: {path_config_source: {path: '@FOLDER@/token.yaml'}}}
+              hmac_secret: {name: hmac, sds_config: {path_config_source: {path: '@FOLDER@/hmac.yaml'}}}
+"""
+SECRET = """\
+resources:
+- '@type': type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret
+  name: @NAME@
+  generic_secret: {secret: {inline_string: @VALUE@}}
+"""
 
 
 def sh(command: str) -> None:
@@ -100,16 +153,29 @@ def sh(command: str) -> None:
     subprocess.run(command.split(), check=True)
 
 
+def run_arguments(app: int, flags: dict[str, str]) -> list[str]:
+    """`ostiary run` before the application, where a bootstrap doesn't say it."""
+    places = {"upstream": f"http://127.0.0.1:{app}", "listen": f"127.0.0.1:{PORT}", "admin": f"127.0.0.1:{ADMIN}"}
+    return [*ostiary_command(), "run", *(f"--{name}={value}" for name, value in (flags | places).items())]
+
+
 def make_proxy(folder: Path, app: int, roots: Path, proxy: str, family: str, level: str = "info") -> Proxy:
     """The proxy of a case, not started. Its system's roots know the provider's certificate."""
+    written = "" if family == "none" else f"    dns_lookup_family: {family}\n"
     if family == "native":
-        flags = {"upstream": f"http://127.0.0.1:{app}", "issuer": ISSUER, "client-id": "httpbin",
-                 "client-secret-file": str(folder / "client-secret"), "listen": f"127.0.0.1:{PORT}",
-                 "admin": f"127.0.0.1:{ADMIN}"}  # fmt: skip
+        flags = {"issuer": ISSUER, "client-id": "httpbin", "client-secret-file": str(folder / "client-secret")}
         (folder / "client-secret").write_text(CLIENT.client_secret)
-        argv = [*ostiary_command(), "run", *(f"--{name}={value}" for name, value in flags.items())]
+        argv = run_arguments(app, flags)
+    elif proxy == "envoyfilter":
+        for name, value in {"token": CLIENT.client_secret, "hmac": "0123456789abcdef0123456789abcdef"}.items():
+            (folder / f"{name}.yaml").write_text(SECRET.replace("@NAME@", name).replace("@VALUE@", value))
+        cluster = textwrap.indent(textwrap.dedent((INCIDENT_CLUSTER + written).replace("  - ", "    ", 1)), " " * 8)
+        text = ENVOY_FILTER.replace("@CLUSTER@\n", cluster)
+        config = folder / "envoyfilter.yaml"
+        config.write_text(text.replace("@ISSUER@", ISSUER).replace("@FOLDER@", str(folder)))
+        argv = run_arguments(app, {"config": str(config)})
     else:
-        text = BOOTSTRAP + INCIDENT_CLUSTER + ("" if family == "none" else f"    dns_lookup_family: {family}\n")
+        text = BOOTSTRAP + INCIDENT_CLUSTER + written
         for name, value in {"PORT": PORT, "ADMIN": ADMIN, "APP": app, "ISSUER": ISSUER}.items():
             text = text.replace(f"@{name}@", str(value))
         config = folder / "envoy.yaml"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,25 @@ def test_no_access_is_told_to_the_person_and_to_the_operator(native: FlightsWorl
     flight = native.json(f"/flights/{code_on(text)}")
     assert (status, flight["outcome"], flight["code"]) == (403, "denied", "access-denied")
     assert flight["summary"].endswith("may not open /admin/users: rule 2 asks for one of its groups.")
+
+
+def test_who_gives_up_waiting_is_told_too(native: FlightsWorld) -> None:
+    person = Person()
+    callback = urlsplit(native.callback(person, native.leave(person)))
+    native.provider.faults.delay = 1.5
+    with socket.create_connection(("127.0.0.1", native.proxy.ports[0])) as browser:
+        head = f"GET {callback.path}?{callback.query} HTTP/1.1\r\nHost: {callback.netloc}\r\nAccept: text/html\r\n"
+        browser.sendall(f"{head}Cookie: {person.cookie_header(callback.geturl())}\r\n\r\n".encode())
+        deadline = time.monotonic() + 10
+        while native.proxy.counters()["http.ostiary.downstream_rq_active"] == 0:
+            assert time.monotonic() < deadline
+    native.provider.faults.delay = 0.0
+    while (flight := native.flights("?limit=1")[0])["outcome"] == "away":
+        assert time.monotonic() < deadline, flight
+        time.sleep(0.05)
+    (back,) = [step for step in flight["steps"] if step["step"] == "callback"]
+    assert (flight["outcome"], back["status"]) == ("signed-in", 499)
+    assert flight["summary"].endswith("The browser did not wait for it.")
 
 
 def test_programs_get_the_code_in_their_json(native: FlightsWorld) -> None:

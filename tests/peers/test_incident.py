@@ -19,7 +19,8 @@ pytestmark = pytest.mark.peer
 WORLD = Path(__file__).parent / "incident_world.py"
 FAMILIES = ("none", "AUTO", "ALL", "V4_ONLY", "V4_PREFERRED", "V6_ONLY")
 SIGNS_IN = {"ipv4_only": {"ALL", "V4_ONLY", "V4_PREFERRED"}, "ipv6_only": {"AUTO", "ALL", "V6_ONLY"}}
-CASES = [f"{proxy}/{family}" for proxy in ("envoy", "ostiary") for family in FAMILIES] + ["ostiary/native"]
+CASES = [f"{proxy}/{family}" for proxy in ("envoy", "ostiary") for family in FAMILIES]
+CASES += ["ostiary/native", "envoyfilter/none", "envoyfilter/AUTO"]
 MENDS = {
     "ipv4_only": {
         "AUTO": "ALL (both families race), or V4_ONLY where IPv6 can't come",
@@ -70,6 +71,14 @@ def test_ostiary(family: str, network: tuple[str, Seen]) -> None:
 
 def test_the_native_profile_signs_in_without_a_setting(network: tuple[str, Seen]) -> None:
     check(network[1]["ostiary/native"], True)
+
+
+@pytest.mark.parametrize("family", ["none", "AUTO"])
+def test_the_envoyfilter_as_it_was(family: str, network: tuple[str, Seen]) -> None:
+    name, seen = network
+    check(seen[f"envoyfilter/{family}"], family == "none" or name == "ipv6_only")
+    warned = f"Mend: set dns_lookup_family: {MENDS[name].get('AUTO')}." in seen[f"envoyfilter/{family}"]["log"]
+    assert warned is (family == "AUTO" and name == "ipv4_only")
 
 
 def test_the_log_says_what_failed_what_would_have_worked_and_the_mend(network: tuple[str, Seen]) -> None:

@@ -8,13 +8,17 @@ from __future__ import annotations
 from typing import Final
 
 from ostiary.admin.page import Page, Reply, Request
-from ostiary.admin.pages import clusters, flights, logging, ready, stats
+from ostiary.admin.pages import actions, certs, clusters, flights, listeners, logging, ready, server_info, stats
 
 LISTED: Final = (
+    *actions.PAGES,
+    *certs.PAGES,
     *clusters.PAGES,
     *flights.PAGES,
+    *listeners.PAGES,
     *logging.PAGES,
     *ready.PAGES,
+    *server_info.PAGES,
     *stats.PAGES,
 )
 

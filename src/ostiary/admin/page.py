@@ -64,6 +64,8 @@ class Reply:
     status: int = 200
     content_type: str = TEXT
     headers: tuple[tuple[str, str], ...] = ()
+    ends_process: bool = False
+    """Afterwards the process ends, with all its workers."""
 
 
 def json_reply(document: Any, status: int = 200) -> Reply:

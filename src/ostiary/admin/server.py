@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Final, final
 
 from ostiary.admin.catalogue import find, help_text
@@ -59,7 +60,8 @@ class AdminServer:
         )
         reply = Reply(f"{refused}\n", 403) if refused is not None else await self.answer(request)
         body = reply.body.encode() if isinstance(reply.body, str) else reply.body
-        return SmallAnswer(reply.status, (("content-type", reply.content_type), *_COMMON, *reply.headers), body)
+        headers = (("content-type", reply.content_type), *_COMMON, *reply.headers)
+        return SmallAnswer(reply.status, headers, body, self._worker.end if reply.ends_process else None)
 
     async def answer(self, request: Request) -> Reply:
         """What all workers say."""
@@ -77,7 +79,7 @@ class AdminServer:
         parts += [json.loads(each) for each in await self._peers.ask(_ASK, question)]
         reply = page.render(parts, request)
         heard = ("x-ostiary-workers", f"{len(parts)}/{self._peers.count + 1}")
-        return Reply(reply.body, reply.status, reply.content_type, (*reply.headers, heard))
+        return replace(reply, headers=(*reply.headers, heard))
 
     def _asked(self, question: bytes) -> bytes:
         """This worker's part for another worker's request."""

@@ -8,7 +8,7 @@ rotates is so used only once, however many tabs wake up together. Where several 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Final, final
 
 from ostiary.app.calls import Fetcher, told, with_calls
@@ -97,6 +97,15 @@ async def drive_maintenance(wanted: Generator[Fetch, Fetched, None], fetcher: Fe
 Running = dict[bytes, "asyncio.Task[Allow | Respond]"]
 
 
+def _unheard(_result: Allow | Respond) -> None:
+    """Nobody wants to know."""
+
+
+def _tell(task: asyncio.Task[Allow | Respond], late: Callable[[Allow | Respond], object]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        late(task.result())
+
+
 @final
 class Flows:
     """The flows under way in this worker."""
@@ -107,10 +116,13 @@ class Flows:
         self._leases = leases
         self._running: Running = {} if running is None else running
 
-    async def run(self, start: Start, tags: Tags = _NOBODY) -> Allow | Respond:
+    async def run(
+        self, start: Start, tags: Tags = _NOBODY, late: Callable[[Allow | Respond], object] = _unheard
+    ) -> Allow | Respond:
         """The flow's result, whether it runs for this request or another one with the same key.
 
-        `tags`: what log lines about this request carry.
+        `tags`: what log lines about this request carry. `late` is told the result if the client that it ran for is
+        gone by then.
         """
         key = start.single_flight
         if not key:
@@ -123,7 +135,12 @@ class Flows:
             task.add_done_callback(lambda done: self._ended(key, done))
         else:
             start.flow.close()
-        result = await asyncio.shield(task)  # one client leaving ends it for nobody else
+        try:
+            result = await asyncio.shield(task)  # one client leaving ends it for nobody else
+        except asyncio.CancelledError:
+            if leads:
+                task.add_done_callback(lambda done: _tell(done, late))
+            raise
         return result if leads or start.follow is None else start.follow(result)
 
     async def _lead(self, start: Start, tags: Tags) -> Allow | Respond:

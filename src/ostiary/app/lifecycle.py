@@ -142,11 +142,15 @@ class Doorkeeper:
         """Let nobody in any more, for good: at once, or after clients have been told to leave for `drain_timeout`
         seconds. Who is connected stays connected."""
         if graceful:
-            self.shared.drain()
-            self._follow()
+            self.start_draining()
             asyncio.get_running_loop().call_later(self.process.drain_timeout, self._stop_listening)
         else:
             self._stop_listening()
+
+    def start_draining(self) -> None:
+        """Tell clients to come back over another connection."""
+        self.shared.drain()
+        self._follow()
 
     def _stop_listening(self) -> None:
         self.shared.stop_listeners()

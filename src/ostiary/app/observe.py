@@ -14,6 +14,7 @@ from ostiary.app.prepared import Prepared, SentFields
 from ostiary.app.service_stats import count_by_details, count_closed
 from ostiary.core.access_log import access_log_line
 from ostiary.core.decision import Allow, Counter, Request, Respond
+from ostiary.core.flights.note import GONE
 from ostiary.core.header_lines import HeaderLine
 from ostiary.core.histogram import Histogram
 from ostiary.core.record import Fields, Record
@@ -118,6 +119,15 @@ class Observer:
         if note is not None and self._flights is not None:
             status = decision.status if isinstance(decision, Respond) else 0
             self._flights.note(exchange, note, status, self._profile)
+
+    def left(self, exchange: Exchange) -> Callable[[Allow | Respond], None]:
+        """Keeps what is decided about a request after its client has gone."""
+
+        def late(decision: Allow | Respond) -> None:
+            if decision.note is not None and self._flights is not None:
+                self._flights.note(exchange, decision.note, GONE, self._profile)
+
+        return late
 
     def informed(self, status: int) -> None:
         """A 1xx answer went out."""

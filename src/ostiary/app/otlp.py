@@ -6,7 +6,7 @@ after the other, protobuf reads all repeated fields together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -17,8 +17,12 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from ostiary._version import __version__
+from ostiary.core.histogram import BUCKETS, cumulative
 from ostiary.core.spans import Span, Value
+from ostiary.core.stat_tags import Tags
 
+Points = Mapping[str, Sequence[tuple[Tags, int]]]
+"""Name -> its values, each with what tells them apart."""
 _SCOPE = InstrumentationScope(name="ostiary", version=__version__)
 
 
@@ -77,32 +81,67 @@ def _span(span: Span) -> trace_pb2.Span:
 
 def encode_metrics(
     resource: Iterable[tuple[str, str]],
-    counters: Mapping[str, int],
-    gauges: Mapping[str, int],
+    counters: Points,
+    gauges: Points,
+    histograms: Mapping[str, Sequence[tuple[Tags, tuple[Sequence[int], int]]]],
     started: float,
     now: float,
 ) -> bytes:
-    """An ExportMetricsServiceRequest: cumulative sums since `started`, and gauges. Times are Unix seconds."""
+    """An ExportMetricsServiceRequest: cumulative sums since `started`, gauges, and histograms (of milliseconds: bins
+    and sum). Times are Unix seconds."""
     begin, at = _nanoseconds(started), _nanoseconds(now)
+
+    def points(values: Sequence[tuple[Tags, int]], since: int) -> list[metrics_pb2.NumberDataPoint]:
+        return [
+            metrics_pb2.NumberDataPoint(
+                attributes=_attributes(tags), start_time_unix_nano=since, time_unix_nano=at, as_int=value
+            )
+            for tags, value in values
+        ]
+
     metrics = [
         metrics_pb2.Metric(
             name=name,
             sum=metrics_pb2.Sum(
-                data_points=[metrics_pb2.NumberDataPoint(start_time_unix_nano=begin, time_unix_nano=at, as_int=value)],
+                data_points=points(values, begin),
                 aggregation_temporality=metrics_pb2.AGGREGATION_TEMPORALITY_CUMULATIVE,
                 is_monotonic=True,
             ),
         )
-        for name, value in counters.items()
+        for name, values in counters.items()
     ]
     metrics += [
         metrics_pb2.Metric(
             name=name,
-            gauge=metrics_pb2.Gauge(data_points=[metrics_pb2.NumberDataPoint(time_unix_nano=at, as_int=value)]),
+            gauge=metrics_pb2.Gauge(data_points=points(values, 0)),
         )
-        for name, value in gauges.items()
+        for name, values in gauges.items()
+    ]
+    metrics += [
+        metrics_pb2.Metric(
+            name=name,
+            unit="ms",
+            histogram=metrics_pb2.Histogram(
+                data_points=[_histogram(tags, *value, begin, at) for tags, value in values],
+                aggregation_temporality=metrics_pb2.AGGREGATION_TEMPORALITY_CUMULATIVE,
+            ),
+        )
+        for name, values in histograms.items()
     ]
     scope = metrics_pb2.ScopeMetrics(scope=_SCOPE, metrics=metrics)
     message = metrics_pb2.ResourceMetrics(resource=_resource(resource), scope_metrics=[scope])
     encoded: bytes = ExportMetricsServiceRequest(resource_metrics=[message]).SerializeToString()
     return encoded
+
+
+def _histogram(tags: Tags, bins: Sequence[int], total: int, begin: int, at: int) -> metrics_pb2.HistogramDataPoint:
+    count, below = sum(bins), cumulative(bins)
+    return metrics_pb2.HistogramDataPoint(
+        attributes=_attributes(tags),
+        start_time_unix_nano=begin,
+        time_unix_nano=at,
+        count=count,
+        sum=total,
+        explicit_bounds=BUCKETS,
+        bucket_counts=[high - low for low, high in zip((0, *below), (*below, count), strict=True)],
+    )

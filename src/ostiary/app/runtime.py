@@ -35,6 +35,7 @@ from ostiary.model.clusters import Cluster
 from ostiary.model.config import Config, HttpConnectionManager, Listener, Router
 from ostiary.model.signin import ProviderConfig, SignIn
 from ostiary.model.tls import CertificateValidationContext, DownstreamTlsContext, UpstreamTlsContext
+from ostiary.net.certificates import PublicCertificate
 from ostiary.net.client import ProviderClient
 from ostiary.net.cluster_stats import GAUGES, cluster_stats
 from ostiary.net.clusters import ClusterPool
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from ostiary.core.leases import Leases
     from ostiary.core.oauth2.envoy.filter import Outcomes
     from ostiary.core.oauth2.filter import SignInFilter
+    from ostiary.core.stat_tags import TagExtractor
     from ostiary.model.telemetry import Collector
     from ostiary.net.connector import Connector
 
@@ -89,7 +91,7 @@ class Runtime:
         self._maintenance: set[asyncio.Task[None]] = set()
         self._maintained: dict[SignInFilter, tuple[ProviderClient, float]] = {}
         for export in config.metrics:
-            self._exporting().export_metrics(export)
+            self._exporting().export_metrics(export, self._tags())
         for listener in config.listeners:
             self.services[listener.name] = self._service(listener)
         self.files.on_change.append(self._forget)
@@ -122,6 +124,10 @@ class Runtime:
         self.stats.histogram(f"cluster.{name}.upstream_cx_connect_ms", pool.load.connect_time)
         self.stats.histogram(f"cluster.{name}.upstream_rq_time", pool.load.request_time)
         return pool
+
+    def certificates(self) -> list[list[PublicCertificate]]:
+        """Those in use, of each TLS context."""
+        return [tls.certificates for tls in self._tls]
 
     def start(self) -> None:
         """Begin what goes on in the background, once the listeners are open."""
@@ -171,6 +177,12 @@ class Runtime:
         service.draining = self._shared.is_draining
         self.stats.add_source(f"http.{http.stat_prefix}", lambda: service_stats(service, opened.value))
         return service
+
+    def _tags(self) -> TagExtractor:
+        from ostiary.core.stat_tags import TagExtractor
+
+        clusters = [stat_name(cluster) for cluster in self.config.clusters]
+        return TagExtractor(clusters, [listener.http.stat_prefix for listener in self.config.listeners])
 
     def _exporting(self) -> Telemetry:
         if self._telemetry is None:

@@ -233,7 +233,7 @@ class HttpService:
         if self._tracer is not None:
             self._tracer.enter(exchange)
         try:
-            result: Allow | Respond = await self._flows.run(pending.start, exchange.downstream.tags)
+            result = await self._flows.run(pending.start, exchange.downstream.tags, self._observer.left(exchange))
         except Exception:  # noqa: BLE001 - a defect of ours must neither leave a page hanging nor let anyone in
             _LOG.exception("a sign-in step failed unexpectedly")
             result = Respond(status=500, body=b"internal error", details="internal_error")

@@ -15,7 +15,7 @@ import gzip
 import os
 import socket
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeVar, final
@@ -26,6 +26,7 @@ from ostiary.app.tracing import Tracer
 from ostiary.core.decision import Counter, Fetch, FetchFailed
 from ostiary.core.entropy import BufferedEntropy
 from ostiary.core.spans import Finished, Span, SpanMaker
+from ostiary.core.stat_tags import TagExtractor, Tags
 from ostiary.core.tracing import Propagator
 from ostiary.model import limits
 from ostiary.model.telemetry import Collector, MetricsExport, Tracing
@@ -216,9 +217,11 @@ class MetricsExporter(_Exporter):
         resource: tuple[tuple[str, str], ...],
         worker: _Worker,
         stats: Stats,
+        tags: TagExtractor,
     ) -> None:
         super().__init__(worker)
         self._export = export
+        self._tags = tags
         self._sender = sender
         self._resource = resource
         self._stats = stats
@@ -231,15 +234,26 @@ class MetricsExporter(_Exporter):
             self._due = now + self._export.interval
             self.begin(self._send())
 
+    def _shown(self, full: str) -> tuple[str, Tags]:
+        export = self._export
+        name, tags = self._tags.extract(full)
+        name = name if export.extract else full
+        return f"{export.prefix}.{name}" if export.prefix else name, tags if export.attributes else ()
+
     async def _send(self) -> None:
         from ostiary.app.otlp import encode_metrics
 
-        prefix = f"{self._export.prefix}." if self._export.prefix else ""
-        counters: dict[str, int] = {}
-        gauges: dict[str, int] = {}
-        for name, value in self._stats.values().items():
-            (gauges if self._stats.is_gauge(name) else counters)[prefix + name] = value
-        body = await self.worker.run(encode_metrics, self._resource, counters, gauges, self._started, time.time())
+        counters: defaultdict[str, list[tuple[Tags, int]]] = defaultdict(list)
+        gauges: defaultdict[str, list[tuple[Tags, int]]] = defaultdict(list)
+        histograms: defaultdict[str, list[tuple[Tags, tuple[list[int], int]]]] = defaultdict(list)
+        for full, value in self._stats.values().items():
+            name, tags = self._shown(full)
+            (gauges if self._stats.is_gauge(full) else counters)[name].append((tags, value))
+        for full, histogram in self._stats.histograms().items():
+            name, tags = self._shown(full)
+            histograms[name].append((tags, (list(histogram.bins), histogram.total)))
+        now = time.time()
+        body = await self.worker.run(encode_metrics, self._resource, counters, gauges, histograms, self._started, now)
         await self._sender.send(body, "metrics")
 
     async def finish(self) -> None:
@@ -277,10 +291,10 @@ class Telemetry:
         maker = SpanMaker(tracing, dict(os.environ))
         return Tracer(Propagator(tracing, self._entropy), maker, exporter.add, counter)
 
-    def export_metrics(self, export: MetricsExport) -> None:
+    def export_metrics(self, export: MetricsExport, tags: TagExtractor) -> None:
         """Begin to export metrics."""
         resource, sender = _of_this_process(export.resource), self._sender(export.collector)
-        exporter = MetricsExporter(export, sender, resource, self._worker, self._stats)
+        exporter = MetricsExporter(export, sender, resource, self._worker, self._stats, tags)
         self._metrics.append(exporter)
         self._ticker.idle.add(exporter)
 

@@ -18,6 +18,7 @@ VERBS: Final[Mapping[str, str]] = {
     "demo": "A provider, an application and the doorkeeper on this machine, ready to click.",
     "run": "The doorkeeper: sign users in before an HTTP application.",
     "check": "Validate a configuration of any dialect.",
+    "log": "Show and change the log levels of a running proxy, and follow its log.",
     "connect": "Draw one connection as a timeline: DNS, attempts, TLS, and the winner.",
     "envoyfilter": "Print an Istio EnvoyFilter that signs users in, and what belongs to it.",
     "patch": "Apply Istio's EnvoyFilters to a proxy's configuration, and explain each patch.",

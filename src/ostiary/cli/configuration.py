@@ -117,14 +117,21 @@ def load(files: Sequence[str], *, dialect: str | None, flags: dict[str, str], ig
     if chosen == "native":
         found = native.load_all(contents, flags=flags, env=os.environ, read=read_file)
         return _loaded(chosen, contents[0][0] if files else "", found.config, found.process, found.diagnostics)
-    if chosen != "envoy":
+    if chosen == "oauth2-proxy":
         message = f"this is written in the dialect {chosen}, which this version can't run"
-        refused = Diagnostic(file=files[0], line=1, column=1, path="", message=message, mend="native and envoy it can")
+        mend = "native, envoy and istio it can"
+        refused = Diagnostic(file=files[0], line=1, column=1, path="", message=message, mend=mend)
         return Loaded(dialect=chosen, config=None, process=None, diagnostics=(refused,))
-    from ostiary.dialects import envoy  # its schema takes a while to load, and not everyone needs it
+    from ostiary.dialects import envoy, istio  # their schema takes a while to load, and not everyone needs it
 
-    process, about_flags = native.load_process(flags=flags, env=os.environ)
-    config, about_files = envoy.load(contents, ignore_unsupported=ignore_unsupported, read=read_file)
+    own = {flag: text for flag, text in flags.items() if chosen == "istio" and flag in istio.FLAGS}
+    rest = {flag: text for flag, text in flags.items() if flag not in own}
+    process, about_flags = native.load_process(flags=rest, env=os.environ)
+    options: Any = {"ignore_unsupported": ignore_unsupported, "read": read_file}
+    if chosen == "istio":
+        config, about_files = istio.load(contents, flags=own, env=os.environ, **options)
+    else:
+        config, about_files = envoy.load(contents, **options)
     return _loaded(chosen, files[0], config, process, (*about_flags, *about_files))
 
 

@@ -160,7 +160,8 @@ def _explain(outcomes: Sequence[Outcome], as_json: bool) -> None:
         if len(outcome.hits) > _SHOWN:
             print(f"       and {len(outcome.hits) - _SHOWN} more")
         for found in outcome.findings:
-            print(f"     {found.severity}: {found.message}{f' ({found.mend})' if found.mend else ''}")
+            message = found.message.removeprefix("does nothing: ")  # which the line of the patch says
+            print(f"     {found.severity}: {message}{f' ({found.mend})' if found.mend else ''}")
             print(f"       {found.file}:{found.line}:{found.column} [{found.code}]")
 
 

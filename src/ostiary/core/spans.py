@@ -13,6 +13,7 @@ it, authorization codes and tokens have been taken out of it (`core.redaction`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, final
 
@@ -33,6 +34,7 @@ _METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"),
 )
 """Others count as `_OTHER`: whoever names metrics after methods must not get a client's inventions."""
+_RESET: Final = re.compile(r"upstream_reset_before_response_started\{([a-z_]+)")
 _ORIGINAL_PATH: Final = "x-envoy-original-path"
 
 
@@ -141,13 +143,15 @@ class SpanMaker:
         start = context.forwarded_at + request.wall
         span = Span(context, name, CLIENT, context.upstream, context.span, start, request.ended)
         answered = record.response_code if record.response_code_details == "via_upstream" else 0
-        span.error = not answered or answered >= (500 if self._envoy else 400)
         host = record.upstream_host
         if not self._envoy:
+            span.error = not answered or answered >= 400
             span.attributes += _otel_upstream(record, answered)
             return span
-        if span.error:
+        if not answered or answered >= 500:
             span.attributes.append(("error", "true"))
+        if reset := _RESET.match(record.response_code_details):
+            span.attributes.append(("error.reason", reset[1].replace("_", " ")))
         span.attributes += [
             ("http.protocol", record.upstream_protocol or "-"),
             ("upstream_address", host),

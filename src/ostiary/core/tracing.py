@@ -36,6 +36,7 @@ _NO_SPAN: Final = b"0" * 16
 _SAMPLED: Final = 1
 _KNOWN_FLAGS: Final = 3
 """Sampled, and (level 2) that the trace id is random. Others must not be passed on."""
+_EVERYTHING: Final = 2**64
 _MAX_STATE: Final = 512
 """Characters of tracestate that have to be passed on (section 3.3.1.5); more is dropped."""
 
@@ -82,7 +83,7 @@ class SpanContext:
 class Propagator:
     """Decides what becomes of a request's trace context."""
 
-    __slots__ = ("_all", "_continues", "_entropy", "_none_below", "_parent_based", "_spawns")
+    __slots__ = ("_below", "_continues", "_entropy", "_gate_below", "_parent_based", "_spawns")
 
     def __init__(self, tracing: Tracing, entropy: Entropy) -> None:
         """`entropy` makes ids, which are no secrets."""
@@ -90,8 +91,8 @@ class Propagator:
         self._continues = not tracing.restart
         self._parent_based = tracing.parent_based
         self._spawns = tracing.spawn_upstream_span
-        self._all = tracing.sampling >= 1
-        self._none_below = round(tracing.sampling * 2**64)
+        self._below = round(tracing.sampling * 2**64)
+        self._gate_below = round(tracing.gate * 2**64)
 
     def follow(self, lines: list[HeaderLine]) -> tuple[bytes, SpanContext | None]:
         """The header lines that the application gets, and the context if the request is recorded."""
@@ -115,7 +116,8 @@ class Propagator:
         if len(state) > _MAX_STATE:
             state = b""
         tail = b"tracestate: %b\r\n" % state if state else b""
-        if not (flags & _SAMPLED if self._parent_based else self._samples(trace)):
+        by_parent = flags & _SAMPLED and self._passes(trace)
+        if not (by_parent if self._parent_based else self._samples(trace)):
             flags &= ~_SAMPLED
             return b"traceparent: 00-%b-%b-%02x\r\n%b" % (trace, above, flags, tail), None
         ids = self._entropy(16).hex().encode()
@@ -125,4 +127,8 @@ class Propagator:
 
     def _samples(self, trace: bytes) -> bool:
         """By the trace id's random part, as OpenTelemetry's TraceIdRatioBased: every service decides alike."""
-        return self._all or int(trace[16:], 16) < self._none_below
+        return (self._below == _EVERYTHING or int(trace[16:], 16) < self._below) and self._passes(trace)
+
+    def _passes(self, trace: bytes) -> bool:
+        """The same digits from behind, so that one share of the other share is what it says."""
+        return self._gate_below == _EVERYTHING or int(trace[:15:-1], 16) < self._gate_below

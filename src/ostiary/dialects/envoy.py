@@ -14,6 +14,7 @@ from ostiary.dialects.envoy_cluster import cluster
 from ostiary.dialects.envoy_common import Context, Reader, listen_address
 from ostiary.dialects.envoy_listener import listener
 from ostiary.dialects.envoy_mends import MENDS
+from ostiary.dialects.envoy_telemetry import stats_sinks
 from ostiary.dialects.schema import nearest
 from ostiary.dialects.schema_reader import read as read_message
 from ostiary.dialects.schema_tree import Message, Report, unread
@@ -54,9 +55,13 @@ def load(
         root = parse(files[0][1], files[0][0], merge=False)
     except ConfigError as error:
         return None, _sorted([*report.diagnostics, *error.diagnostics])
-    context = Context(report=report, read=read)
-    config = _bootstrap(read_message(root, BOOTSTRAP, report), context)
+    config = convert(root, report, read)
     return None if report.failed else config, _sorted(report.diagnostics)
+
+
+def convert(root: Node, report: Report, read: Reader | None) -> Config:
+    """The bootstrap that `root` describes; what is wrong with it goes to `report`, and then it can't be run."""
+    return _bootstrap(read_message(root, BOOTSTRAP, report), Context(report=report, read=read))
 
 
 def _sorted(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
@@ -66,8 +71,9 @@ def _sorted(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
 def _bootstrap(message: Message, context: Context) -> Config:
     node = message.optional("node")
     context.node_cluster = node.text("cluster")
+    context.node_id, context.zone = node.text("id"), node.optional("locality").text("zone")
     node.ignore(*node.written())
-    message.ignore("stats_flush_interval", "use_tcp_for_dns_lookups")
+    message.ignore("use_tcp_for_dns_lookups")
     context.runtime = _runtime(message, context.report)
     context.dns_resolver = message.message("typed_dns_resolver_config")
     context.bind_config = message.optional("cluster_manager").message("upstream_bind_config")
@@ -90,6 +96,7 @@ def _bootstrap(message: Message, context: Context) -> Config:
         listeners=tuple(serving),
         clusters=tuple(built),
         admin=_admin(message),
+        metrics=stats_sinks(message, context),
         differences=tuple(context.differences),
     )
     for secret in context.secrets.values():

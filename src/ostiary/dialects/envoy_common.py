@@ -37,6 +37,8 @@ class Context:
     """static_resources.secrets by name."""
     clusters: frozenset[str] = frozenset()
     node_cluster: str = ""
+    node_id: str = ""
+    zone: str = ""
     runtime: RuntimeFlags = field(default_factory=RuntimeFlags)
     dns_resolver: Message | None = None
     """Bootstrap.typed_dns_resolver_config, for clusters that have none of their own."""

@@ -10,6 +10,7 @@ from ostiary.dialects.envoy_access_log import access_logs
 from ostiary.dialects.envoy_common import Context, header_matchers, listen_address
 from ostiary.dialects.envoy_oauth2 import oauth2
 from ostiary.dialects.envoy_route import Routes, upgrade_types
+from ostiary.dialects.envoy_telemetry import tracing
 from ostiary.dialects.envoy_tls import downstream_tls
 from ostiary.dialects.schema_tree import Message
 from ostiary.model import limits
@@ -122,17 +123,18 @@ def connection_manager(message: Message, context: Context) -> HttpConnectionMana
     """filters.network.http_connection_manager.v3.HttpConnectionManager."""
     message.choice("codec_type", ("AUTO", "HTTP1"), "HTTP/1.1 is served; use AUTO")
     message.optional("http_protocol_options").ignore("enable_trailers", "use_balsa_parser", "allow_absolute_url")
-    tracing = message.message("tracing")
-    if tracing is not None and not tracing.has("provider"):  # nobody to report to: nothing is traced
-        tracing.ignore(*tracing.written())
     filters = _http_filters(message, context)
     kinds: dict[str, set[str]] = {}
     for name, kind, _ in filters:
         kinds.setdefault(name, set()).add(kind)
+    traced = message.message("tracing")
+    links = tuple(link for _, _, link in filters if link is not None)
+    child_span = any(isinstance(link.config, Router) and link.config.start_child_span for link in links)
     http = HttpConnectionManager(
+        tracing=tracing(traced, context, child_span=child_span) if traced is not None else None,
         stat_prefix=message.text("stat_prefix"),
         route_config=_routes(message, kinds, context),
-        http_filters=tuple(link for _, _, link in filters if link is not None),
+        http_filters=links,
         access_log=access_logs(message, "access_log", context),
         server_name=message.text("server_name") or "envoy",
         server_header_transformation=message.choice(
@@ -251,7 +253,10 @@ def _http_filter(typed: Message, context: Context) -> HttpFilterConfig | None:
             typed.unsupported("pass_through_mode", "set it to false")
         return HealthCheck(headers=header_matchers(typed, "headers"), cluster=context.node_cluster)
     if typed.name == ROUTER:
-        typed.ignore("dynamic_stats", "start_child_span", "suppress_grpc_request_failure_code_stats")
-        return Router(suppress_envoy_headers=typed.boolean("suppress_envoy_headers"))
+        typed.ignore("dynamic_stats", "suppress_grpc_request_failure_code_stats")
+        return Router(
+            suppress_envoy_headers=typed.boolean("suppress_envoy_headers"),
+            start_child_span=typed.boolean("start_child_span"),
+        )
     typed.unsupported(None, "the HTTP filters here are OAuth2, Cors, HealthCheck and Router")
     return None

@@ -16,8 +16,7 @@ _COMMON_HTTP: Final = "envoy.config.core.v3.HttpProtocolOptions"
 
 MENDS: Final[Mapping[str, str]] = {
     f"{_BOOTSTRAP}.dynamic_resources": "write listeners and clusters into static_resources",
-    f"{_BOOTSTRAP}.stats_sinks": "scrape /stats/prometheus at the admin address",
-    f"{_BOOTSTRAP}.tracing": "remove it",
+    f"{_BOOTSTRAP}.tracing": "write it into the connection manager: tracing.provider",
     f"{_BOOTSTRAP}.overload_manager": "remove it: connections and buffers are bounded by Ostiary itself",
     f"{_BOOTSTRAP}.watchdogs": "remove it",
     f"{_BOOTSTRAP}.application_log_config": "use --log-format",
@@ -33,7 +32,12 @@ MENDS: Final[Mapping[str, str]] = {
     f"{_HCM}.http2_protocol_options": "HTTP/1.1 is served: remove it",
     f"{_HCM}.http3_protocol_options": "HTTP/1.1 is served: remove it",
     f"{_HCM}.local_reply_config": "remove it",
-    f"{_HCM}.Tracing.provider": "remove it",
+    f"{_HCM}.Tracing.no_context_propagation": "remove it: the application gets the trace context",
+    f"{_HCM}.Tracing.operation": "remove it",
+    f"{_HCM}.Tracing.upstream_operation": "remove it",
+    "envoy.type.tracing.v3.CustomTag.metadata": "use literal, environment or request_header",
+    "envoy.type.tracing.v3.CustomTag.value": "use literal, environment or request_header",
+    "envoy.config.core.v3.HttpService.formatters": "write the header's value as it is",
     f"{_HCM}.original_ip_detection_extensions": "use use_remote_address and xff_num_trusted_hops",
     f"{_HCM}.internal_address_config": "remove it: no address is treated as internal",
     f"{_HCM}.early_header_mutation_extensions": "use request_headers_to_add of the route configuration",

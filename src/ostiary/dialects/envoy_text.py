@@ -9,9 +9,11 @@ from typing import Final
 
 import msgspec
 
+from ostiary.dialects.envoy_telemetry import FLUSH_INTERVAL
 from ostiary.dialects.envoy_text_cluster import cluster
 from ostiary.dialects.envoy_text_listener import listener
-from ostiary.dialects.envoy_text_values import Secrets, Tree, address, given
+from ostiary.dialects.envoy_text_telemetry import stats_sink
+from ostiary.dialects.envoy_text_values import Secrets, Tree, address, duration_unless, given, some
 from ostiary.model.config import Config, HealthCheck
 from ostiary.model.oauth2 import EnvoyOAuth2, OAuth2Config, RuntimeFlags
 
@@ -24,11 +26,14 @@ def bootstrap(config: Config, secrets: Secrets) -> Tree:
     names = frozenset(each.name for each in config.clusters)
     listeners = [listener(each, names, secrets) for each in config.listeners]
     clusters = [cluster(each, secrets) for each in config.clusters]
+    sinks = [stats_sink(each, secrets) for each in config.metrics if each.collector.cluster]
     static = [{"name": name, "generic_secret": value} for name, value in secrets.static.items()]
     return given(
         node=_node(config),
         admin={"address": address(config.admin)} if config.admin is not None else None,
         layered_runtime=_runtime(config),
+        stats_sinks=sinks or None,
+        stats_flush_interval=duration_unless(config.metrics[0].interval, FLUSH_INTERVAL) if sinks else None,
         static_resources=given(
             listeners=listeners or None,
             clusters=clusters or None,
@@ -42,7 +47,12 @@ def _filters(config: Config) -> list[object]:
 
 
 def _node(config: Config) -> Tree | None:
-    """Answers to health checks name the cluster, and Envoy takes no secret from a file without both."""
+    """Answers to health checks name the cluster, spans the rest; Envoy takes no secret from a file without both."""
+    traced = next((each.http.tracing for each in config.listeners if each.http.tracing is not None), None)
+    if traced is not None and (traced.node_id or traced.zone):
+        health = max((each.cluster for each in _filters(config) if isinstance(each, HealthCheck)), default="")
+        locality = {"zone": traced.zone} if traced.zone else None
+        return given(id=some(traced.node_id), cluster=health or _NODE, locality=locality)
     named = {each.cluster for each in _filters(config) if isinstance(each, HealthCheck)}
     if named:
         cluster = max(named)

@@ -9,6 +9,7 @@ from ostiary.dialects.envoy_listener import CORS, HCM, HEALTH_CHECK, ROUTER
 from ostiary.dialects.envoy_text_access_log import access_log
 from ostiary.dialects.envoy_text_oauth2 import oauth2_filter
 from ostiary.dialects.envoy_text_route import route_configuration
+from ostiary.dialects.envoy_text_telemetry import tracing
 from ostiary.dialects.envoy_text_tls import downstream_tls
 from ostiary.dialects.envoy_text_values import (
     Secrets,
@@ -74,6 +75,7 @@ def connection_manager(model: HttpConnectionManager, clusters: Collection[str], 
         scheme_header_transformation={"scheme_to_overwrite": scheme} if scheme else None,
         http_protocol_options={"accept_http_10": True} if model.accept_http_10 else None,
         common_http_protocol_options=some(options),
+        tracing=tracing(model.tracing, secrets),
         upgrade_configs=upgrade_configs(model.upgrade_types),
         access_log=[access_log(each) for each in model.access_log] or None,
         route_config=route_configuration(model.route_config, clusters, secrets),
@@ -91,5 +93,9 @@ def _http_filter(model: HttpFilter, secrets: Secrets) -> Tree:
         tree = typed(HEALTH_CHECK, pass_through_mode=False, headers=header_matchers(config.headers))
     else:
         assert isinstance(config, Router), config
-        tree = typed(ROUTER, suppress_envoy_headers=some(config.suppress_envoy_headers))
+        tree = typed(
+            ROUTER,
+            suppress_envoy_headers=some(config.suppress_envoy_headers),
+            start_child_span=some(config.start_child_span),
+        )
     return extension(model.name, tree) | ({"disabled": True} if model.disabled else {})

@@ -129,11 +129,10 @@ def check_cluster(active: Active, found: Message) -> None:
     """What Istio sets on its own clusters and never on those of an EnvoyFilter."""
     name = found.text("name")
     kind, place = found.text("type"), _at(found, "type")
-    if kind in _DNS and "dns_lookup_family" not in found.fields:
-        text = (
-            f"cluster {name} has no dns_lookup_family: AUTO asks for IPv6 only, wherever the name has an IPv6 address"
-        )
-        mend = "add dns_lookup_family: ALL (both families race), or V4_ONLY where IPv6 can't come"
+    if kind in _DNS and found.text("dns_lookup_family") in ("", "AUTO"):
+        family = "is AUTO" if found.text("dns_lookup_family") else "isn't written, so it is AUTO"
+        text = f"cluster {name}: dns_lookup_family {family}: IPv6 alone, wherever the name has an IPv6 address"
+        mend = "write ALL (both families race), or V4_ONLY where IPv6 can't come"
         active.note("no-lookup-family", "warning", place, text, mend, value_path="dns_lookup_family")
     socket = found.message("transport_socket")
     typed = socket.message("typed_config") if socket is not None else None

@@ -190,6 +190,7 @@ _KEYS: Final[MappingType[Code, str]] = {
     "proxy-version-mismatch": "match.proxy.proxyVersion",
     "proxy-metadata-mismatch": "match.proxy.metadata",
     "no-cluster": "match.cluster",
+    "added-cluster": "match.cluster",
     "no-listener": "match.listener",
     "no-filter-chain": "match.listener.filterChain",
     "no-filter": "match.listener.filterChain.filter",

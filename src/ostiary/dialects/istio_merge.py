@@ -38,6 +38,8 @@ def merge(target: Message, patch: Message, log: Log, *, replace_lists: bool = Fa
     if target.type_name != patch.type_name:
         raise Panic(f"descriptor mismatch: {target.type_name} != {patch.type_name}")
     for name, value in patch.fields.items():
+        if name in patch.zeros:
+            continue
         described = target.type.fields[name] if target.type else None
         if described is not None:
             _field(target, patch, described, value, log, replace_lists, f"{path}.{name}" if path else name)

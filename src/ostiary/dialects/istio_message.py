@@ -32,7 +32,7 @@ Value: TypeAlias = "Node | Message | list[Value] | dict[str, tuple[Scalar, Value
 class Message:
     """One message. `fields` has the names of the API (snake case); leaves and Structs stay nodes."""
 
-    __slots__ = ("extra", "fields", "keys", "place", "type", "url")
+    __slots__ = ("extra", "fields", "keys", "place", "type", "url", "zeros")
 
     def __init__(self, kind_of: MessageType | None, place: Node, url: Scalar | None = None) -> None:
         self.type = kind_of
@@ -44,6 +44,9 @@ class Message:
         self.keys: dict[str, Scalar] = {}
         self.extra: list[tuple[Scalar, Node]] = []
         """What the schema doesn't know; only in a configuration, never in a patch."""
+        self.zeros: set[str] = set()
+        """Fields of a patch that are written and, to protobuf, not set: a merge doesn't see them. They are kept,
+        because a written AUTO is more than none to whoever reads the result."""
 
     @property
     def type_name(self) -> str:
@@ -102,13 +105,13 @@ class Message:
         """A copy that shares nothing that can change."""
         twin = Message(self.type, self.place, self.url)
         twin.fields = {name: clone(value) for name, value in self.fields.items()}
-        twin.keys, twin.extra = dict(self.keys), list(self.extra)
+        twin.keys, twin.extra, twin.zeros = dict(self.keys), list(self.extra), set(self.zeros)
         return twin
 
     @property
     def empty(self) -> bool:
         """True if it would be no bytes on the wire."""
-        return not self.fields and not self.extra
+        return not self.fields.keys() - self.zeros and not self.extra
 
     def node(self) -> Mapping:
         """The message as nodes again."""
@@ -208,7 +211,7 @@ class _Reader:
             return
         if self.findings is not None and _is_zero(described, value):
             self.findings.zeros.append((key, path))
-            return
+            owner.zeros.add(described.name)
         owner.put(described.name, value, Scalar(key.file, key.line, key.column, described.name, True))
 
     def _value(self, described: Field, node: Node, path: str) -> Value | None:

@@ -102,7 +102,7 @@ def _routes(runs: dict[str, Run], resources: Resources) -> None:
         patch_routes(_run(runs, "SIDECAR_INBOUND" if inbound else "SIDECAR_OUTBOUND"), found)
     for listener in resources.listeners:
         run = _run(runs, listener_context(listener))
-        for manager in _managers(listener):
+        for manager in managers(listener):
             if (inline := manager.message("route_config")) is not None:
                 patch_routes(run, inline)
 
@@ -112,7 +112,7 @@ def _chains(listener: Message) -> list[Message]:
     return [*listener.messages("filter_chains"), *([default] if default is not None else [])]
 
 
-def _managers(listener: Message) -> Iterable[Message]:
+def managers(listener: Message) -> Iterable[Message]:
     """The connection managers of a listener."""
     for chain in _chains(listener):
         for each in chain.messages("filters"):
@@ -164,7 +164,7 @@ def _discovered(listener: Message) -> Iterable[str]:
     """The names of filters with `config_discovery`."""
     links = listener.messages("listener_filters")
     links += [each for chain in _chains(listener) for each in chain.messages("filters")]
-    links += [each for manager in _managers(listener) for each in manager.messages("http_filters")]
+    links += [each for manager in managers(listener) for each in manager.messages("http_filters")]
     return [each.text("name") for each in links if "config_discovery" in each.fields]
 
 

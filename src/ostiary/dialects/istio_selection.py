@@ -28,9 +28,9 @@ class Proxy:
     kind: Kind = "sidecar"
     namespace: str | None = None
     labels: MappingType[str, str] | None = None
-    version: str = ""
-    """ISTIO_VERSION of the node's metadata; without one no proxyVersion matches."""
-    metadata: MappingType[str, str] = field(default_factory=dict)
+    version: str | None = ""
+    """ISTIO_VERSION of the node's metadata; without one (empty) no proxyVersion matches."""
+    metadata: MappingType[str, str] | None = field(default_factory=dict)
     root_namespace: str = "istio-system"
 
     @property
@@ -120,11 +120,11 @@ def _proxy_reason(active: Active, proxy: Proxy) -> tuple[Code, str] | None:
     match = active.patch.match.proxy
     if match is None:
         return None
-    if match.version and not _version_matches(match.version, proxy.version):
+    if match.version and proxy.version is not None and not _version_matches(match.version, proxy.version):
         has = proxy.version or "no version"
         return "proxy-version-mismatch", f"proxyVersion '{match.version[:60]}' doesn't match the proxy's ({has})"
     for key, value in match.metadata.items():
-        if proxy.metadata.get(key) != value:
+        if proxy.metadata is not None and proxy.metadata.get(key) != value:
             has = proxy.metadata.get(key, "nothing")
             return "proxy-metadata-mismatch", f"the node's metadata has {has} as {key}, not {value}"
     return None

@@ -8,7 +8,7 @@ so on up to what a browser sees.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from ostiary.doctor.case import Case
@@ -39,10 +39,12 @@ def _explains(specific: Finding, general: Finding, rule: Rule) -> bool:
     return same and general.rule in rule.explains and specific is not general
 
 
-def _without_repeats(found: Iterable[Finding]) -> list[Finding]:
-    """One finding for a rule and subject: the first, which is the surest a rule gives."""
+def _without_repeats(found: Sequence[Finding]) -> list[Finding]:
+    """One finding for a rule and subject: the surest. What names no subject says nothing beside what names one."""
+    named = {one.rule for one in found if one.subject}
     kept: dict[tuple[str, str, str], Finding] = {}
-    for one in found:
+    for one in sorted(found, key=lambda each: _CONFIDENCE.index(each.confidence)):
         where = f"{one.where.file}:{one.where.line}" if one.where is not None else ""
-        kept.setdefault((one.rule, one.subject, where), one)
+        if one.subject or one.rule not in named:
+            kept.setdefault((one.rule, one.subject, where), one)
     return list(kept.values())

@@ -49,6 +49,7 @@ class Router(msgspec.Struct, frozen=True):
     """extensions.filters.http.router.v3.Router, the end of the chain."""
 
     suppress_envoy_headers: bool = False
+    start_child_span: bool = False
 
 
 HttpFilterConfig = EnvoyOAuth2 | SignIn | Cors | HealthCheck | Router

@@ -284,6 +284,16 @@ ADMIN_REQUEST_TIMEOUT: Final = 60.0
 """From one answer to the end of the next request: Prometheus asks again every 15 to 60 seconds."""
 WORKER_ANSWER_TIMEOUT: Final = 2.0
 """For another worker's part of an answer: milliseconds, unless that one hangs; scrapers give up after ten seconds."""
+ADMIN_ANSWER_TIMEOUT: Final = 10.0
+"""Seconds of silence after which an admin API that was asked counts as gone."""
+MAX_ADMIN_REQUESTS: Final = 32
+"""Requests to one admin port at a time, of hundreds that wait."""
+KUBECTL_TIMEOUT: Final = 60.0
+"""Seconds for one run of kubectl: it may have to ask a cloud for a token first."""
+MAX_KUBECTLS: Final = 16
+"""Runs of kubectl at a time: each is a process of some 50 MB."""
+PUT_BACK_TRIES: Final = 3
+"""How often levels are tried to be put back before the person is told to."""
 ADMIN_WRITE_TIMEOUT: Final = 30.0
 """A client that doesn't read an answer keeps its memory this long."""
 # --- flights (core/flights)

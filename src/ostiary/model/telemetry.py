@@ -46,6 +46,8 @@ class Tracing(msgspec.Struct, frozen=True, kw_only=True):
     resource: tuple[tuple[str, str], ...] = ()
     sampling: float = 1.0
     """The part of traces begun here that is recorded: 0 to 1."""
+    gate: float = 1.0
+    """The part of all traces, also of those begun elsewhere, that may be recorded at all: 0 to 1."""
     parent_based: bool = True
     """What a trace's beginner decided holds here too."""
     restart: bool = False
@@ -69,3 +71,7 @@ class MetricsExport(msgspec.Struct, frozen=True, kw_only=True):
     interval: float = limits.METRICS_INTERVAL
     prefix: str = ""
     """Put before each name, with a dot."""
+    extract: bool = True
+    """Names without what varies in them (`core.stat_tags`)."""
+    attributes: bool = True
+    """What varies becomes attributes."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, final
 
 from ostiary.core.matching import string_matcher
 from ostiary.model.tls import SanMatcher
@@ -28,6 +29,48 @@ def subject_alt_names(certificate: x509.Certificate) -> list[tuple[str, str]]:
     except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
         return []
     return [(types[type(name)], str(name.value)) for name in extension.value if type(name) in types]
+
+
+@final
+class PublicCertificate:
+    """A certificate that is in use, for those who ask: the first of a file. Read when somebody does."""
+
+    def __init__(self, path: str, pem: bytes, *, is_ca: bool) -> None:
+        self.path = path
+        self.is_ca = is_ca
+        """It is trusted, not shown to anybody."""
+        begin, end = pem.find(b"-----BEGIN CERTIFICATE"), pem.find(b"-----END CERTIFICATE-----")
+        self._pem = pem[max(begin, 0) : end + 25]
+
+    @cached_property
+    def _certificate(self) -> x509.Certificate:
+        from cryptography import x509
+
+        return x509.load_pem_x509_certificate(self._pem)
+
+    @property
+    def serial_number(self) -> str:
+        """Hexadecimal."""
+        return f"{self._certificate.serial_number:x}"
+
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """See `subject_alt_names`."""
+        return subject_alt_names(self._certificate)
+
+    @property
+    def not_before(self) -> str:
+        """RFC 3339."""
+        return f"{self._certificate.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}"
+
+    @property
+    def not_after(self) -> str:
+        """RFC 3339."""
+        return f"{self._certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
+
+    def days_left(self, now: float) -> int:
+        """Whole days until it expires, 0 afterwards; `now` is Unix time."""
+        return max(0, int((self._certificate.not_valid_after_utc.timestamp() - now) // 86400))
 
 
 def dns_names(pem: bytes) -> frozenset[str]:

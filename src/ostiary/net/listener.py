@@ -82,16 +82,13 @@ class ListenerServer:
         self.connections: set[Downstream] = set()
         self._servers: list[asyncio.Server] = []
         pipe = listener.address.pipe
+        names = [] if pipe is not None else [sock.getsockname() for sock in sockets]
+        self.addresses = [f"[{n[0]}]:{n[1]}" if ":" in n[0] else f"{n[0]}:{n[1]}" for n in names]
+        """Where it listens, as `host:port`."""
+        if pipe is not None:
+            self.addresses.append(str(listener.address))
         self._owner = os.getpid()
         self._identity = _identity(pipe) if pipe is not None and not pipe.startswith("@") else None
-
-    @property
-    def addresses(self) -> list[str]:
-        """Where it listens, as `host:port`."""
-        if self.listener.address.pipe is not None:
-            return [str(self.listener.address)]
-        names = [sock.getsockname() for sock in self.sockets]
-        return [f"[{n[0]}]:{n[1]}" if ":" in n[0] else f"{n[0]}:{n[1]}" for n in names]
 
     async def start(self, factory: Callable[[], asyncio.Protocol], context: ssl.SSLContext | None) -> None:
         """Accept from now on."""

@@ -12,13 +12,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from ipaddress import ip_address
-from typing import final
+from typing import Final, final
 
 from ostiary.core.chunked import ChunkedReader
 from ostiary.core.header_lines import BadMessage
 from ostiary.core.http1 import HeadReader, RequestHead, parse_request_line
 from ostiary.model import limits
+from ostiary.net.log import log
 from ostiary.net.status import status_line
+
+_LOG: Final = log("admin")
 
 
 @final
@@ -44,6 +47,8 @@ class SmallAnswer:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    afterwards: Callable[[], None] | None = None
+    """Called once it has been sent."""
 
 
 Handle = Callable[[SmallRequest], Awaitable[SmallAnswer]]
@@ -99,7 +104,7 @@ class SmallServer:
             headers = (("content-type", "text/plain; charset=UTF-8"),)
             answer, goes_on, head_only = SmallAnswer(error.status, headers, f"{error.details}\n".encode()), False, False
         else:
-            answer, head_only = await self._handle(request), request.method == "HEAD"
+            answer, head_only = await self._answer(request), request.method == "HEAD"
         lines = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
         lines += f"content-length: {len(answer.body)}\r\ndate: {formatdate(usegmt=True)}\r\nserver: ostiary\r\n"
         lines += "" if goes_on else "connection: close\r\n"
@@ -108,7 +113,16 @@ class SmallServer:
         )
         async with asyncio.timeout(limits.ADMIN_WRITE_TIMEOUT):
             await writer.drain()
+        if answer.afterwards is not None:
+            answer.afterwards()
         return goes_on
+
+    async def _answer(self, request: SmallRequest) -> SmallAnswer:
+        try:
+            return await self._handle(request)
+        except Exception:  # noqa: BLE001 - a defect of ours must not look like a network's
+            _LOG.exception("%s %s could not be answered", request.method, request.target)
+            return SmallAnswer(500, (("content-type", "text/plain"),), b"this failed, the log says why\n")
 
 
 async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[SmallRequest, bool]:

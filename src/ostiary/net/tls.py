@@ -29,7 +29,7 @@ from ostiary.model.tls import (
     TlsVersion,
     UpstreamTlsContext,
 )
-from ostiary.net.certificates import dns_names, name_matches, peer_check
+from ostiary.net.certificates import PublicCertificate, dns_names, name_matches, peer_check
 
 _VERSIONS: Final[dict[TlsVersion, ssl.TLSVersion]] = {
     "TLSv1_0": ssl.TLSVersion.TLSv1,
@@ -89,9 +89,18 @@ class _Files:
 
     def __init__(self) -> None:
         self._stamps: dict[str, tuple[int, ...]] = {}
+        self.public: list[PublicCertificate] = []
+        """What of them is no secret."""
 
     def read(self, source: DataSource, what: str) -> bytes:
         """The source's bytes. Raises TlsError if the file can't be read."""
+        data = self._read(source, what)
+        if what in ("trusted_ca", "certificate_chain"):
+            path = source.filename or "<inline>"
+            self.public.append(PublicCertificate(path, data, is_ca=what == "trusted_ca"))
+        return data
+
+    def _read(self, source: DataSource, what: str) -> bytes:
         if source.inline is not None:
             return source.inline.reveal()
         name = source.filename or ""
@@ -101,6 +110,10 @@ class _Files:
                 return file.read()
         except OSError as error:
             raise TlsError(f"{what}: can't read {name!r}: {error.strerror}") from error
+
+    def distinct(self) -> list[PublicCertificate]:
+        """The certificates that were read, each once."""
+        return list({(each.path, each.is_ca): each for each in self.public}.values())
 
     def changed(self) -> bool:
         """Whether a file is another one than at the time it was read."""
@@ -118,6 +131,11 @@ class UpstreamTls:
     def __call__(self) -> ClientContext:
         """The context for new connections."""
         return self._context
+
+    @property
+    def certificates(self) -> list[PublicCertificate]:
+        """Those in use, each once."""
+        return self._files.distinct()
 
     def changed(self) -> bool:
         """Whether `reload` would read something new; costs a `stat` a file."""
@@ -162,6 +180,11 @@ class DownstreamTls:
         """For the listening socket, for as long as it lives."""
         _load_certificate(self.context, settings.tls_certificates[0], self._files)
         self.context.sni_callback = self._choose
+
+    @property
+    def certificates(self) -> list[PublicCertificate]:
+        """Those in use, each once."""
+        return self._files.distinct()
 
     def changed(self) -> bool:
         """Whether `reload` would read something new; costs a `stat` a file."""

@@ -204,9 +204,9 @@ def _step(part: Part) -> Mapping[str, Any]:
     tone, word = _WORDS.get(part.outcome, ("quiet", part.outcome))
     failed = part.verified == "failed"
     checks = {
-        "passed": ("good", "ID token verified: signature, issuer, audience, times, nonce"),
-        "failed": ("bad", f"ID token refused: {part.code}"),
-        "skipped": ("quiet", "ID token not verified: this profile does not"),
+        "passed": ("good", "verified: signature, issuer, audience, times, nonce"),
+        "failed": ("bad", f"refused, {part.code}: {part.reason}"),
+        "skipped": ("quiet", "not verified: this profile does not"),
     }
     return {
         "name": _PARTS.get(part.kind, "Request"),

@@ -12,7 +12,7 @@ import yaml
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.logs import Reading, read
 
-LEFT_OUT = ("origin", "detail", "description", "message", "probe", "body", "problem", "reason", "mend")
+LEFT_OUT = ("origin", "established", "detail", "description", "message", "probe", "body", "problem", "reason", "mend")
 _CAPTURED = Path(__file__).with_name("captured.yaml")
 
 
@@ -35,6 +35,7 @@ def facts(text: str | bytes) -> list[Fact]:
 def short(fact: Fact) -> str:
     """A fact as its name and its values, without texts and defaults: `SignInFailed csrf-mismatch 401 envoy`."""
     values = [getattr(fact, each.name) for each in fields(fact) if each.name not in LEFT_OUT]
+    values += ["established"] if getattr(fact, "established", False) else []
     shown = ["+".join(map(str, value)) if isinstance(value, tuple) else str(value) for value in values]
     return " ".join([type(fact).__name__, *(value for value in shown if value not in ("", "None"))])
 

@@ -20,6 +20,8 @@ Outcome = Literal[
     "away", "signed-in", "already-signed-in", "restarted", "failed", "denied", "unauthenticated", "refused",
     "renewed", "ended", "signed-out",
 ]  # fmt: skip
+GONE: Final = 499
+"""The status of an answer that nobody waited for (nginx's)."""
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: nothing that is read for something else
 _CODE_BYTES: Final = 5
 

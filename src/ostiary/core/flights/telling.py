@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ostiary.core.flights.note import GONE
 from ostiary.core.flights.parts import Part, Unreachable
 from ostiary.core.mends import mends, split
 from ostiary.core.oauth2.failures import FAILURES, failure
@@ -16,7 +17,7 @@ def sentence_of(outcome: str, main: Part, parts: Sequence[Part], away_ms: float 
     match outcome:
         case "signed-in":
             after = "" if away_ms is None else f", after {spell(away_ms / 1000)} at the provider"
-            return f"{who} signed in{after}. {_access(main)}".rstrip()
+            return f"{who} signed in{after}. {_access(main)}".rstrip() + _gone(main)
         case "away":
             return f"The browser was sent to the provider {spell(now - main.at)} ago and is not back yet."
         case "abandoned":
@@ -54,7 +55,11 @@ def _failure(main: Part, parts: Sequence[Part]) -> str:
         if main.kind == "access":
             what = "The request was refused"
     said = split(main.reason)[0].rstrip(".")
-    return f"{what}: {said or main.code}."
+    return f"{what}: {said or main.code}.{_gone(main)}"
+
+
+def _gone(main: Part) -> str:
+    return " The browser did not wait for it." if main.status == GONE else ""
 
 
 def mend_of(main: Part) -> tuple[str, ...]:

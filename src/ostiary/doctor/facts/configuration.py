@@ -38,6 +38,8 @@ class ClusterSeen(Fact):
     for_provider: bool = True
     where: Where | None = None
     """The place of the cluster's mapping."""
+    lookup_where: Where | None = None
+    """The mapping that has (or would have) dns_lookup_family: the cluster's, or that of envoy.clusters.dns."""
     document: int = 0
     """Which document of the file."""
 

@@ -38,6 +38,8 @@ class ConnectFailed(Fact):
     """The cluster or `host:port`; empty where unknown."""
     errno: str
     """`ECONNREFUSED`, `ENETUNREACH`, `ETIMEDOUT`, `ECONNRESET`; empty: the source gives no reason."""
+    established: bool = False
+    """It was up, and the peer ended it before it answered."""
     for_provider: bool = True
     """False: it was for the application or something else."""
 

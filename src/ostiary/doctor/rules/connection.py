@@ -17,9 +17,18 @@ from ostiary.doctor.facts.connection import (
 )
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.sidecar import ClusterCounters
+from ostiary.doctor.facts.tls import HandshakeFailed
 from ostiary.doctor.finding import Confidence, Edit, Finding, Severity
 from ostiary.doctor.rule import Rule
-from ostiary.doctor.rules.evidence import cluster_of, listed, name_of, proof, same_target, subject_of
+from ostiary.doctor.rules.evidence import (
+    cluster_of,
+    listed,
+    name_of,
+    proof,
+    same_target,
+    someone_signed_in,
+    subject_of,
+)
 from ostiary.doctor.rules.families import NO_ROUTE
 
 _MIN_CONNECT_TIMEOUT: Final = 1.0
@@ -46,8 +55,15 @@ def _failures(case: Case, *errnos: str) -> Iterator[Group]:
 
 
 def _reached(case: Case, subject: str) -> bool:
-    """Another connection to it came up: it fails now and then, or for one address of several."""
-    return any(a.outcome == "connected" and same_target(case, a.target, subject) for a in case.all(Attempted))
+    """Another connection to it came up: it fails now and then, or for one address of several.
+
+    That TCP came up says nothing about an address that fails afterwards, in TLS or before it answers.
+    """
+    about = [a for a in case.all(Attempted) if same_target(case, a.target, subject)]
+    after = {a.address for a in about if a.outcome == "failed" and a.stage == "tls"}
+    cut = any(f.established and same_target(case, f.target, subject) for f in case.all(ConnectFailed))
+    came_up = [a for a in about if a.outcome == "connected" and a.address not in after]
+    return bool(came_up and not cut) or someone_signed_in(case)
 
 
 def _told(case: Case, group: Group, rule: str, what: str, cause: str, mend: str) -> Finding:
@@ -129,6 +145,30 @@ def _no_route(case: Case) -> Iterator[Finding]:
             mend="Look at `ip route get ADDRESS` and `ip -6 route get ADDRESS` in the pod's network, and at its "
             "NetworkPolicies.",
             confidence=confidence,
+            subject=subject,
+        )
+
+
+def _no_reason(case: Case) -> Iterator[Finding]:
+    """It can't be connected to, and the source does not say why: that much is certain, and where to look."""
+    told = [(attempt.target, attempt.outcome) for attempt in case.all(Attempted)]
+    for failure in case.all(ConnectFailed):
+        known = any(f.errno for f in case.all(ConnectFailed) if same_target(case, f.target, failure.target))
+        tried = any(outcome != "started" and same_target(case, target, failure.target) for target, outcome in told)
+        handshake = any(same_target(case, f.target, failure.target) for f in case.all(HandshakeFailed))
+        if failure.errno or known or tried or handshake or not failure.for_provider:
+            continue
+        subject = subject_of(case, failure.target)
+        yield Finding(
+            rule="no-route",
+            severity="error",
+            title=f"{name_of(subject)} can't be connected to, and this evidence does not say why",
+            cause="Envoy writes the reason (no route, refused, a certificate) at debug level only.",
+            proof=proof(failure),
+            mend="Raise the loggers and sign in once: `ostiary log --level "
+            "connection:debug,happy_eyeballs:debug,pool:debug,dns:debug,oauth2:debug --for 60s`. Or look from there: "
+            "`ostiary connect HOST --families`.",
+            confidence="possible",
             subject=subject,
         )
 
@@ -255,7 +295,8 @@ RULES: Final = (
          explains=_LATER | {"tcp-timeout", "tcp-refused", "no-route"}),
     Rule(name="egress-blocked", family="Connection", look=_egress,
          explains=_LATER | {"tcp-timeout", "tcp-refused", "no-route"}),
-    Rule(name="no-route", family="Connection", look=_no_route, explains=_LATER),
+    Rule(name="no-route", family="Connection", look=lambda case: (*_no_route(case), *_no_reason(case)),
+         explains=_LATER),
     Rule(name="tcp-refused", family="Connection", look=_refused, explains=_LATER),
     Rule(name="connect-timeout-too-short", family="Connection", look=_timeout_too_short,
          explains=_LATER | {"tcp-timeout"}),

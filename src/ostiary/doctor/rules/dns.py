@@ -58,7 +58,7 @@ def _unreachable_finding(
     setting, reason = mend_of_family(case, family)
     edits: tuple[Edit, ...] = ()
     if cluster is not None and cluster.where is not None:
-        where = cluster.where
+        where = cluster.lookup_where or cluster.where
         edits = (Edit(file=where.file, path=where.path, document=cluster.document, key="dns_lookup_family",
                       value=setting, comment=reason),)  # fmt: skip
     written = ""
@@ -236,7 +236,7 @@ def _race_went_on(case: Case, fact: ResolutionFailed) -> bool:
 
 
 def _no_address_finding(cluster: ClusterSeen, host: str, asked: Family, facts: list[Fact], *, sure: bool) -> Finding:
-    where = cluster.where
+    where = cluster.lookup_where or cluster.where
     edits: tuple[Edit, ...] = ()
     if where is not None:
         edits = (Edit(file=where.file, path=where.path, document=cluster.document, key="dns_lookup_family",

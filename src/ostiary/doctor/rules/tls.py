@@ -10,6 +10,7 @@ from ostiary.doctor.facts.configuration import ClusterSeen
 from ostiary.doctor.facts.connection import ConnectFailed
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.sidecar import ClusterCounters
+from ostiary.doctor.facts.signin import SignedIn
 from ostiary.doctor.facts.tls import HandshakeDone, HandshakeFailed, HandshakeFault, PlainTextToTls
 from ostiary.doctor.finding import Confidence, Edit, Finding, Where
 from ostiary.doctor.rule import Rule
@@ -150,9 +151,11 @@ def _sni(case: Case) -> Iterator[Finding]:
 def _not_configured(case: Case) -> Iterator[Finding]:
     told: list[tuple[str, list[Fact]]] = [(fact.target, [fact]) for fact in case.all(PlainTextToTls)]
     for cluster in case.all(ClusterSeen):
-        if cluster.for_provider and not cluster.tls and cluster.port == 443:
-            cut: list[Fact] = [f for f in case.all(ConnectFailed) if same_target(case, f.target, cluster.name)]
+        cut = [f for f in case.all(ConnectFailed) if f.established and same_target(case, f.target, cluster.name)]
+        if cluster.for_provider and not cluster.tls and (cluster.port == 443 or cut):
             told.append((cluster.name, [cluster, *cut]))
+    if not told and not case.all(SignedIn):
+        told += [(f.target, [f]) for f in case.all(ConnectFailed) if _cut_off(case, f)]
     for target, facts in told:
         cluster_ = cluster_of(case, target)
         where: Where | None = cluster_.where if cluster_ is not None else None
@@ -166,11 +169,23 @@ def _not_configured(case: Case) -> Iterator[Finding]:
             proof=proof(facts),
             mend="Add a transport_socket with an UpstreamTlsContext to the cluster: sni, trusted_ca and the expected "
             "name. `ostiary envoyfilter` prints one.",
-            confidence="certain" if any(isinstance(fact, PlainTextToTls) for fact in facts) else "likely",
+            confidence=_how_sure(facts),
             where=where,
             edits=_tls_edits(cluster_),
             subject=subject_of(case, target),
         )
+
+
+def _cut_off(case: Case, failure: ConnectFailed) -> bool:
+    """The peer ended the connection before its first answer, and nothing is known of the cluster's TLS."""
+    about = cluster_of(case, failure.target)
+    shaken = any(same_target(case, done.target, failure.target) for done in case.all(HandshakeDone))
+    return failure.established and failure.for_provider and about is None and not shaken
+
+
+def _how_sure(facts: list[Fact]) -> Confidence:
+    kinds = {type(fact) for fact in facts}
+    return "certain" if PlainTextToTls in kinds else "likely" if ClusterSeen in kinds else "possible"
 
 
 def _tls_edits(cluster: ClusterSeen | None) -> tuple[Edit, ...]:
@@ -231,7 +246,7 @@ _BY_FAULT: Final = (
 )  # fmt: skip
 
 RULES: Final = (
-    Rule(name="tls-not-configured", family="TLS", look=_not_configured, explains=_LATER),
+    Rule(name="tls-not-configured", family="TLS", look=_not_configured, explains=_LATER | {"tcp-reset"}),
     Rule(name="tls-sni", family="TLS", look=_sni, explains=_LATER | {"tls-name-mismatch"}),
     *(_about(name) for name in _BY_FAULT),
     Rule(name="tls-not-verified", family="TLS", look=_not_verified),

@@ -35,7 +35,8 @@ def reset_facts(reason: str, transport: str, target: str, origin: Origin, *, for
             origin=origin, target=target, fault=handshake_fault(transport), detail=tls_detail(transport)
         )
     elif reason != "local reset":
-        yield ConnectFailed(origin=origin, target=target, errno=errno)
+        established = reason == "connection termination"
+        yield ConnectFailed(origin=origin, target=target, errno=errno, established=established)
 
 
 def _dispatched(found: Found) -> None:

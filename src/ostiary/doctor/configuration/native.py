@@ -1,0 +1,76 @@
+"""A configuration as Ostiary runs it (the native dialect, or any other once read) to facts.
+
+Ostiary verifies certificates and races both address families unless told otherwise, so there is less to find than in
+Envoy; what is left are hosts and endpoints to probe.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from ostiary.doctor.facts.configuration import ClusterSeen, OAuth2Seen
+from ostiary.doctor.facts.origin import Fact, Origin
+from ostiary.model.clusters import Cluster
+from ostiary.model.config import Config
+from ostiary.model.signin import ProviderConfig, SignIn
+
+
+def facts_of(config: Config, file: str) -> list[Fact]:
+    """The providers and upstreams of a native configuration."""
+    found: list[Fact] = []
+    links = [link.config for listener in config.listeners for link in listener.http.http_filters]
+    for sign_in in links:
+        if isinstance(sign_in, SignIn):
+            found += _provider(sign_in.provider, file)
+    found += [_cluster(cluster, file) for cluster in config.clusters if cluster.endpoints]
+    return found
+
+
+def _provider(provider: ProviderConfig, file: str) -> list[Fact]:
+    where = provider.token_endpoint or provider.issuer
+    parts = urlsplit(where)
+    tls = parts.scheme == "https"
+    cluster = ClusterSeen(
+        origin=Origin(kind="config", source=file, quote=f"provider {where}"),
+        name=parts.hostname or where,
+        hosts=(parts.hostname,) if parts.hostname else (),
+        port=parts.port or (443 if tls else 80),
+        type="native",
+        lookup_family="ALL",
+        family_written=False,
+        connect_timeout=provider.timeout,
+        tls=tls,
+        sni=parts.hostname or "",
+        has_ca=True,
+        checks_name=True,
+    )
+    sign_in = OAuth2Seen(
+        origin=Origin(kind="config", source=file, quote=f"issuer {provider.issuer}"),
+        token_endpoint=provider.token_endpoint or "",
+        token_cluster=cluster.name,
+        authorization_endpoint=provider.authorization_endpoint or "",
+        redirect_uri="",
+        scopes=tuple(provider.scopes),
+        issuer=provider.issuer,
+    )
+    return [cluster, sign_in]
+
+
+def _cluster(cluster: Cluster, file: str) -> ClusterSeen:
+    endpoint = cluster.endpoints[0]
+    tls = cluster.transport_socket
+    return ClusterSeen(
+        origin=Origin(kind="config", source=file, quote=f"upstream {cluster.name}"),
+        name=cluster.name,
+        hosts=(endpoint.address,) if endpoint.address else (),
+        port=endpoint.port,
+        type=cluster.type,
+        lookup_family=cluster.dns_lookup_family or "ALL",
+        family_written=cluster.dns_lookup_family is not None,
+        connect_timeout=cluster.connect_timeout,
+        tls=tls is not None,
+        sni=(tls.sni or "") if tls is not None else "",
+        has_ca=True,
+        checks_name=True,
+        for_provider=False,
+    )

@@ -1,0 +1,71 @@
+"""What a dialect's reader says about a file, sorted into the kinds that rules know.
+
+The reader judges by the schema and the rules of Envoy 1.39 and gives the place; only its errors count, and of its
+warnings those that mean that sign-in fails.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from ostiary.dialects.schema_tree import NOT_IMPLEMENTED
+from ostiary.doctor.facts.configuration import ConfigurationProblem, ProblemKind
+from ostiary.doctor.facts.origin import Origin
+from ostiary.doctor.finding import Where
+from ostiary.model.errors import Diagnostic
+
+_KINDS: Final[tuple[tuple[re.Pattern[str], ProblemKind], ...]] = (
+    (re.compile(r"has no field '|^unknown key|is no key|there is no key"), "unknown-field"),
+    (re.compile(r"no such type in Envoy's API"), "type-url"),
+    (re.compile(r"'@type' (is missing|must be text)|without a type"), "type-missing"),
+    (re.compile(r"unknown cluster '"), "cluster-unknown"),
+    (re.compile(r"must be the last|router"), "filter-order"),
+)
+_BY_PATH: Final[tuple[tuple[re.Pattern[str], ProblemKind], ...]] = (
+    (re.compile(r"(^|\.)(redirect_uri|original_request_uri)$"), "redirect-uri-template"),
+    (re.compile(r"(token_secret|hmac_secret)(\.|$)"), "secret-missing"),
+    (re.compile(r"(^|\.)(secret|secret_file|secrets\[\d+\])$"), "secret-invalid"),
+)
+_QUOTED: Final = re.compile(r"'([^']{1,80})'")
+
+
+def problems(diagnostics: Iterable[Diagnostic]) -> Iterator[ConfigurationProblem]:
+    """The facts of those that matter."""
+    for diagnostic in diagnostics:
+        if diagnostic.message.startswith(NOT_IMPLEMENTED):
+            continue  # Envoy has it, so nothing is wrong with it
+        kind = _kind(diagnostic)
+        if diagnostic.severity != "error" and kind != "cluster-unknown":
+            continue
+        yield ConfigurationProblem(
+            origin=Origin(kind="config", source=diagnostic.file, line=diagnostic.line, quote=_quote(diagnostic)),
+            kind=kind,
+            subject=_subject(diagnostic, kind),
+            message=f"{diagnostic.message[:1].upper()}{diagnostic.message[1:].rstrip('.')}.",
+            mend=f"{diagnostic.mend[:1].upper()}{diagnostic.mend[1:]}." if diagnostic.mend else "",
+            where=Where(file=diagnostic.file, line=max(diagnostic.line, 1), path=diagnostic.path),
+        )
+
+
+def _kind(diagnostic: Diagnostic) -> ProblemKind:
+    for sign, kind in _KINDS:
+        if sign.search(diagnostic.message):
+            return kind
+    for sign, kind in _BY_PATH:
+        if sign.search(diagnostic.path):
+            return kind
+    return "invalid"
+
+
+def _quote(diagnostic: Diagnostic) -> str:
+    path = f"{diagnostic.path}: " if diagnostic.path else ""
+    return f"{path}{diagnostic.message}"
+
+
+def _subject(diagnostic: Diagnostic, kind: ProblemKind) -> str:
+    quoted = _QUOTED.search(diagnostic.message)
+    if kind in ("unknown-field", "cluster-unknown") and quoted is not None:
+        return quoted[1]
+    return diagnostic.path or diagnostic.message

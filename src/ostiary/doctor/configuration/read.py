@@ -1,0 +1,94 @@
+"""Files of any dialect to facts.
+
+Reading never fails: what can't be read is a fact too, and what can is still looked at, because a configuration that is
+asked about is often broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingType
+from collections.abc import Sequence
+
+from ostiary.dialects.detect import detect
+from ostiary.dialects.envoy_common import Reader
+from ostiary.dialects.yaml_nodes import Node, parse_all
+from ostiary.doctor.configuration.clusters import cluster_fact
+from ostiary.doctor.configuration.filters import chain_fact, for_providers, oauth2_fact
+from ostiary.doctor.configuration.problems import problems
+from ostiary.doctor.configuration.walk import Walked, walk
+from ostiary.doctor.facts.origin import Fact, Kind
+from ostiary.model.errors import ConfigError, Diagnostic
+
+Files = Sequence[tuple[str, bytes]]
+
+
+def read(files: Files, *, env: MappingType[str, str], open_file: Reader | None = None) -> list[Fact]:
+    """The facts of configuration files (name, content). `open_file` opens files that they name (or raises OSError)."""
+    walked: list[tuple[Walked, str]] = []
+    by_dialect: dict[str, list[tuple[str, bytes]]] = {}
+    facts: list[Fact] = []
+    for name, content in files:
+        try:
+            dialect = _dialect(content, name)
+            if dialect != "oauth2-proxy":
+                walked.append((walk(parse_all(content, name, merge=dialect == "native")), name))
+        except ConfigError as error:
+            facts += problems(error.diagnostics)
+            continue
+        by_dialect.setdefault(dialect, []).append((name, content))
+    facts += tree_facts([each for each, _ in walked])
+    for dialect, some in by_dialect.items():
+        facts += _judged(dialect, some, env, open_file)
+    return facts
+
+
+def tree_facts(walked: Sequence[Walked], kind: Kind = "config", source: str = "") -> list[Fact]:
+    """The facts of trees in which Envoy's messages stand."""
+    oauth2 = [oauth2_fact(seen, kind, source) for each in walked for seen in each.oauth2]
+    clusters = [cluster_fact(seen, kind, source) for each in walked for seen in each.clusters]
+    chains = [chain_fact(seen, kind, source) for each in walked for seen in each.chains]
+    everything = Walked([], [], [seen for each in walked for seen in each.chains])
+    return [*for_providers(clusters, everything, oauth2), *oauth2, *chains]
+
+
+def _dialect(content: bytes, name: str) -> str:
+    """The dialect; a piece of Envoy's configuration that is none of them is read as what it holds."""
+    try:
+        return detect(content, name)
+    except ConfigError:
+        if any(_has_anything(document) for document in parse_all(content, name, merge=False)):
+            return "fragment"
+        raise
+
+
+def _has_anything(document: Node) -> bool:
+    found = walk([document])
+    return bool(found.clusters or found.oauth2 or found.chains)
+
+
+def _judged(dialect: str, files: Files, env: MappingType[str, str], open_file: Reader | None) -> list[Fact]:
+    """What the dialect's own reader says."""
+    if dialect == "envoy":
+        from ostiary.dialects import envoy
+
+        return [*problems(envoy.load(files, ignore_unsupported=True, read=open_file)[1])]
+    if dialect == "istio":
+        return _istio(files)
+    if dialect == "native":
+        from ostiary.dialects import native
+        from ostiary.doctor.configuration.native import facts_of
+
+        loaded = native.load_all(files, flags={}, env=env, read=open_file)
+        facts: list[Fact] = [*problems(loaded.diagnostics)]
+        return facts + (facts_of(loaded.config, files[0][0]) if loaded.config is not None else [])
+    return []
+
+
+def _istio(files: Files) -> list[Fact]:
+    from ostiary.dialects.istio_reader import read_objects
+
+    diagnostics: list[Diagnostic] = []
+    for name, content in files:
+        found, _ = read_objects(content, name)
+        diagnostics += [problem for each in found for problem in each.problems]
+    return [*problems(diagnostics)]

@@ -1,0 +1,198 @@
+"""Requests to an admin API, Envoy's or ours: over HTTP, over a Unix socket, or in a pod through kubectl.
+
+A pod's admin API listens on its loopback, so what asks is `pilot-agent request` in the container, which prints the
+answer's body; who may do that is Kubernetes' business. Many requests may be under way at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import re
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, Protocol, final
+from urllib.parse import urlsplit
+
+from ostiary.model import limits
+from ostiary.model.errors import OstiaryError
+
+_HEADERS: Final = {"Host": "localhost", "Accept": "*/*", "Content-Length": "0"}
+_REFUSED: Final = re.compile(rb"unsuccessful status code (\d{3}):? ?(.*)", re.DOTALL)
+_NO_PAGE: Final = b"invalid path."
+_MENDS: Final = (
+    ("executable file not found", "no pilot-agent there: --container names the proxy's; other Envoys by --admin"),
+    ("is not valid for pod", "--container names the container of the proxy"),
+    ("container not found", "--container names the container of the proxy"),
+    ("forbidden", "who asks needs the right to `create` on `pods/exec` there"),
+    ("not found", "`kubectl get pods -A` lists what there is"),
+    ("unable to connect to the server", "is this the right cluster? --context chooses"),
+    ("connection refused", "is this the right cluster? --context chooses"),
+    ("does not exist", "`kubectl config get-contexts` lists contexts"),
+)  # fmt: skip
+
+
+class AdminError(OstiaryError):
+    """No answer. The text says why and what to do."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class AdminAnswer:
+    """What an admin API said."""
+
+    status: int
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode("utf-8", "replace")
+
+
+class AdminClient(Protocol):
+    """Asks one admin API."""
+
+    @property
+    def where(self) -> str:
+        """Whom it asks, for people and as a key: `http://127.0.0.1:9901`, `pod default/httpbin-1`."""
+
+    async def request(self, path: str, method: str = "GET") -> AdminAnswer:
+        """One request; `path` with its query. Raises AdminError."""
+
+    def close(self) -> None:
+        """Nothing more is asked."""
+
+
+@final
+class HttpAdmin:
+    """An admin port, `http://HOST:PORT` or `unix:PATH`."""
+
+    def __init__(self, url: str, *, timeout: float = limits.ADMIN_ANSWER_TIMEOUT) -> None:
+        """Raises ValueError for another kind of address."""
+        self._path = url.removeprefix("unix:").removeprefix("//") if url.startswith("unix:") else ""
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if not self._path and (parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/")):
+            raise ValueError(f"{url!r} is no address of an admin port: http://HOST:PORT, HOST:PORT or unix:PATH")
+        self._host, self._port = parts.hostname or "", parts.port or 80
+        self.where = url if self._path or "://" in url else f"http://{url}"
+        self._timeout = timeout
+        self._threads = ThreadPoolExecutor(limits.MAX_ADMIN_REQUESTS, "admin")
+
+    async def request(self, path: str, method: str = "GET") -> AdminAnswer:
+        """One request, on a connection of its own."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._request, path, method)
+
+    def _request(self, path: str, method: str) -> AdminAnswer:
+        connection = http.client.HTTPConnection(self._host or "localhost", self._port, timeout=self._timeout)
+        try:
+            if self._path:
+                connection.sock = socket.socket(socket.AF_UNIX)
+                connection.sock.settimeout(self._timeout)
+                connection.sock.connect(self._path)
+            connection.request(method, f"/{path.lstrip('/')}", headers=_HEADERS)
+            response = connection.getresponse()
+            return AdminAnswer(response.status, response.read())
+        except ConnectionRefusedError as error:
+            raise AdminError(f"nothing listens at {self.where}: is the proxy running, and its admin there?") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise AdminError(f"{self.where} gives no answer: {error or type(error).__name__}") from error
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A container, and how kubectl gets at it."""
+
+    name: str
+    """`httpbin-1`, or `deploy/httpbin`."""
+    namespace: str = ""
+    """Empty: that of the context."""
+    container: str = "istio-proxy"
+    context: str = ""
+    kubeconfig: str = ""
+
+    @classmethod
+    def parse(cls, text: str, container: str = "istio-proxy", context: str = "", kubeconfig: str = "") -> Pod:
+        """`NAMESPACE/POD`, or `POD`. Raises ValueError."""
+        namespace, slash, name = text.partition("/")
+        if not slash:
+            namespace, name = "", text
+        if not name or name.startswith("-") or namespace.startswith("-") or (slash and not namespace):
+            raise ValueError(f"{text!r} names no pod: NAMESPACE/POD")
+        return cls(name, namespace, container, context, kubeconfig)
+
+    def kubectl(self, verb: str, *options: str) -> list[str]:
+        """A command line: `kubectl ... VERB OPTIONS POD -c CONTAINER`."""
+        place = {"--context": self.context, "--kubeconfig": self.kubeconfig, "--namespace": self.namespace}
+        chosen = [f"{name}={value}" for name, value in place.items() if value]
+        return ["kubectl", *chosen, verb, *options, self.name, "-c", self.container]
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+@final
+class PodAdmin:
+    """The admin API in a pod of Istio's."""
+
+    def __init__(self, pod: Pod, *, timeout: float = limits.KUBECTL_TIMEOUT) -> None:
+        self.pod = pod
+        self.where = f"pod {pod}"
+        self._timeout = timeout
+        self._turn = asyncio.Semaphore(limits.MAX_KUBECTLS)
+
+    async def request(self, path: str, method: str = "GET") -> AdminAnswer:
+        """One request: one run of kubectl."""
+        command = [*self.pod.kubectl("exec"), "--", "pilot-agent", "request", method, path.lstrip("/")]
+        async with self._turn:
+            code, out, err = await self._run(command)
+        if code == 0:
+            body = out.removesuffix(b"\n")  # pilot-agent's own
+            return AdminAnswer(404 if body.startswith(_NO_PAGE) else 200, body)
+        refused = _REFUSED.search(err)
+        if refused is not None:
+            body = re.sub(rb"\n?command terminated with exit code \d+\s*$", b"", refused[2])
+            return AdminAnswer(int(refused[1]), body)
+        raise AdminError(explained(err.decode("utf-8", "replace").strip() or f"kubectl ended with {code}"))
+
+    async def _run(self, command: list[str]) -> tuple[int, bytes, bytes]:
+        process = await start(command)
+        try:
+            async with asyncio.timeout(self._timeout):
+                out, err = await process.communicate()
+        except TimeoutError:
+            text = f"kubectl gave no answer within {self._timeout:g} s: is the cluster reachable?"
+            raise AdminError(text) from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        return process.returncode or 0, out, err
+
+    def close(self) -> None:
+        """Every run of kubectl ends by itself."""
+
+
+async def start(command: list[str]) -> asyncio.subprocess.Process:
+    """A program with pipes, out of reach of the terminal's Ctrl-C. Raises AdminError if it isn't there."""
+    pipe = asyncio.subprocess.PIPE
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
+        )
+    except FileNotFoundError:
+        raise AdminError(f"there is no {command[0]} here: install it, or give --admin an address") from None
+
+
+def explained(said: str) -> str:
+    """What kubectl said, as it is, and what to do about it."""
+    mend = next((mend for part, mend in _MENDS if part in said.lower()), "")
+    return f"{said}\nMend: {mend}." if mend else said

@@ -1,0 +1,182 @@
+"""`ostiary log` on a real Envoy and on Ostiary: what it changes, what it leaves, and that everything goes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from peers.level_world import Command, levels, post, proxy, wait_for
+from peers.proxies import Proxy
+
+pytestmark = pytest.mark.peer
+
+
+@pytest.fixture(scope="module", params=["envoy", "ostiary"])
+def running(request: pytest.FixtureRequest, envoy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    assert envoy.exists()
+    found = proxy(request.param, tmp_path_factory.mktemp("levels"))
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def before(running: Proxy) -> dict[str, str]:
+    """The levels before the test: those that the proxy was started with, but for one that somebody has changed."""
+    post(running, "/logging?level=warning")
+    post(running, "/logging?paths=misc:error,oauth2:info,dns:debug")
+    return levels(running)
+
+
+@pytest.fixture
+def log(running: Proxy, tmp_path: Path) -> Command:
+    return Command(tmp_path, ["--admin", f"http://127.0.0.1:{running.admin_port}"])
+
+
+def test_the_list_is_istioctls(before: dict[str, str], log: Command, running: Proxy) -> None:
+    done = log()
+    assert (done.returncode, done.stderr) == (0, "")
+    head, rest = done.stdout.split("\n", 1)
+    assert head == f"http://127.0.0.1:{running.admin_port}:"
+    assert rest == "active loggers:\n" + "".join(f"  {name}: {level}\n" for name, level in before.items())
+    document = json.loads(log("--json").stdout)
+    assert document == {"target": head.rstrip(":"), "levels": before}
+
+
+def test_levels_are_set_and_nothing_else(before: dict[str, str], log: Command, running: Proxy) -> None:
+    done = log("--level", "happy_eyeballs:debug,ns::connection=trace")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[1:] == [
+        "  happy_eyeballs: debug (was warning)", "  connection: trace (was warning)",
+    ]  # fmt: skip
+    assert levels(running) == {**before, "happy_eyeballs": "debug", "connection": "trace"}
+    log("--level", "http:debug,warn")
+    assert levels(running) == dict.fromkeys(before, "warning") | {"http": "debug"}
+
+
+def test_reset_goes_back_to_before_the_first_change(before: dict[str, str], log: Command, running: Proxy) -> None:
+    log("--level", "debug")
+    log("--level", "trace,oauth2:off")
+    assert levels(running)["oauth2"] == "off"
+    done = log("--reset")
+    assert (done.returncode, done.stdout.splitlines()[0].partition(": ")[2]) == (0, "as before the first change")
+    assert levels(running) == before
+    assert not list(Path(log.env["XDG_STATE_HOME"]).rglob("*.json"))
+
+
+def test_a_mistake_is_refused_before_anything_changes(before: dict[str, str], log: Command, running: Proxy) -> None:
+    done = log("--level", "dns:trace,oauth:debug")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "this proxy has no logger 'oauth': did you mean oauth2?" in done.stderr
+    assert levels(running) == before
+
+
+def test_for_a_while(before: dict[str, str], log: Command, running: Proxy) -> None:
+    process = log.start("--level", "debug,oauth2:trace", "--for", "1s")
+    wait_for(lambda: levels(running)["oauth2"] == "trace")
+    assert process.communicate(timeout=30)[1].startswith("put back: ")
+    assert process.returncode == 0
+    assert levels(running) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_it_goes_back_all_the_same(
+    number: int, before: dict[str, str], log: Command, running: Proxy
+) -> None:
+    process = log.start("--level", "trace", "--for", "10m")
+    wait_for(lambda: set(levels(running).values()) == {"trace"})
+    os.kill(process.pid, number)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert levels(running) == before
+
+
+def test_a_log_is_followed_meanwhile_also_over_a_rotation(
+    before: dict[str, str], log: Command, running: Proxy, tmp_path: Path
+) -> None:
+    file = tmp_path / "proxy.log"
+    file.write_text("old\n")
+    process = log.start("--level", "oauth2:debug", "--for", "10m", "--follow", "--log", str(file))
+    assert process.stdout is not None
+    wait_for(lambda: levels(running)["oauth2"] == "debug")
+    with file.open("a") as grown:
+        grown.write("first\nsec")
+        grown.flush()
+        assert process.stdout.readline() == "first\n"
+        grown.write("ond\n")
+        grown.flush()
+        assert process.stdout.readline() == "second\n"
+    file.rename(tmp_path / "proxy.log.1")
+    file.write_text("third\n")
+    assert process.stdout.readline() == "third\n"
+    process.terminate()
+    process.communicate(timeout=30)
+    assert levels(running) == before
+
+
+def test_who_reads_no_more_does_not_keep_the_levels(
+    before: dict[str, str], log: Command, running: Proxy, tmp_path: Path
+) -> None:
+    file = tmp_path / "proxy.log"
+    file.touch()
+    process = log.start("--level", "oauth2:debug", "--for", "10m", "--follow", "--log", str(file))
+    assert process.stdout is not None
+    wait_for(lambda: levels(running)["oauth2"] == "debug")
+    process.stdout.close()
+    with file.open("a") as grown:
+        grown.write("line\n")
+    process.wait(30)
+    assert levels(running) == before
+    assert process.stderr is not None
+    process.stderr.close()
+
+
+def test_as_json(before: dict[str, str], log: Command) -> None:
+    document = json.loads(log("--level", "dns:trace", "--json").stdout)
+    assert document["changed"] == {"dns": {"from": "debug", "to": "trace"}}
+    assert document["levels"] == {**before, "dns": "trace"}
+    document = json.loads(log("--level", "dns:off", "--for", "0.1s", "--json").stdout)
+    assert (document["restored"], document["levels"]["dns"]) == (True, "trace")
+
+
+def test_without_memory_reset_goes_back_to_the_start(envoy: Path, tmp_path: Path) -> None:
+    assert envoy.exists()
+    running = proxy("envoy", tmp_path)
+    try:
+        fresh = levels(running)
+        post(running, "/logging?level=debug")
+        log = Command(tmp_path, ["--admin", f"127.0.0.1:{running.admin_port}"])
+        done = log("--reset")
+        assert (done.returncode, done.stdout.splitlines()[0].partition(": ")[2]) == (0, "as it was started")
+        assert levels(running) == fresh
+        assert (fresh["misc"], fresh["oauth2"], fresh["dns"]) == ("error", "info", "warning")
+    finally:
+        running.stop()
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    done = Command(tmp_path, ["--admin", "http://127.0.0.1:9"])()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "nothing listens at http://127.0.0.1:9" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--follow"], "--log FILE names the proxy's"),
+        (["--for", "5"], "--level says what"),
+        (["--for", "soon", "--level", "debug"], "'soon' is no time"),
+        (["--level", "debug", "--reset"], "exclude each other"),
+        (["--admin", "ftp://x"], "no address of an admin port"),
+        (["--pod", "a/"], "names no pod"),
+        (["--level", "dns:lout"], "'lout' is not a level"),
+    ],
+)
+def test_wrong_usage_says_what_to_write(arguments: list[str], said: str, tmp_path: Path) -> None:
+    done = Command(tmp_path, [])(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
