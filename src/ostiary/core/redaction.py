@@ -34,23 +34,22 @@ _FORM_NAMES: Final = (
     "access_token|id_token|refresh_token|id_token_hint|logout_token|client_secret|client_assertion|code_verifier|passwd"
     "|device_code|SAMLResponse|subject_token"
 )
-_JSON_NAMES: Final = (
-    f"{_FORM_NAMES}|{_QUERY_NAMES}|csrf_token|secret|authorization|cookie|set-cookie|api_key|apikey|clientSecret"
-)
+_JSON_NAMES: Final = f"{_FORM_NAMES}|{_QUERY_NAMES}|csrf_token|secret|authorization|cookie|api_key|apikey|clientSecret"
 _COOKIES: Final = (
     r"(?:OauthHMAC|OauthExpires|BearerToken|IdToken|RefreshToken|OauthNonce|CodeVerifier|_?oauth2_proxy\w*|__Host-[\w.-]+"
     r"|__Secure-[\w.-]+|session|sessionid|[A-Z]*SESS(?:ION)?ID|connect\.sid|csrftoken|XSRF-TOKEN)"
 )
 _RULES: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     # a header in a dump ('cookie', 'a=b'), in HTTP (cookie: a=b), of curl (< set-cookie: a=b; Path=/)
-    (re.compile(r"(?i)(['\"]?\bset-cookie['\"]?\s*[:,]\s*['\"]?[^=\s'\"]{1,100}=)[^;'\"\s]*"), rf"\1{_MASK}"),
+    (re.compile(r"(?i)(\\*['\"]?\bset-cookie\\*['\"]?\s*[:,]\s*\\*['\"]?[^=\s'\"]{1,100}=)[^;'\"\s]*"), rf"\1{_MASK}"),
     (re.compile(r"(?i)((?<![-\w])['\"]?cookie['\"]?\s*[:,]\s*['\"]?)(?![“\"'\s])[^'\"\r\n]*"), rf"\1{_MASK}"),
     (
         re.compile(r"(?i)(['\"]?\b(?:[\w-]*authorization|x-[\w-]*access-token)['\"]?\s*[:,]\s*['\"]?)[^'\"\r\n]*"),
         rf"\1{_MASK}",
     ),
     # JSON, also within a string of JSON, and with `_` for blanks as in an access log
-    (re.compile(rf'(?i)(\\*"(?:{_JSON_NAMES})\\*"[\s_]*:[\s_]*\\*")[^"\\]*'), rf"\1{_MASK}"),
+    (re.compile(rf'(?i)((?<!\\)"(?:{_JSON_NAMES})"[\s_]*:[\s_]*")(?:[^"\\]|\\.)*'), rf"\1{_MASK}"),
+    (re.compile(rf'(?i)(\\+"(?:{_JSON_NAMES})\\+"[\s_]*:[\s_]*\\+")(?:[^"\\]|\\+[^"\\])*'), rf"\1{_MASK}"),
     (re.compile(rf"(?i)('(?:{_JSON_NAMES})'\s*[:,]\s*')[^']*"), rf"\1{_MASK}"),
     # a query or a form, plain or encoded once more
     (re.compile(rf"(?i)(?<![\w-])((?:{_FORM_NAMES})=)[^&\s\"'<>;,]*"), rf"\1{_MASK}"),

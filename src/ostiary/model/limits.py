@@ -366,12 +366,12 @@ TELEMETRY_FLUSH_TIMEOUT: Final = 2.0
 METRICS_INTERVAL: Final = 60.0
 """Seconds between two exports of metrics (OTel's default)."""
 # --- logs that the doctor reads
-LOG_BLOCK_BYTES: Final = 4 * 1024 * 1024
+LOG_BLOCK_BYTES: Final = 512 * 1024
 """Read at once: large enough that the work per block doesn't count, small enough to stay in a processor's cache."""
-LOG_BEFORE_BYTES: Final = 256 * 1024
-"""Lines this far before one that matters are looked at for what belongs to it: a second of a busy debug log."""
-LOG_AFTER_BYTES: Final = 64 * 1024
-"""And this far behind it: the rest of a record of many lines, and the connection that a token call makes."""
+LOG_BEFORE_BYTES: Final = 16 * 1024
+"""Lines this far before one that matters are looked at for what belongs to it: one thread's last lines, mostly."""
+LOG_AFTER_BYTES: Final = 16 * 1024
+"""And this far behind it: the connection that a token call makes follows at once."""
 MAX_LOG_LINE_BYTES: Final = 64 * 1024
 """A longer line is cut: header dumps and rejections stay far below."""
 MAX_LOG_CONTINUATION: Final = 64

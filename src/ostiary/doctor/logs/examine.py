@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple, final
 
@@ -79,17 +79,21 @@ class Examiner:
         self._repeated: dict[str, tuple[list[int], list[Counted]]] = {}
         self.formats: Counter[str] = Counter()
 
-    def look(self, line: bytes, number: int, rest: tuple[str, ...] = ()) -> None:
+    def look(self, line: bytes, number: int, following: Callable[[], tuple[str, ...]] = tuple) -> None:
         """One line that has some pattern's word."""
         found = self._words.which.Match(line)
         if not found:
             return
         record = parse(line.decode("utf-8", "replace"), number)
-        record.rest = rest
+        record.following = following
         self.formats[record.format] += 1
         wanted = [self._words.patterns[index] for index in sorted({self._words.owners[word] for word in found})]
+        if any(pattern.context for pattern, _ in wanted):
+            for fact in self._facts(record, wanted):
+                self._collected.add(fact)
+            return
         repeated = self._repeated.get(record.message)
-        if repeated is not None and repeated[0][0] >= _ENOUGH and not any(each.context for each, _ in wanted):
+        if repeated is not None and repeated[0][0] >= _ENOUGH:
             for counted in repeated[1]:
                 counted.again(record.when)
             return
@@ -125,8 +129,6 @@ class Examiner:
 
 
 def _text(record: Record, pattern: Pattern) -> str:
-    if not pattern.whole or not record.rest:
-        return record.message
-    if record.format == "text" and not record.message.rstrip().endswith(_GOES_ON):
+    if not pattern.whole or (record.format == "text" and not record.message.rstrip().endswith(_GOES_ON)):
         return record.message
     return "\n".join((record.message, *record.rest))[: limits.MAX_LOG_LINE_BYTES]

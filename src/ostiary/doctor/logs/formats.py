@@ -29,6 +29,7 @@ _ISTIO: Final = re.compile(rf"(?P<when>{_TIME})\s+(?P<level>{_LEVELS})\s+envoy\s
 _AGENT: Final = re.compile(rf"(?P<when>{_TIME})\s+(?P<level>{_LEVELS})\s+(?:(?P<logger>[a-zA-Z][\w-]*)\t)?")
 _THREAD: Final = re.compile(r"\s+thread=(\d+)\s*$")
 _TAGS: Final = re.compile(r'^\[Tags:\s*((?:"\w+":"[^"]*",?\s*)+)\]\s*')
+_USUAL_TAGS: Final = re.compile(r'\[Tags: "ConnectionId":"(\d+)"(?:,"StreamId":"(\d+)")?\]\s*')
 _TAG: Final = re.compile(r'"(\w+)":"([^"]*)"')
 _OLD_TAGS: Final = re.compile(r"^\[C(\d+)\](?:\s?\[S(\d+)\])?\s*")
 _OAUTH2_PROXY: Final = re.compile(r"\[(?P<when>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)\]\s+\[[\w./-]+\.go:\d+\]\s*")
@@ -37,9 +38,10 @@ _NGINX: Final = re.compile(r"(?P<when>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)\s+\[(?P<le
 _GO: Final = re.compile(r"(?P<when>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d+)?)\s+(?:[\w./-]+\.go:\d+:\s+)?")
 _ANY_TIME: Final = re.compile(rf"{_TIME}|\d{{4}}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?|\d\d:\d\d:\d\d")
 _STARTS: Final = re.compile(
-    rf"{_TIME}\s|\[\d{{4}}[-/]\d\d[-/]\d\d[ T]|\d{{4}}/\d\d/\d\d \d\d:\d\d:\d\d\s|\{{\""
+    rf"{_TIME}\s|\[\d{{4}}[-/]\d\d[-/]\d\d[ T]|\d{{4}}/\d\d/\d\d \d\d:\d\d:\d\d\s|(?:^|[\]|] |[FP] )\{{\""
     r"|[A-Z][a-z]{2}\s+\d+\s+\d\d:\d\d:\d\d\s"
 )
+_SYSLOG: Final = re.compile(r"[A-Z][a-z]{2} +\d+ [\d:]+ \S+ [^\s:]+: $")
 _JSON_STRING: Final = re.compile(r'"(\w+)"\s*:\s*"((?:[^"\\]|\\.)*)"?')
 _MESSAGES: Final = ("msg", "message", "log", "error", "err")
 
@@ -79,6 +81,10 @@ def _envoy(line: str) -> Record | None:
 
 def _tags(message: str) -> tuple[str, str, str]:
     """ConnectionId, StreamId, and the message behind them."""
+    if not message.startswith("["):
+        return "", "", message
+    if (usual := _USUAL_TAGS.match(message)) is not None:
+        return usual[1], usual[2] or "", message[usual.end() :]
     if (found := _TAGS.match(message)) is not None:
         tags = dict(_TAG.findall(found[1]))
         return tags.get("ConnectionId", ""), tags.get("StreamId", ""), message[found.end() :]
@@ -111,9 +117,9 @@ def _json(line: str) -> Record | None:
 
 def _before_json(prefix: str) -> bool:
     """A prefix of a tool, not the beginning of a message that quotes JSON."""
-    return not any(found.search(prefix) for found in (_ISTIO, _ENVOY, _OAUTH2_PROXY, _AGENT, _GO)) and ": {" not in (
-        prefix + "{"
-    )
+    if prefix.endswith(": ") and _SYSLOG.search(prefix) is None:
+        return False
+    return not any(found.search(prefix) for found in (_ISTIO, _ENVOY, _OAUTH2_PROXY, _AGENT, _GO))
 
 
 def _members(text: str) -> Mapping[str, Any] | None:

@@ -14,19 +14,19 @@ from typing import Any, Final
 
 import re2
 
-from ostiary.core.redaction import redacted
+from ostiary.core.redaction import redacted, without_tokens
 from ostiary.doctor.facts.origin import Fact, Origin
 from ostiary.doctor.logs.joining import Joiner
 from ostiary.doctor.logs.record import Record
 from ostiary.model import limits
 
-_BLANK: Final = r"[\s_]+"
-_CLASS_OR_BLANK: Final = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]| ")
+_BLANKS: Final = {" ": r"[\s_]+", " ?": r"[\s_]*"}
+_CLASS_OR_BLANK: Final = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]| \??")
 
 
 def expanded(expression: str) -> str:
     """With blanks as any blanks, except within a class of characters."""
-    return _CLASS_OR_BLANK.sub(lambda found: _BLANK if found[0] == " " else found[0], expression)
+    return _CLASS_OR_BLANK.sub(lambda found: _BLANKS.get(found[0], found[0]), expression)
 
 
 def compiled(expression: str) -> Any:
@@ -40,7 +40,7 @@ def compiled(expression: str) -> Any:
 @lru_cache(maxsize=256)
 def quote_of(message: str) -> str:
     """A message as a proof shows it: without secrets, on one line, not too long."""
-    shown = redacted(" ".join(message.split()))
+    shown = without_tokens(redacted(" ".join(message.split())))
     return shown if len(shown) <= limits.MAX_QUOTE else shown[: limits.MAX_QUOTE - 1] + "…"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -34,7 +34,12 @@ class Record:
     """Envoy's StreamId."""
     line: int = 0
     """1-based."""
-    rest: tuple[str, ...] = ()
-    """Lines that follow and begin no record: a dump, a traceback."""
+    following: Callable[[], tuple[str, ...]] = tuple
+    """Lines that follow and begin no record: a dump, a traceback. Cut out only for who asks."""
     access: Mapping[str, str] = field(default_factory=dict)
     """An access log's entry, by Istio's JSON names (`response_code_details`)."""
+
+    @property
+    def rest(self) -> tuple[str, ...]:
+        """The lines that follow."""
+        return self.following()

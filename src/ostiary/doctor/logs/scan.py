@@ -9,13 +9,14 @@ the next, so that a record of many lines is seen whole. So memory is constant, w
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Final, final
 
 from ostiary.doctor.logs.examine import Examiner, words
 from ostiary.doctor.logs.formats import begins_record
 from ostiary.model import limits
 
-_KEPT: Final = limits.LOG_BEFORE_BYTES + limits.LOG_AFTER_BYTES
+_KEPT: Final = limits.LOG_BEFORE_BYTES + limits.MAX_LOG_LINE_BYTES
 _TIME: Final = re.compile(rb"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?Z?")
 
 
@@ -28,9 +29,11 @@ class Scanner:
         self._words = words()
         self._buffer = b""
         self._looked = 0
-        """Offset in the buffer up to which every line that matters has been looked at."""
+        """Offset in the buffer behind the last line that was looked at."""
         self._searched = 0
         """Offset up to which the buffer was searched."""
+        self._until = 0
+        """Offset up to which lines belong to the last one that matters."""
         self._counted = 0
         """Offset up to which lines were counted."""
         self.lines = 0
@@ -44,13 +47,14 @@ class Scanner:
         if not self.first and (found := _TIME.search(block[: limits.MAX_LOG_LINE_BYTES])) is not None:
             self.first = found[0].decode()
         self._buffer += block
-        self._search(len(self._buffer) - limits.LOG_AFTER_BYTES)
+        self._search(len(self._buffer) - limits.MAX_LOG_LINE_BYTES)
         dropped = len(self._buffer) - _KEPT
         if dropped > 0:
             self._count(max(self._counted, dropped))
             self._buffer = self._buffer[dropped:]
             self._looked = max(0, self._looked - dropped)
             self._searched = max(0, self._searched - dropped)
+            self._until -= dropped
             self._counted -= dropped
 
     def finish(self) -> None:
@@ -65,14 +69,17 @@ class Scanner:
     def _search(self, end: int) -> None:
         buffer, telling = self._buffer, self._words.telling
         while self._searched < end:
+            if self._searched < self._until:
+                self._searched = self._region(self._searched, min(self._until, end))
+                continue
             found = telling.search(buffer, self._searched, len(buffer))
             if found is None or found.start() >= end:
                 self._searched = max(self._searched, end)
                 return
             at = found.start()
             start = self._line_start(max(self._looked, at - limits.LOG_BEFORE_BYTES))
-            stop = min(len(buffer), found.end() + limits.LOG_AFTER_BYTES, max(end, found.end()))
-            self._searched = self._looked = max(self._region(max(start, self._looked), stop), at + 1)
+            self._until = found.end() + limits.LOG_AFTER_BYTES
+            self._searched = max(start, self._looked)
 
     def _region(self, position: int, stop: int) -> int:
         """Look at the lines with any word from `position` on; returns where the next one may begin."""
@@ -82,13 +89,13 @@ class Scanner:
             if found is None or found.start() >= stop:
                 return stop
             at = found.start()
-            start = max(self._line_start(at), position)
+            start = max(self._line_start(at), self._looked)
             end = buffer.find(b"\n", at, at + limits.MAX_LOG_LINE_BYTES)
             if end < 0:
                 end = min(len(buffer), at + limits.MAX_LOG_LINE_BYTES)
             self._count(start)
-            self._examiner.look(buffer[start:end], self.lines + 1, self._rest(end + 1))
-            position = end + 1
+            self._examiner.look(buffer[start:end], self.lines + 1, partial(self._rest, end + 1))
+            position = self._looked = end + 1
         return position
 
     def _line_start(self, at: int) -> int:

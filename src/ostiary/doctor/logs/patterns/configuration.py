@@ -10,7 +10,7 @@ from ostiary.core.redaction import redacted
 from ostiary.doctor.facts.configuration import ConfigurationProblem, ProblemKind
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.sidecar import UpdateRejected
-from ostiary.doctor.logs.pattern import Found, Pattern
+from ostiary.doctor.logs.pattern import Found, Pattern, expanded
 
 _LONGEST: Final = 600
 _KINDS: Final[tuple[tuple[str, ProblemKind], ...]] = (
@@ -29,9 +29,7 @@ _KINDS: Final[tuple[tuple[str, ProblemKind], ...]] = (
     (r"field: \"(?P<subject>[\w.]+)\", reason", "invalid"),
     (r"invalid value (?P<subject>[\w.]+)", "invalid"),
 )  # fmt: skip
-_COMPILED: Final = tuple(
-    (re.compile(expression.replace(" ", r"[\s_]+"), re.DOTALL), kind) for expression, kind in _KINDS
-)
+_COMPILED: Final = tuple((re.compile(expanded(expression), re.DOTALL), kind) for expression, kind in _KINDS)
 _DUMP: Final = re.compile(r"^goo\.gle/\w+\s*$|^[\w.]+ \{|^\s*[\w.]+: |^\s*\}|^\s*$")
 _PLACE: Final = re.compile(r"@\s+([\w.<>\[\]]+):")
 

@@ -11,6 +11,8 @@ from ostiary.doctor.facts.signin import CookieSet, HeadersTooLarge
 from ostiary.doctor.logs.pattern import Found, Pattern
 
 _DELETED: Final = re.compile(r"(?i)max-age=0\b|expires=thu, 01 jan 1970")
+_FLOW: Final = re.compile(r"\.[0-9a-f]{16}$")
+"""Envoy's filter gives the cookies of each sign-in a name of their own."""
 _SPLIT_AT: Final = 4096
 """Bytes from which oauth2-proxy says that it needs several cookies."""
 
@@ -21,7 +23,7 @@ def _set(found: Found) -> Iterator[Fact]:
         return
     yield CookieSet(
         origin=found.origin,
-        name=found["name"],
+        name=_FLOW.sub("", found["name"]),
         size=len(found["name"]) + len(found["value"]),
         domain=_attribute(attributes, "domain"),
         path=_attribute(attributes, "path"),
@@ -39,11 +41,13 @@ def _several(found: Found) -> Iterator[Fact]:
     yield CookieSet(origin=found.origin, name="_oauth2_proxy", size=_SPLIT_AT + 1)
 
 
-def _too_large(who: Literal["nginx", "application"], what: Literal["request", "response"], *words: str) -> Pattern:
+def _too_large(
+    who: Literal["nginx", "application"], what: Literal["request", "response"], *words: str, plain: bool = True
+) -> Pattern:
     def facts(found: Found) -> Iterator[Fact]:
         yield HeadersTooLarge(origin=found.origin, who=who, what=what)
 
-    return Pattern(words=words, expression="|".join(words), facts=facts, plain=who == "nginx")
+    return Pattern(words=words, expression="|".join(words), facts=facts, plain=plain)
 
 
 PATTERNS: Final = (
@@ -58,8 +62,15 @@ PATTERNS: Final = (
         facts=_several,
     ),
     _too_large("nginx", "response", "upstream sent too big header while reading response header from upstream"),
-    _too_large("nginx", "request", "client sent too long header line", "client sent too large request header",
-               "Request Header Or Cookie Too Large"),
-    _too_large("application", "request", "Request header is too large", "HPE_HEADER_OVERFLOW",
-               "Limit request headers fields size", "Request Header Fields Too Large"),
-)  # fmt: skip
+    _too_large("nginx", "request", "client sent too long header line", "Request Header Or Cookie Too Large"),
+    _too_large(
+        "application", "request", "HPE_HEADER_OVERFLOW", "IllegalArgumentException: Request header is too large"
+    ),
+    _too_large(
+        "application",
+        "request",
+        "Limit request headers fields size",
+        "Request Header Fields Too Large",
+        plain=False,
+    ),
+)

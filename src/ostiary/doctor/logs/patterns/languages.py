@@ -98,15 +98,6 @@ def _silent(found: Found) -> Iterator[Fact]:
         yield NotAnswered(origin=found.origin, endpoint=endpoint, target=url)
 
 
-def _fetch_failed(found: Found) -> Iterator[Fact]:
-    """Node's `fetch failed` says nothing by itself; its cause may stand in the lines that follow."""
-    for line in found.record.rest:
-        errno = errno_of(line)
-        if errno.startswith("E") and "cause" in line.lower():
-            yield ConnectFailed(origin=found.origin, target="", errno=errno)
-            return
-
-
 _URL: Final = r"(?P<scheme>https?)://(?P<urlhost>[\w.-]+)(?::(?P<urlport>\d+))?[^\s\"']*"
 _DIALLED: Final = r"(?:\[(?P<six>[0-9a-fA-F:.%\w]+)\]|(?P<four>\d+\.\d+\.\d+\.\d+)):(?P<aport>\d+)"
 
@@ -155,8 +146,8 @@ PATTERNS: Final = (
     ),
     Pattern(
         words=(r"connect E[A-Z]{4,} [\d\[a-f]",),
-        expression=r"connect (?P<why>E[A-Z]{4,}) (?:(?P<four>[\d.]+)|(?P<six>[0-9a-fA-F:]*:[0-9a-fA-F:.]+?))"
-        r":(?P<aport>\d+)\b",
+        expression=r"connect (?P<why>E[A-Z]{4,}) (?:(?P<four>[\d.]+)|(?P<six>[0-9a-fA-F:.]*:[0-9a-fA-F:.]*))"
+        r":(?P<aport>\d+)(?:\s|$)",
         facts=_dial,
     ),
     Pattern(
@@ -171,7 +162,6 @@ PATTERNS: Final = (
         r"UNABLE_TO_GET_ISSUER_CERT\w*|CERT_HAS_EXPIRED|ERR_TLS_CERT_ALTNAME_INVALID).*)",
         facts=_handshake,
     ),
-    Pattern(words=("TypeError: fetch failed",), expression=r"TypeError: fetch failed", facts=_fetch_failed),
     Pattern(
         words=(r"connect\(\) (?:to \S+ )?failed \(\d+:", r"timed out \(110: Connection timed out\)"),
         expression=r"(?:connect\(\) (?:to \S+ )?failed|upstream timed out) \((?P<why>\d+: [^)]*)\) while connecting to "
