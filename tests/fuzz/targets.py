@@ -17,7 +17,18 @@ import importlib
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-NAMES = ("heads", "bodies", "answers", "cookies", "state", "tokens", "paths", "formats", "configuration")
+NAMES = (
+    "heads",
+    "bodies",
+    "answers",
+    "cookies",
+    "state",
+    "tokens",
+    "paths",
+    "formats",
+    "configuration",
+    "envoyfilters",
+)
 
 
 class Target(Protocol):
