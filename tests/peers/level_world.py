@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ostiary.core.level_change import parse_listing
@@ -84,9 +85,15 @@ class Command:
             self.argv(*arguments), check=False, capture_output=True, text=True, timeout=60, env=self.env
         )
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    @contextmanager
+    def start(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """The command under way; ended afterwards, whatever happened."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(self.argv(*arguments), stdout=pipe, stderr=pipe, text=True, env=self.env)
+        with subprocess.Popen(self.argv(*arguments), stdout=pipe, stderr=pipe, text=True, env=self.env) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -76,23 +76,23 @@ def test_a_mistake_is_refused_before_anything_changes(before: dict[str, str], lo
 
 
 def test_for_a_while(before: dict[str, str], log: Command, running: Proxy) -> None:
-    process = log.start("--level", "debug,oauth2:trace", "--for", "1s")
-    wait_for(lambda: levels(running)["oauth2"] == "trace")
-    assert process.communicate(timeout=30)[1].startswith("put back: ")
-    assert process.returncode == 0
-    assert levels(running) == before
+    with log.start("--level", "debug,oauth2:trace", "--for", "1s") as process:
+        wait_for(lambda: levels(running)["oauth2"] == "trace")
+        assert process.communicate(timeout=30)[1].startswith("put back: ")
+        assert process.returncode == 0
+        assert levels(running) == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_it_goes_back_all_the_same(
     number: int, before: dict[str, str], log: Command, running: Proxy
 ) -> None:
-    process = log.start("--level", "trace", "--for", "10m")
-    wait_for(lambda: set(levels(running).values()) == {"trace"})
-    os.kill(process.pid, number)
-    process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert levels(running) == before
+    with log.start("--level", "trace", "--for", "10m") as process:
+        wait_for(lambda: set(levels(running).values()) == {"trace"})
+        os.kill(process.pid, number)
+        process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert levels(running) == before
 
 
 def test_a_log_is_followed_meanwhile_also_over_a_rotation(
@@ -100,22 +100,22 @@ def test_a_log_is_followed_meanwhile_also_over_a_rotation(
 ) -> None:
     file = tmp_path / "proxy.log"
     file.write_text("old\n")
-    process = log.start("--level", "oauth2:debug", "--for", "10m", "--follow", "--log", str(file))
-    assert process.stdout is not None
-    wait_for(lambda: levels(running)["oauth2"] == "debug")
-    with file.open("a") as grown:
-        grown.write("first\nsec")
-        grown.flush()
-        assert process.stdout.readline() == "first\n"
-        grown.write("ond\n")
-        grown.flush()
-        assert process.stdout.readline() == "second\n"
-    file.rename(tmp_path / "proxy.log.1")
-    file.write_text("third\n")
-    assert process.stdout.readline() == "third\n"
-    process.terminate()
-    process.communicate(timeout=30)
-    assert levels(running) == before
+    with log.start("--level", "oauth2:debug", "--for", "10m", "--follow", "--log", str(file)) as process:
+        assert process.stdout is not None
+        wait_for(lambda: levels(running)["oauth2"] == "debug")
+        with file.open("a") as grown:
+            grown.write("first\nsec")
+            grown.flush()
+            assert process.stdout.readline() == "first\n"
+            grown.write("ond\n")
+            grown.flush()
+            assert process.stdout.readline() == "second\n"
+        file.rename(tmp_path / "proxy.log.1")
+        file.write_text("third\n")
+        assert process.stdout.readline() == "third\n"
+        process.terminate()
+        process.communicate(timeout=30)
+        assert levels(running) == before
 
 
 def test_who_reads_no_more_does_not_keep_the_levels(
@@ -123,16 +123,16 @@ def test_who_reads_no_more_does_not_keep_the_levels(
 ) -> None:
     file = tmp_path / "proxy.log"
     file.touch()
-    process = log.start("--level", "oauth2:debug", "--for", "10m", "--follow", "--log", str(file))
-    assert process.stdout is not None
-    wait_for(lambda: levels(running)["oauth2"] == "debug")
-    process.stdout.close()
-    with file.open("a") as grown:
-        grown.write("line\n")
-    process.wait(30)
-    assert levels(running) == before
-    assert process.stderr is not None
-    process.stderr.close()
+    with log.start("--level", "oauth2:debug", "--for", "10m", "--follow", "--log", str(file)) as process:
+        assert process.stdout is not None
+        wait_for(lambda: levels(running)["oauth2"] == "debug")
+        process.stdout.close()
+        with file.open("a") as grown:
+            grown.write("line\n")
+        process.wait(30)
+        assert levels(running) == before
+        assert process.stderr is not None
+        process.stderr.close()
 
 
 def test_as_json(before: dict[str, str], log: Command) -> None:
