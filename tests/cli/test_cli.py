@@ -28,11 +28,12 @@ secret: 0123456789abcdef0123456789abcdef
 """
 
 
-def ostiary(*arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+def ostiary(*arguments: str, stdin: str = "", cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("OSTIARY_")}
     return subprocess.run(
         [sys.executable, "-m", "ostiary", *arguments],
         input=stdin,
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=30,

@@ -23,6 +23,7 @@ VERBS: Final[Mapping[str, str]] = {
     "envoyfilter": "Print an Istio EnvoyFilter that signs users in, and what belongs to it.",
     "patch": "Apply Istio's EnvoyFilters to a proxy's configuration, and explain each patch.",
     "convert": "Write a configuration in another dialect.",
+    "doctor": "Find out why sign-in fails: root cause, proof, mend.",
     "completion": "Print a shell's completion script.",
 }
 _EPILOG: Final = "Exit codes: 0 done, 1 a problem was found, 2 wrong usage or configuration, 130 interrupted."

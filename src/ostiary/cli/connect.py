@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any, get_args
 
 import click
 
 from ostiary.cli.exit_codes import EXIT_INTERRUPTED, EXIT_PROBLEM
 from ostiary.cli.measure import Measured, measure_families, measure_series
+from ostiary.cli.outputs import STDOUT, reads, writable, write_page
 from ostiary.core.target import Target, parse_nameserver, parse_target
 from ostiary.model import limits
 from ostiary.model.clusters import DnsLookupFamily
@@ -24,39 +21,10 @@ from ostiary.net.tls import ClientContext, TlsError, UpstreamTls
 
 _FAMILIES: tuple[DnsLookupFamily, ...] = get_args(DnsLookupFamily)
 _MILLISECONDS = click.IntRange(min=0, max=60_000)
-_STDOUT = "-"
-
-
-def _reads(read: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """A parameter's callback: reads each value with a function that raises ValueError."""
-
-    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-        try:
-            if value is None:
-                return None
-            return read(value) if isinstance(value, str) else tuple(read(item) for item in value)
-        except ValueError as error:
-            raise click.BadParameter(str(error), ctx=context, param=parameter) from error
-
-    return callback
-
-
-def _writable(path: str) -> str:
-    """A file that can be written, before minutes are spent on what shall be in it. Raises ValueError."""
-    if path == _STDOUT:
-        return path
-    if Path(path).is_dir():
-        raise ValueError(f"{path!r} is a directory: name a file, such as {Path(path) / 'connect.html'}")
-    parent = Path(path).parent
-    if not parent.is_dir():
-        raise ValueError(f"{path!r} can't be written: there is no directory {str(parent)!r}")
-    if not os.access(path if Path(path).exists() else parent, os.W_OK):
-        raise ValueError(f"{path!r} can't be written: permission denied")
-    return path
 
 
 @click.command()
-@click.argument("target", callback=_reads(parse_target), metavar="URL|HOST:PORT")
+@click.argument("target", callback=reads(parse_target), metavar="URL|HOST:PORT")
 @click.option(
     "--dns-lookup-family",
     "family",
@@ -68,7 +36,7 @@ def _writable(path: str) -> str:
 @click.option(
     "--nameserver",
     "nameservers",
-    callback=_reads(parse_nameserver),
+    callback=reads(parse_nameserver),
     multiple=True,
     metavar="IP[:PORT]",
     help="Ask this DNS server instead of the system's. Repeatable.",
@@ -99,7 +67,7 @@ def _writable(path: str) -> str:
 @click.option(
     "--html",
     metavar="FILE",
-    callback=_reads(_writable),
+    callback=reads(writable),
     help="Write a report for a browser, all in one file; - is standard output.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout; a list with --repeat.")
@@ -131,7 +99,7 @@ def command(
     """
     if families:
         _check_families(target, family, repeat)
-    if html == _STDOUT and as_json:
+    if html == STDOUT and as_json:
         raise click.UsageError("--json and --html - both want standard output: give --html a file")
     context = None if no_tls or target.tls is False else _context(ca, sni, insecure)
     if context is None and (ca or sni or insecure):
@@ -155,7 +123,7 @@ def command(
     taken = datetime.now(UTC)
     if html is not None:
         _write_html(measured, html, taken, repeated=repeat is not None)
-    if html != _STDOUT:
+    if html != STDOUT:
         _show(measured, repeated=repeat is not None, as_json=as_json)
     if measured.interrupted:
         return EXIT_INTERRUPTED
@@ -203,15 +171,7 @@ def _write_html(measured: Measured, path: str, taken: datetime, *, repeated: boo
         page = series_page(measured.traces, taken)
     else:
         page = timeline_page(measured.traces[-1], taken)
-    if path == _STDOUT:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(page)
-        return
-    try:
-        Path(path).write_bytes(page)
-    except OSError as error:
-        raise click.UsageError(f"{path!r} can't be written: {error.strerror}") from error
-    print(f"report: {path}", file=sys.stderr)
+    write_page(page, path)
 
 
 def _context(ca: str | None, sni: str | None, insecure: bool) -> ClientContext:

@@ -9,6 +9,7 @@ so on up to what a browser sees.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from ostiary.doctor.case import Case
@@ -25,9 +26,16 @@ def diagnose(case: Case, rules: Sequence[Rule]) -> list[Finding]:
     kept = _without_explained(found, {rule.name: rule for rule in rules})
     place = {rule.name: index for index, rule in enumerate(rules)}
     return sorted(
-        _without_repeats(kept),
+        map(_capitalised, _without_repeats(kept)),
         key=lambda one: (_SEVERITY.index(one.severity), _CONFIDENCE.index(one.confidence), place[one.rule]),
     )
+
+
+def _capitalised(finding: Finding) -> Finding:
+    """A title may begin with what it is about: `the provider` is a word, a host is a name."""
+    if not finding.title.startswith(("the ", "a ")):
+        return finding
+    return replace(finding, title=finding.title[:1].upper() + finding.title[1:])
 
 
 def _without_explained(found: Sequence[Finding], rules: dict[str, Rule]) -> list[Finding]:

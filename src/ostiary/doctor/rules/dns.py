@@ -45,6 +45,12 @@ def _family_unreachable(case: Case) -> Iterator[Finding]:
         yield _unreachable_finding(case, subject, family, weaker(confidence, someone_signed_in(case)), facts)
 
 
+def _host(subject: str) -> str:
+    """A subject without its port: names are what DNS is about."""
+    host, colon, port = subject.rpartition(":")
+    return host if colon and port.isdigit() else subject
+
+
 def _blind(cluster: ClusterSeen, family: Family) -> bool:
     """This cluster's lookup family gives it addresses of one family, whatever the other has."""
     return cluster.lookup_family == "AUTO" or _LOOKS_AT_ONE.get(cluster.lookup_family) == family
@@ -67,16 +73,17 @@ def _unreachable_finding(
         if cluster.family_written:
             written = f" because its dns_lookup_family is {cluster.lookup_family}"
     addresses = listed([a.address for a in facts if isinstance(a, Attempted)])
-    tried = f"Only {here} addresses of {name_of(subject)} are tried" + (f" ({addresses})" if addresses else "")
+    tried = f"Only {here} addresses of {name_of(_host(subject))} are tried" + (f" ({addresses})" if addresses else "")
     return Finding(
         rule="dns-family-unreachable",
         severity="error",
-        title=f"{name_of(subject)} is tried over {here} only, and this place has no {here} route",
+        title=f"{name_of(_host(subject))} is tried over {here} only, and this place has no {here} route",
         cause=f"{tried}{written}. This place has no route for {here}, so every connection fails at once; {other} "
         "addresses, which would work, are never tried.",
         proof=proof(facts, case.all(RouteSeen), [cluster] if cluster is not None else []),
-        mend=f"Set dns_lookup_family: {setting} in the cluster of {name_of(subject)}: {reason}. In Istio write it "
-        "into the value of the patch that adds the cluster; a second patch with MERGE never reaches an added cluster.",
+        mend=f"Set dns_lookup_family: {setting} in the cluster of {name_of(_host(subject))}: {reason}. In Istio write "
+        "it into the value of the patch that adds the cluster; a second patch with MERGE never reaches an added "
+        "cluster.",
         confidence=confidence,
         where=cluster.where if cluster is not None else None,
         edits=edits,
@@ -116,7 +123,7 @@ def _name_not_found(case: Case) -> Iterator[Finding]:
     for subject, facts in _failed(case, "not-found"):
         yield _finding(
             "dns-name-not-found", subject, facts,
-            f"The name {name_of(subject)} does not exist, as this place sees it",
+            f"The name {name_of(_host(subject))} does not exist, as this place sees it",
             "The DNS server says that there is no such name (NXDOMAIN), so there is nothing to connect to.",
             "Check the spelling of the host in the configuration. If the name is right elsewhere, this place asks "
             "another DNS server: compare `ostiary connect HOST --nameserver IP` for both.",
@@ -138,7 +145,7 @@ def _unresolved(case: Case) -> Iterator[Finding]:
         ]
         yield _finding(
             "dns-name-not-found", subject, [fact, *counters],
-            f"{name_of(subject)} has no address: its name did not resolve",
+            f"{name_of(_host(subject))} has no address: its name did not resolve",
             "The cluster has no host to send to. For a cluster with a DNS name that means that no address was found: "
             "the name does not exist, has no address of the family that the cluster asks for, or DNS does not answer.",
             "Look which it is: `ostiary connect HOST --families` in the pod's network, or raise the logger: `ostiary "
@@ -153,7 +160,7 @@ def _server_failure(case: Case) -> Iterator[Finding]:
             said = "SERVFAIL" if fault == "server-failure" else "REFUSED"
             yield _finding(
                 "dns-server-failure", subject, facts,
-                f"The DNS server answers {said} for {name_of(subject)}",
+                f"The DNS server answers {said} for {name_of(_host(subject))}",
                 "The server is there and can't or won't answer: its own upstream, its zone or its policy is at fault.",
                 "Ask another server (`ostiary connect HOST --nameserver IP`); in a cluster look at CoreDNS: `kubectl "
                 "-n kube-system logs -l k8s-app=kube-dns`.",
@@ -172,7 +179,7 @@ def _no_answer(case: Case) -> Iterator[Finding]:
     for subject, facts in silent.items():
         yield _finding(
             "dns-no-answer", subject, facts,
-            f"No DNS server answers when asked for {name_of(subject)}",
+            f"No DNS server answers when asked for {name_of(_host(subject))}",
             "The question for the address gets no answer at all: the server is not there, or something drops the way "
             "to it (a NetworkPolicy without UDP and TCP 53, a sidecar that has not started, a wrong resolv.conf).",
             "Check the nameserver in /etc/resolv.conf of the pod, and that egress to it on UDP and TCP 53 is allowed.",

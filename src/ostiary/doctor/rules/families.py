@@ -43,7 +43,8 @@ def unreachable(case: Case) -> Iterator[tuple[str, Family, list[Fact]]]:
         if failure.errno in NO_ROUTE and failure.for_provider:
             family = _guess(case, failure)
             if family is not None:
-                found.setdefault((subject_of(case, failure.target), family), []).append(failure)
+                started = [a for a in case.all(Attempted) if same_target(case, a.target, failure.target)]
+                found.setdefault((subject_of(case, failure.target), family), []).extend([*started, failure])
     for subject, family, facts in (*_foreseen(case), *_counted(case)):
         found.setdefault((subject, family), []).extend(facts)
     known = {(family) for subject, family in found if subject}

@@ -1,0 +1,195 @@
+"""`ostiary doctor`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import click
+
+from ostiary.cli.configuration import read_bytes, read_file
+from ostiary.cli.exit_codes import EXIT_INTERRUPTED, EXIT_PROBLEM
+from ostiary.cli.outputs import reads, writable, write_page
+
+if TYPE_CHECKING:
+    from ostiary.doctor.examine import Question
+    from ostiary.doctor.report import Report
+
+_STDIN: Final = "-"
+
+
+def _complete_rule(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    from ostiary.doctor.rules import all_rules
+
+    return [rule.name for rule in all_rules() if rule.name.startswith(incomplete)]
+
+
+@click.command()
+@click.argument("target", required=False, metavar="[TARGET]")
+@click.option(
+    "-c",
+    "--config",
+    "configurations",
+    multiple=True,
+    type=click.Path(),
+    metavar="FILE",
+    help="A configuration of any dialect, or a config_dump; may be repeated.",
+)
+@click.option(
+    "--log",
+    "logs",
+    multiple=True,
+    type=click.Path(),
+    metavar="FILE",
+    help="A log of any program, gzip or not; - is standard input; may be repeated.",
+)
+@click.option("--no-probe", is_flag=True, help="Connect to nothing that a configuration names.")
+@click.option("--patch", "only_patch", is_flag=True, help="Print only the patch that mends it.")
+@click.option(
+    "--html",
+    metavar="FILE",
+    callback=reads(writable),
+    help="Write a report for a browser, all in one file; - is standard output.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option("--list-rules", is_flag=True, help="List everything that can be found.")
+@click.option("--explain", metavar="RULE", shell_complete=_complete_rule, help="Explain one rule.")
+def command(
+    target: str | None, configurations: tuple[str, ...], logs: tuple[str, ...], no_probe: bool, only_patch: bool,
+    html: str | None, as_json: bool, list_rules: bool, explain: str | None,
+) -> int:  # fmt: skip
+    """Find out why sign-in fails: root cause, proof, mend.
+
+    TARGET is a URL or HOST:PORT to probe from here. Kinds of evidence combine. Exits with 0 if all is well, with 1 if
+    something was found.
+
+    \b
+    Examples:
+      ostiary doctor https://login.example.com
+      ostiary doctor -c envoyfilter.yaml
+      kubectl logs POD -c istio-proxy | ostiary doctor --log - -c envoyfilter.yaml
+      ostiary doctor -c envoyfilter.yaml --patch | patch -p0
+      ostiary doctor --explain dns-family-unreachable
+    """
+    if list_rules:
+        return _list_rules(as_json)
+    if explain is not None:
+        return _explain(explain)
+    if target is None and not configurations and not logs:
+        raise click.UsageError("nothing to look at: name a URL, a configuration (-c) or a log (--log); see --help")
+    if html == _STDIN and (as_json or only_patch):
+        raise click.UsageError("--html - wants standard output for itself: give it a file")
+    question = _question(target or "", configurations, logs, probes=not no_probe)
+    report = _examine(question)
+    if report is None:
+        return EXIT_INTERRUPTED
+    if html is not None:
+        from ostiary.doctor.page import page
+
+        write_page(page(report), html)
+    if html != _STDIN:
+        _show(report, question, as_json=as_json, only_patch=only_patch)
+    return 0 if report.healthy else EXIT_PROBLEM
+
+
+def _question(target: str, configurations: tuple[str, ...], logs: tuple[str, ...], *, probes: bool) -> Question:
+    from ostiary.core.target import parse_target
+    from ostiary.doctor.examine import Question
+
+    if target:
+        try:
+            parse_target(target)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="TARGET") from error
+    return Question(
+        target=target,
+        configurations=tuple((name, read_bytes(name)) for name in configurations),
+        logs=tuple((name, _opens(name)) for name in logs),
+        environment=os.environ,
+        open_file=read_file,
+        probes=probes,
+    )
+
+
+def _opens(name: str) -> Callable[[], BinaryIO]:
+    if name == _STDIN:
+        return lambda: sys.stdin.buffer
+    try:
+        Path(name).open("rb").close()
+    except OSError as error:
+        raise click.BadParameter(f"can't read {name}: {error.strerror}", param_hint="--log") from error
+    return lambda: Path(name).open("rb")
+
+
+def _examine(question: Question) -> Report | None:
+    """The report; None if somebody did not want to wait for it."""
+    from ostiary.cli.progress import Progress
+    from ostiary.doctor.examine import examine
+
+    now: dict[str, str] = {}
+
+    async def run() -> Report:
+        async with Progress(lambda: "; ".join(f"{source}: {what}" for source, what in now.items())):
+            return await examine(question, now.__setitem__)
+
+    try:
+        return asyncio.run(run())
+    except KeyboardInterrupt:
+        return None
+
+
+def _show(report: Report, question: Question, *, as_json: bool, only_patch: bool) -> None:
+    if only_patch:
+        from ostiary.doctor.examine import whole_patch
+
+        texts = {name: content.decode("utf-8", "replace") for name, content in question.configurations}
+        patch = whole_patch(report, texts)
+        sys.stdout.write(patch)
+        if not patch:
+            print("ostiary: no file can be patched: see the report for what to do", file=sys.stderr)
+    elif as_json:
+        print(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        from ostiary.cli.doctor_text import show
+        from ostiary.cli.terminal import screen
+
+        show(report, screen())
+
+
+def _list_rules(as_json: bool) -> int:
+    from ostiary.doctor.rules import all_rules, title
+
+    rules = all_rules()
+    if as_json:
+        found: list[dict[str, Any]] = [
+            {"rule": rule.name, "family": rule.family, "title": title(rule.name), "claims": rule.claims}
+            for rule in rules
+        ]
+        print(json.dumps(found, indent=2))
+        return 0
+    width = max(len(rule.name) for rule in rules)
+    for family in dict.fromkeys(rule.family for rule in rules):
+        print(f"{family}:")
+        for rule in rules:
+            if rule.family == family:
+                print(f"  {rule.name:<{width}}  {title(rule.name)}")
+    return 0
+
+
+def _explain(name: str) -> int:
+    from difflib import get_close_matches
+
+    from ostiary.doctor.rules import all_rules, page
+
+    try:
+        print(page(name), end="")
+    except KeyError:
+        near = get_close_matches(name, [rule.name for rule in all_rules()], 3, 0.5)
+        hint = f": did you mean {' or '.join(near)}?" if near else "; --list-rules names them all"
+        raise click.BadParameter(f"there is no rule {name!r}{hint}", param_hint="--explain") from None
+    return 0

@@ -1,0 +1,119 @@
+"""One examination: every source that was named is looked at, at the same time; then the rules are applied.
+
+What a configuration or a live proxy says decides what is probed: the hosts that its sign-in needs, asked for as it asks
+for them. A source that can't be read is evidence too, and never the end of the examination.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import BinaryIO, Final
+
+from ostiary.dialects.envoy_common import Reader
+from ostiary.doctor.case import Case
+from ostiary.doctor.diagnose import diagnose
+from ostiary.doctor.facts.origin import Fact
+from ostiary.doctor.mends.patch import all_edits, patch_of, with_patches
+from ostiary.doctor.report import Evidence, Found, Report
+from ostiary.doctor.rules import all_rules
+
+Tell = Callable[[str, str], None]
+"""(source, what is being done with it now)."""
+_SILENT: Final[Tell] = lambda _source, _what: None  # noqa: E731 - a default that says nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What to look at."""
+
+    target: str = ""
+    """A URL or HOST:PORT to probe."""
+    configurations: tuple[tuple[str, bytes], ...] = ()
+    logs: tuple[tuple[str, Callable[[], BinaryIO]], ...] = ()
+    """(name, what opens it)."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    open_file: Reader | None = None
+    """Opens files that a configuration names."""
+    probes: bool = True
+    """Whether to connect to anything that a configuration names."""
+
+    @property
+    def name(self) -> str:
+        """What it is about, in a few words."""
+        sources = [name for name, _ in (*self.configurations, *self.logs)]
+        return self.target or ", ".join(sources) or "nothing"
+
+
+async def examine(question: Question, tell: Tell = _SILENT) -> Report:
+    """Look at everything, and diagnose."""
+    found = Found()
+    for each in await asyncio.gather(_configurations(question), *_logs(question, tell)):
+        found.add(each)
+    if question.target or question.probes:
+        from ostiary.doctor.probes import probe
+
+        found.add(await probe(question.target, Case(found.facts), tell))
+    return conclude(question, found)
+
+
+def conclude(question: Question, found: Found) -> Report:
+    """The rules applied, and their edits turned into patches."""
+    texts = {name: content.decode("utf-8", "replace") for name, content in question.configurations}
+    findings = diagnose(Case(found.facts), all_rules())
+    return Report(
+        target=question.name,
+        evidence=tuple(found.evidence),
+        findings=tuple(with_patches(findings, texts)),
+        traces=tuple(found.traces),
+        taken=datetime.now(UTC),
+    )
+
+
+def whole_patch(report: Report, texts: Mapping[str, str]) -> str:
+    """One patch that mends everything that can be mended: edits of one file together, each once.
+
+    An edit that can't be made beside the others is left out, the most telling finding's first.
+    """
+    edits = all_edits(report.findings)
+    while edits:
+        patch = patch_of(edits, texts)
+        if patch is not None:
+            return patch
+        edits = edits[:-1]
+    return ""
+
+
+async def _configurations(question: Question) -> Found:
+    if not question.configurations:
+        return Found()
+    from ostiary.doctor.configuration.read import read
+
+    facts = await asyncio.to_thread(
+        read, question.configurations, env=question.environment, open_file=question.open_file
+    )
+    return Found(facts, [_configuration(name, content, facts) for name, content in question.configurations])
+
+
+def _configuration(name: str, content: bytes, facts: Sequence[Fact]) -> Evidence:
+    about = [fact for fact in facts if fact.origin.source == name]
+    kinds = [type(fact).__name__ for fact in about]
+    counts = (("ClusterSeen", "cluster"), ("OAuth2Seen", "sign-in filter"), ("ConfigurationProblem", "problem"))
+    told = [f"{kinds.count(kind)} {word}{'s' * (kinds.count(kind) != 1)}" for kind, word in counts]
+    return Evidence(kind="config", source=name, summary=", ".join(told), details={"bytes": len(content)})
+
+
+def _logs(question: Question, tell: Tell) -> Iterable[asyncio.Future[Found] | asyncio.Task[Found]]:
+    for name, opens in question.logs:
+        yield asyncio.ensure_future(asyncio.to_thread(_log, name, opens, tell))
+
+
+def _log(name: str, opens: Callable[[], BinaryIO], tell: Tell) -> Found:
+    from ostiary.doctor.logs import read
+
+    with opens() as stream:
+        reading = read(stream, name, lambda count: tell(name, f"{count / 1e6:,.0f} MB read"))
+    lines = f"{reading.lines:,} lines, {len(reading.facts):,} distinct facts"
+    return Found(reading.facts, [Evidence(kind="log", source=name, summary=lines, details={"lines": reading.lines})])

@@ -1,0 +1,76 @@
+"""What the doctor hands over: the evidence, the findings, and what was tried, as one document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ostiary.core.trace import ConnectTrace
+from ostiary.doctor.facts.origin import Fact, Kind
+from ostiary.doctor.finding import Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One source that was looked at."""
+
+    kind: Kind
+    source: str
+    """A file, a URL, `namespace/pod`, or the target of a probe."""
+    summary: str
+    """What it holds, in a few words: `1,204,331 lines, 14 of interest`."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What else is known, for the JSON document; never a secret."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object of `ostiary doctor --json`."""
+        return {"kind": self.kind, "source": self.source, "summary": self.summary, **self.details}
+
+
+@dataclass(slots=True)
+class Found:
+    """What one source gave."""
+
+    facts: list[Fact] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
+    traces: list[ConnectTrace] = field(default_factory=list)
+
+    def add(self, other: Found) -> None:
+        """Both together."""
+        self.facts += other.facts
+        self.evidence += other.evidence
+        self.traces += other.traces
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything about one case."""
+
+    target: str
+    evidence: tuple[Evidence, ...]
+    findings: tuple[Finding, ...]
+    """The most telling first."""
+    traces: tuple[ConnectTrace, ...] = ()
+    """Connections that were tried from here."""
+    taken: datetime
+
+    @property
+    def healthy(self) -> bool:
+        """No finding of severity `error` or `warning`."""
+        return all(finding.severity == "info" for finding in self.findings)
+
+    @property
+    def patch(self) -> str:
+        """All patches, one behind the other; empty if there is none."""
+        return "".join(finding.patch for finding in self.findings if finding.patch)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The document of `ostiary doctor --json`."""
+        return {
+            "healthy": self.healthy,
+            "target": self.target,
+            "evidence": [each.as_dict() for each in self.evidence],
+            "findings": [finding.as_dict() for finding in self.findings],
+        }
