@@ -8,16 +8,30 @@ from __future__ import annotations
 from typing import Final
 
 from ostiary.admin.page import Page, Reply, Request
-from ostiary.admin.pages import actions, certs, clusters, flights, listeners, logging, ready, server_info, stats
+from ostiary.admin.pages import (
+    actions,
+    certs,
+    clusters,
+    config_dump,
+    flights,
+    listeners,
+    logging,
+    ready,
+    runtime,
+    server_info,
+    stats,
+)
 
 LISTED: Final = (
     *actions.PAGES,
     *certs.PAGES,
     *clusters.PAGES,
+    *config_dump.PAGES,
     *flights.PAGES,
     *listeners.PAGES,
     *logging.PAGES,
     *ready.PAGES,
+    *runtime.PAGES,
     *server_info.PAGES,
     *stats.PAGES,
 )

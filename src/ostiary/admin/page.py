@@ -107,5 +107,7 @@ class Page:
     parameters: tuple[Parameter, ...] = ()
     mutates: bool = False
     """It changes something: POST only, and never for a page of another site."""
+    alike: bool = False
+    """Every worker would say the same: only the one that was asked is."""
     hidden: bool = False
     """`/help` doesn't list it."""

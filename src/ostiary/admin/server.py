@@ -73,7 +73,7 @@ class AdminServer:
             _LOG.error('admin path "%s" mutates state, method=%s rather than POST', page.path, request.method)
             return Reply(f"Method {request.method} not allowed, POST required.", 405)
         parts: list[Part] = [page.collect(self._worker, request)]
-        if self._peers.count == 0:
+        if self._peers.count == 0 or page.alike:
             return page.render(parts, request)
         question = json.dumps([request.method, request.target, request.accept, request.form]).encode()
         parts += [json.loads(each) for each in await self._peers.ask(_ASK, question)]

@@ -125,6 +125,10 @@ class Runtime:
         self.stats.histogram(f"cluster.{name}.upstream_rq_time", pool.load.request_time)
         return pool
 
+    def pools(self) -> list[ClusterPool]:
+        """Every cluster: those of the configuration, then those that were made for providers' URLs."""
+        return [*self.clusters.values(), *(pool for client in self._clients for pool in client.pools)]
+
     def certificates(self) -> list[list[PublicCertificate]]:
         """Those in use, of each TLS context."""
         return [tls.certificates for tls in self._tls]

@@ -31,7 +31,7 @@ def bootstrap(config: Config, secrets: Secrets) -> Tree:
     return given(
         node=_node(config),
         admin={"address": address(config.admin)} if config.admin is not None else None,
-        layered_runtime=_runtime(config),
+        layered_runtime=runtime(config),
         stats_sinks=sinks or None,
         stats_flush_interval=duration_unless(config.metrics[0].interval, FLUSH_INTERVAL) if sinks else None,
         static_resources=given(
@@ -78,8 +78,9 @@ def oauth2_configs(config: Config) -> list[OAuth2Config]:
     return found
 
 
-def _runtime(config: Config) -> Tree | None:
-    """The flags that differ from Envoy's own; the model has them with each filter, though there is one runtime."""
+def runtime(config: Config) -> Tree | None:
+    """config.bootstrap.v3.LayeredRuntime: the flags that differ from Envoy's own; the model has them with each filter,
+    though there is one runtime."""
     flags: dict[str, bool] = {}
     for each in _filters(config):
         if isinstance(each, EnvoyOAuth2):

@@ -28,6 +28,7 @@ from ostiary.dialects.envoy_text_values import (
 from ostiary.model import limits
 from ostiary.model.config import Cors, HealthCheck, HttpConnectionManager, HttpFilter, Listener, Router
 from ostiary.model.oauth2 import EnvoyOAuth2
+from ostiary.model.signin import SignIn
 
 _BUFFER: Final = 1024 * 1024
 _PLAIN: Final = (
@@ -91,6 +92,8 @@ def _http_filter(model: HttpFilter, secrets: Secrets) -> Tree:
         tree = typed(CORS)
     elif isinstance(config, HealthCheck):
         tree = typed(HEALTH_CHECK, pass_through_mode=False, headers=header_matchers(config.headers))
+    elif isinstance(config, SignIn):
+        tree = secrets.sign_in(config)
     else:
         assert isinstance(config, Router), config
         tree = typed(

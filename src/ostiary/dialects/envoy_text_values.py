@@ -17,6 +17,7 @@ import msgspec
 from ostiary.model.config import Address
 from ostiary.model.matchers import HeaderMatcher, StringMatcher
 from ostiary.model.oauth2 import SdsSecret
+from ostiary.model.signin import SignIn
 from ostiary.model.tls import DataSource
 
 Tree = dict[str, Any]
@@ -48,6 +49,10 @@ class Secrets:
         if secret.value is not None and secret.name not in self.static:
             self.static[secret.name] = {"secret": self.source(secret.value, what)}
         return {"name": secret.name}
+
+    def sign_in(self, config: SignIn) -> Tree:
+        """The configuration of a native filter. Raises TypeError: Envoy has no such filter."""
+        raise TypeError(f"a {type(config).__name__} of the native profile has to be translated before")
 
 
 def sds_config(path: str, watched_directory: str | None) -> Tree:

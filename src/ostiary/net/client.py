@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, final
 from urllib.parse import urlsplit
 
@@ -237,6 +237,11 @@ class ProviderClient:
             )
             pool = self._origins[key] = self._make(cluster)
         return pool
+
+    @property
+    def pools(self) -> Iterable[ClusterPool]:
+        """Clusters that were made for URLs."""
+        return self._origins.values()
 
     def close(self) -> None:
         """Close every connection to providers."""

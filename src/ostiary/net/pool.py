@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ostiary.core.response import ResponseReader
 from ostiary.model import limits
@@ -33,6 +33,15 @@ _LOG: Final = log("pool")
 OVERFLOW: Final = "upstream_reset_before_response_started{overflow}"
 
 
+class Failure(NamedTuple):
+    """A connection that could not be made."""
+
+    at: float
+    """Unix time."""
+    message: str
+    trace: ConnectTrace | None
+
+
 class Pool:
     """The connections to one host: of HTTP/1.1 here, of both versions in net/h2_pool.py."""
 
@@ -42,7 +51,7 @@ class Pool:
     __slots__ = (
         "_connecting", "_dial", "_idle", "_idle_timeout", "_loop", "_max_duration", "_max_requests", "_tasks",
         "_ticker", "_unreachable", "_waiting", "buffer_limit", "by_name", "closing", "codes", "connections",
-        "counts", "hostname", "load", "name", "reader", "total", "watch",
+        "counts", "failure", "hostname", "latest", "load", "name", "reader", "total", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +97,10 @@ class Pool:
         self.codes = [0] * 1000
         """Answers by status, those included that clients got because there was none."""
         self.counts: Counter[str] = Counter()
+        self.latest: ConnectTrace | None = None
+        """How the last connection came about."""
+        self.failure: Failure | None = None
+        """The last one that did not."""
         ticker.idle.add(self)
 
     def redirect(self, dial: Dialer) -> None:
@@ -216,6 +229,7 @@ class Pool:
             self._unreachable = False
             pool_log.UPSTREAM.info("upstream %s: connected again", self.name)
         self._tried(trace, by_name)
+        self.latest = trace
         self.load.connect_time.record(int((self._loop.time() - trace.started) * 1000))
         if self._waiting:
             self._waiting[0].on_dialled(trace)
@@ -244,6 +258,7 @@ class Pool:
         """Whoever has no dial of its own any more learns it; without an address there was nobody to connect to."""
         trace: ConnectTrace | None = getattr(error, "trace", None)
         nobody = by_name and trace is not None and not trace.attempts
+        self.failure = Failure(self._ticker.wall, str(error), trace)
         late = isinstance(error, TimeoutError)
         pool_log.failed(error, trace)
         if not nobody:

@@ -36,8 +36,14 @@ async def test_filter() -> None:
 
 def test_a_host_has_every_flag_that_some_worker_gave_it() -> None:
     def part(flags: list[str], health: dict[str, object], total: int) -> list[dict[str, object]]:
-        host = {"address": "1.2.3.4:80", "stats": {"rq_total": total}, "health": health, "health_flags": flags}
-        return [{"name": "app", "hosts": [host]}]
+        host = {
+            "address": "1.2.3.4:80",
+            "stats": {"rq_total": total},
+            "health": health,
+            "health_flags": flags,
+            "connecting": {},
+        }
+        return [{"name": "app", "hosts": [{**host, "connecting": {}}]}]
 
     well, ejected = part(["healthy"], {}, 3), part(["failed_outlier_check"], {"failed_outlier_check": True}, 4)
     for parts in ([well, ejected], [ejected, well]):

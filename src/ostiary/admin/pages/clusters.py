@@ -5,9 +5,11 @@ Numbers are sums over all workers. A worker judges hosts for itself, so a host h
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
 from typing import Any, Final
 
+from ostiary.admin.hosts import address_of
 from ostiary.admin.page import Page, Parameter, Part, Reply, Request, json_reply
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.core.outlier import UNKNOWN_RATE
@@ -15,6 +17,7 @@ from ostiary.core.regex import Regex
 from ostiary.model.clusters import CircuitBreakers
 from ostiary.net.clusters import ClusterPool
 from ostiary.net.hosts import Host
+from ostiary.net.pool import Pool
 
 _THRESHOLDS: Final = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
 _COUNTERS: Final = ("cx_connect_fail", "cx_total", "rq_error", "rq_success", "rq_timeout", "rq_total")
@@ -23,7 +26,7 @@ _KINDS: Final = ("", "local_origin_")
 
 
 def _collect(worker: Doorkeeper, _request: Request) -> Part:
-    return [_cluster(pool) for pool in worker.runtime.clusters.values()] if worker.runtime is not None else []
+    return [_cluster(pool) for pool in worker.runtime.pools()] if worker.runtime is not None else []
 
 
 def _cluster(pool: ClusterPool) -> dict[str, Any]:
@@ -45,11 +48,9 @@ def _thresholds(breakers: CircuitBreakers) -> dict[str, int]:
 def _host(host: Host) -> dict[str, Any]:
     endpoint = host.endpoint
     monitor = host.monitor
-    first = host.addresses[0] if host.addresses else (endpoint.address, endpoint.port)
     return {
         "address": host.address,
-        "socket": {"address": first[0], "port_value": first[1]},
-        "pipe": endpoint.pipe,
+        "shown_address": address_of(host),
         "stats": _stats(host),
         "hostname": host.pool.hostname,
         "health": _health(host),
@@ -61,8 +62,24 @@ def _host(host: Host) -> dict[str, Any]:
             "sub_zone": endpoint.locality.sub_zone,
         },
         "priority": host.priority,
+        "connecting": _connecting(host.pool),
         "rates": [UNKNOWN_RATE] * 2 if monitor is None else [monitor.external.rate, monitor.local.rate],
     }
+
+
+def _connecting(pool: Pool) -> dict[str, Any]:
+    """How the last connection came about, and why the last one that failed did. Envoy says neither."""
+    found: dict[str, Any] = {}
+    if pool.latest is not None:
+        found["last_connect"] = pool.latest.as_dict()
+    if pool.failure is not None:
+        at, message, trace = pool.failure
+        found["last_error"] = {
+            "at": f"{datetime.datetime.fromtimestamp(at, datetime.UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "message": message,
+            "attempts": trace.as_dict()["attempts"] if trace is not None else [],
+        }
+    return found
 
 
 def _stats(host: Host) -> dict[str, int]:
@@ -127,7 +144,15 @@ def _together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
         "stats": {name: value + other["stats"][name] for name, value in one["stats"].items()},
         "health": {**other["health"], **one["health"]},
         "health_flags": list(flags),
+        "connecting": _latest(one["connecting"], other["connecting"]),
     }
+
+
+def _latest(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The last error of any worker; of its connections, one."""
+    errors = [each["last_error"] for each in (one, other) if "last_error" in each]
+    latest = {"last_error": max(errors, key=lambda error: str(error["at"]))} if errors else {}
+    return {**other, **one, **latest}
 
 
 def _lines(cluster: dict[str, Any]) -> Iterator[str]:
@@ -176,8 +201,7 @@ def _host_status(host: dict[str, Any]) -> dict[str, Any]:
     stats = host["stats"]
     shown = [_metric(name, stats[name]) for name in _COUNTERS]
     shown += [{"type": "GAUGE", **_metric(name, stats[name])} for name in _GAUGES]
-    address = {"socket_address": host["socket"]} if host["pipe"] is None else {"pipe": {"path": host["pipe"]}}
-    status: dict[str, Any] = {"address": address, "stats": shown, "health_status": host["health"]}
+    status: dict[str, Any] = {"address": host["shown_address"], "stats": shown, "health_status": host["health"]}
     for key, rate in zip(("success_rate", "local_origin_success_rate"), host["rates"], strict=True):
         if rate != UNKNOWN_RATE:
             status[key] = {"value": rate}
@@ -186,6 +210,8 @@ def _host_status(host: dict[str, Any]) -> dict[str, Any]:
         status["hostname"] = host["hostname"]
     if host["priority"]:
         status["priority"] = host["priority"]
+    if host["connecting"]:
+        status["ostiary"] = host["connecting"]
     status["locality"] = {key: value for key, value in host["locality"].items() if value}
     return status
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ostiary._version import __version__
 from ostiary.admin.memory import memory
+from ostiary.admin.node import user_agent
 from ostiary.admin.page import Page, Parameter, Part, Reply, Request, json_reply
 from ostiary.admin.pages.ready import worst
 from ostiary.admin.state import state_of
@@ -50,16 +51,9 @@ def _info_of(parts: list[Part], _request: Request) -> Reply:
             "uptime_all_epochs": uptime,
             "hot_restart_version": "disabled",
             "command_line_options": parts[0]["options"],
-            "node": {"user_agent_name": "ostiary", "user_agent_build_version": {"version": _numbers()}},
+            "node": user_agent(),
         }
     )
-
-
-def _numbers() -> dict[str, int]:
-    """type.v3.SemanticVersion; zeros are left out."""
-    numbers = (int(each) for each in __version__.split(".") if each.isdigit())
-    names = ("major_number", "minor_number", "patch")
-    return {name: number for name, number in zip(names, numbers, strict=False) if number}
 
 
 def _memory(_worker: Doorkeeper, _request: Request) -> Part:

@@ -39,7 +39,7 @@ def _collect(worker: Doorkeeper, _request: Request) -> Part:
         "counters": counters | process_stats.counters(worker, values),
         "gauges": gauges | {name: value for name, value in values.items() if stats.is_gauge(name)},
         "histograms": {name: [each.bins, each.total] for name, each in stats.histograms().items()},
-        "clusters": [stat_name(each.cluster) for each in runtime.clusters.values()],
+        "clusters": [stat_name(each.cluster) for each in runtime.pools()],
         "prefixes": [server.listener.http.stat_prefix for server in worker.servers],
         "listeners": [server.addresses[0].replace(":", "_") for server in worker.servers],
     }
