@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ostiary.admin.page import Page, Reply, Request
+from ostiary._version import __version__
+from ostiary.admin.page import HTML, Page, Part, Reply, Request
 from ostiary.admin.pages import (
     actions,
     certs,
@@ -21,6 +22,8 @@ from ostiary.admin.pages import (
     server_info,
     stats,
 )
+from ostiary.admin.state import state_of
+from ostiary.app.lifecycle import Doorkeeper
 
 LISTED: Final = (
     *actions.PAGES,
@@ -52,9 +55,22 @@ def _help(_parts: object, _request: Request) -> Reply:
     return Reply(help_text())
 
 
+def _state(worker: Doorkeeper, _request: Request) -> Part:
+    return state_of(worker)
+
+
+def _home(parts: list[Part], _request: Request) -> Reply:
+    from ostiary.pages import render
+
+    state, why = ready.worst(parts)
+    shown = [page for page in sorted(PAGES, key=lambda page: page.path) if not page.hidden and page.path != "/"]
+    body = render("admin", {"state": state, "why": why, "version": __version__, "pages": shown})
+    return Reply(body, content_type=HTML)
+
+
 PAGES: Final = (
     *LISTED,
-    Page(path="/", help="Admin home page", render=_help),
+    Page(path="/", help="Admin home page", collect=_state, render=_home),
     Page(path="/help", help="print out list of admin commands", render=_help),
 )
 _BY_PATH: Final = {page.path: page for page in PAGES}

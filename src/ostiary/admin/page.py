@@ -43,7 +43,9 @@ class Request:
 
     def parameters(self) -> dict[str, list[str]]:
         """Name -> values, in order."""
-        return parse_qs(self.target.partition("?")[2] or self.form, keep_blank_values=True)
+        if query := self.target.partition("?")[2]:
+            return parse_qs(query, keep_blank_values=True)
+        return parse_qs(self.form)  # a form sends what was left empty, too
 
     def parameter(self, name: str) -> str | None:
         """The first value of that name, or None."""
@@ -85,6 +87,8 @@ class Parameter:
     name: str
     help: str
     choices: tuple[str, ...] = ()
+    flag: bool = False
+    """It counts that it is there, not what it says."""
 
     @property
     def text(self) -> str:

@@ -8,7 +8,7 @@ from typing import Final, final
 
 from ostiary.admin.catalogue import find, help_text
 from ostiary.admin.origin import refusal
-from ostiary.admin.page import Part, Reply, Request
+from ostiary.admin.page import HTML, Part, Reply, Request
 from ostiary.app.administration import Peers
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.model import limits
@@ -19,6 +19,8 @@ from ostiary.net.small_server import SmallAnswer, SmallRequest, SmallServer, is_
 _LOG: Final = log("admin")
 _ASK: Final = "/admin"
 _FORM: Final = "application/x-www-form-urlencoded"
+_UNFRAMED: Final = (("x-frame-options", "DENY"), ("content-security-policy", "frame-ancestors 'none'"))
+"""A page of another site must not show a button of ours under its own."""
 _COMMON: Final = (("cache-control", "no-cache, max-age=0"), ("x-content-type-options", "nosniff"))
 
 
@@ -60,7 +62,8 @@ class AdminServer:
         )
         reply = Reply(f"{refused}\n", 403) if refused is not None else await self.answer(request)
         body = reply.body.encode() if isinstance(reply.body, str) else reply.body
-        headers = (("content-type", reply.content_type), *_COMMON, *reply.headers)
+        framing = _UNFRAMED if reply.content_type == HTML else ()
+        headers = (("content-type", reply.content_type), *_COMMON, *framing, *reply.headers)
         return SmallAnswer(reply.status, headers, body, self._worker.end if reply.ends_process else None)
 
     async def answer(self, request: Request) -> Reply:

@@ -67,12 +67,14 @@ PAGES: Final = (
                 "graceful",
                 "When draining listeners, enter a graceful drain period prior to closing listeners. Its duration is "
                 "drain_timeout",
+                flag=True,
             ),
             Parameter(
                 "skip_exit",
                 "When draining listeners, do not exit after the drain period. This must be used with graceful",
+                flag=True,
             ),
-            Parameter("inboundonly", "Drains all inbound listeners. Here every listener is one"),
+            Parameter("inboundonly", "Drains all inbound listeners. Here every listener is one", flag=True),
         ),
     ),
     Page(

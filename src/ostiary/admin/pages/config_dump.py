@@ -190,6 +190,7 @@ PAGES: Final = (
             Parameter(
                 "include_eds",
                 "Dump currently loaded configuration including EDS. See the response definition for more information",
+                flag=True,
             ),
         ),
     ),

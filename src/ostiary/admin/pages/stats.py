@@ -23,7 +23,9 @@ _ONCE: Final = frozenset(
 """Each worker has its own view of the same: what counts is the largest number, not their sum."""
 _TYPES: Final = ("All", "Counters", "Histograms", "Gauges", "TextReadouts")
 _FORMATS: Final = ("html", "active-html", "json", "prometheus", "text")
-_USED_ONLY: Final = Parameter("usedonly", "Only include stats that have been written by system since restart")
+_USED_ONLY: Final = Parameter(
+    "usedonly", "Only include stats that have been written by system since restart", flag=True
+)
 _FILTER: Final = Parameter("filter", "Regular expression (Google re2) for filtering stats")
 
 
