@@ -108,6 +108,8 @@ def test_no_more_than_asked_for_is_exported(most: int) -> None:
         note(recorder, flight=f"f{number}")
     (recorded,) = load([recorder.export(most)])
     assert [part.flight for part in recorded.parts] == [f"f{number}" for number in range(5 - most, 5)]
+    (recorded,) = load([recorder.export(flight="f3")])
+    assert [part.flight for part in recorded.parts] == ["f3"]
 
 
 def test_a_process_that_records_nothing_imports_nothing() -> None:

@@ -247,3 +247,16 @@ def test_hostile_browsers_and_providers_do_not_become_markup(native: FlightsWorl
 def test_what_is_not_there_is_said(native: FlightsWorld, path: str, status: int) -> None:
     for accept in ("text/html", "application/json"):
         assert native.get(path, accept)[0] == status
+
+
+def test_a_page_that_has_it_all_is_not_made_again(native: FlightsWorld) -> None:
+    page = native.get("/flights", "text/html")[2]
+    have = re.search(r'data-have="(\w+)"', page)
+    assert have is not None
+    deadline = time.monotonic() + 20  # the page is made anew now and then, for its times
+    while native.get(f"/flights?have={have[1]}", "text/html")[0] != 204:
+        assert time.monotonic() < deadline
+        have = re.search(r'data-have="(\w+)"', native.get("/flights", "text/html")[2])
+        assert have is not None
+    native.leave(Person())
+    assert native.get(f"/flights?have={have[1]}", "text/html")[0] == 200

@@ -81,7 +81,7 @@ def pages() -> dict[str, tuple[bytes, str]]:
     query = Query(outcome="failed", code=HOSTILE, text=HOSTILE)
     target = "/flights?q=%3Cb%3E&since=%22%3E%3Cb%3E&outcome=%3Cb%3E"
     return {
-        "list": list_page([hostile], query, NOW, total=1, target=target, every=[hostile]),
+        "list": list_page([hostile], query, NOW, total=1, target=target, every=[hostile], state="s"),
         "detail": flight_page(hostile, NOW),
         "none": no_flight_page(HOSTILE, "gone"),
     }
@@ -102,5 +102,5 @@ def test_hostile_text_is_text_and_the_policy_names_what_may_run(name: str) -> No
 
 
 def test_an_empty_list_says_what_to_expect() -> None:
-    page, _ = list_page([], Query(), NOW, total=0, target="/flights", every=[])
+    page, _ = list_page([], Query(), NOW, total=0, target="/flights", every=[], state="s")
     assert b"Nobody has signed in yet" in page

@@ -14,6 +14,7 @@ import base64
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, final
 
 from ostiary.core.decision import Request
@@ -46,9 +47,9 @@ class _Ring:
         while len(self._entries) > self._most or self._size > limits.MAX_FLIGHT_BYTES:
             self._size -= len(self._entries.popleft())
 
-    def newest(self, most: int) -> Iterator[bytes]:
-        entries = self._entries
-        return (entries[place] for place in range(max(0, len(entries) - most), len(entries)))
+    def newest(self, most: int, holding: bytes) -> Iterator[bytes]:
+        found = (entry for entry in islice(reversed(self._entries), most) if holding in entry)
+        return reversed(list(found))
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -134,12 +135,12 @@ class Recorder:
             **head,
         )
 
-    def export(self, most: int = limits.MAX_FLIGHTS) -> dict[str, Any]:
-        """What JSON can carry to whoever shows flights: the newest `most` of each kind."""
+    def export(self, most: int = limits.MAX_FLIGHTS, flight: str = "") -> dict[str, Any]:
+        """What JSON can carry to whoever shows flights: the newest `most` of each kind, or of one flight."""
         import msgspec
 
         return {
-            "parts": [_text(entry) for ring in self._rings.values() for entry in ring.newest(most)],
+            "parts": [_text(entry) for ring in self._rings.values() for entry in ring.newest(most, flight.encode())],
             "unreachable": [_text(msgspec.msgpack.encode(each)) for each in self._unreachable.values()],
         }
 

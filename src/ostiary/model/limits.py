@@ -303,6 +303,8 @@ MAX_SIDE_FLIGHTS: Final = 250
 """The same of each other kind (no access, renewals, sign-outs, ...): none of them pushes out a sign-in."""
 SHOWN_FLIGHTS: Final = 100
 """On a page, and in an answer, unless more are asked for."""
+FLIGHTS_PAGE_STALE: Final = 15.0
+"""A page that updates itself and has nothing new is made again after this: it says how long ago things were."""
 MAX_FLIGHT_BYTES: Final = 4 * 1024 * 1024
 """Of each kind, per worker; the oldest go first."""
 MAX_UNREACHABLE: Final = 100

@@ -64,10 +64,14 @@ _SINCE: Final = (("", "any time"), ("5m", "last 5 minutes"), ("1h", "last hour")
 
 
 def list_page(
-    found: Sequence[Flight], query: Query, now: float, *, total: int, target: str, every: Sequence[Flight]
+    found: Sequence[Flight], query: Query, now: float, *, total: int, target: str, every: Sequence[Flight], state: str
 ) -> Page:
-    """What was found, the newest first. `every` is what the tabs count, `target` this page's own address."""
+    """What was found, the newest first.
+
+    `every` is what the tabs count, `target` this page's own address, `state` what its script says that it has.
+    """
     asked = dict(parse_qsl(target.partition("?")[2]))
+    asked.pop("have", None)
     counts = Counter(flight.outcome for flight in every)
     problems = sum(Query(outcome="problem").matches(flight) for flight in every)
     tabs = [
@@ -82,6 +86,7 @@ def list_page(
     return _page(
         "list",
         now,
+        state=state,
         heading="Flights",
         target="what happened to sign-ins lately",
         tone="quiet",
@@ -98,13 +103,14 @@ def list_page(
     )
 
 
-def flight_page(flight: Flight, now: float) -> Page:
+def flight_page(flight: Flight, now: float, state: str = "") -> Page:
     """One flight."""
     tone, word = _WORDS.get(flight.outcome, ("quiet", flight.outcome))
     trace = flight.unreachable.trace if flight.unreachable is not None else None
     return _page(
         "detail",
         now,
+        state=state,
         tone=tone,
         target=flight.target or flight.id,
         heading=_HEADINGS.get(flight.kind, {}).get(flight.outcome, word),

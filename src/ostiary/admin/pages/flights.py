@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,7 +25,9 @@ _OUTCOMES: Final = (
 
 def _collect(worker: Doorkeeper, request: Request) -> Part:
     """The newest are enough for a list; what is looked for may be older."""
-    searches = request.path != "/flights" or any(request.parameter(name) for name in ("outcome", "code", "q"))
+    if request.path != "/flights":
+        return worker.flights.export(flight=_id(request))
+    searches = any(request.parameter(name) for name in ("outcome", "code", "q"))
     return worker.flights.export(limits.MAX_FLIGHTS if searches else min(_limit(request), limits.MAX_FLIGHTS))
 
 
@@ -33,9 +37,12 @@ def _render(parts: list[Part], request: Request) -> Reply:
     from ostiary.core.flights.story import assemble
 
     now = time.time()
+    state = _state(parts, now)
+    if request.parameter("have") == state:
+        return Reply(status=204)
     found = assemble(load(parts), now)
     if request.path != "/flights":
-        return _one(found, request, now)
+        return _one(found, request, now, state)
     try:
         query = _query(request, now)
     except ValueError as error:
@@ -46,11 +53,22 @@ def _render(parts: list[Part], request: Request) -> Reply:
         return json_reply(list_document(chosen, query, now, total=len(found), workers=len(parts)))
     from ostiary.report.flights import list_page
 
-    return _html(list_page(chosen, query, now, total=len(found), target=request.target, every=every))
+    return _html(list_page(chosen, query, now, total=len(found), target=request.target, every=every, state=state))
 
 
-def _one(found: list[Flight], request: Request, now: float) -> Reply:
-    wanted = request.path.removeprefix(_FOLDER).lower()
+def _state(parts: list[Part], now: float) -> str:
+    """Which flights a page shows: one that updates itself need not be made again while it says this. Some texts say how
+    long ago something was."""
+    said = json.dumps([parts, int(now / limits.FLIGHTS_PAGE_STALE)]).encode()
+    return hashlib.sha256(said).hexdigest()[:16]
+
+
+def _id(request: Request) -> str:
+    return request.path.removeprefix(_FOLDER).lower()
+
+
+def _one(found: list[Flight], request: Request, now: float, state: str) -> Reply:
+    wanted = _id(request)
     flight = next((each for each in found if each.id == wanted), None)
     html = _wants_html(request)
     if flight is None and not html:
@@ -60,7 +78,7 @@ def _one(found: list[Flight], request: Request, now: float) -> Reply:
 
     if flight is None:
         return _html(no_flight_page(wanted, _GONE), 404)
-    return _html(flight_page(flight, now)) if html else json_reply(flight_document(flight))
+    return _html(flight_page(flight, now, state)) if html else json_reply(flight_document(flight))
 
 
 _GONE: Final = (

@@ -26,9 +26,11 @@
   async function look() {
     if (paused || document.hidden) return;
     try {
-      const answer = await fetch(location.href, {headers: {accept: "text/html"}, cache: "no-store"});
+      const address = new URL(location.href);
+      address.searchParams.set("have", document.getElementById("have").dataset.have);
+      const answer = await fetch(address, {headers: {accept: "text/html"}, cache: "no-store"});
       if (!answer.ok) throw new Error(answer.status);
-      place(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      if (answer.status !== 204) place(new DOMParser().parseFromString(await answer.text(), "text/html"));
       if (wait > every) say("Updating again");
       wait = every;
     } catch (error) {
