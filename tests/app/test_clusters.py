@@ -14,6 +14,7 @@ import pytest
 
 from app.harness import address, proxy, running
 from net.dns_server import DnsServer, Reply
+from ostiary.app.flights import load
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.model.access_log import AccessLog
 from ostiary.model.clusters import (
@@ -332,12 +333,16 @@ async def test_an_order_that_changes_is_no_change() -> None:
 
 
 @scenario
-async def test_why_a_name_has_no_address_is_in_the_log_line(tmp_path: Path) -> None:
+async def test_why_a_name_has_no_address_is_in_the_log_line_and_among_the_flights(tmp_path: Path) -> None:
     line = "%RESPONSE_FLAGS% %UPSTREAM_TRANSPORT_FAILURE_REASON%\n"
     log = AccessLog(sink="file", path=str(tmp_path / "log"), text_format=line)
     async with DnsServer({}) as dns, running(by_name(dns, 1, access_log=(log,))) as door:
         await until(lambda: stat(door, "update_success") >= 1)
         assert (await get(door)).body == b"no healthy upstream"
+        (recorded,) = load([door.flights.export()])
+    (cause,) = recorded.unreachable
+    assert (cause.cluster, cause.count) == ("app", 1)
+    assert cause.trace.summary == "app.test. has no address: AAAA nxdomain, A nxdomain."
     assert (tmp_path / "log").read_text() == "UH app.test. has no address: AAAA nxdomain, A nxdomain\n"
 
 

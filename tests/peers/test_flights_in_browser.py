@@ -216,3 +216,15 @@ def test_who_wants_no_motion_gets_none(browser: Browser, world: FlightsWorld) ->
         page.goto(f"{world.admin}/flights")
         page.evaluate("document.querySelector('tr[data-flight]').classList.add('new')")
         assert page.evaluate("document.getAnimations().length") == 0
+
+
+def test_who_comes_back_is_seen_to_come_back(browser: Browser, world: FlightsWorld) -> None:
+    person = Person()
+    location = world.leave(person, "/returning")
+    flight = world.flights("?q=/returning")[0]
+    with Seen(browser) as page:
+        page.goto(f"{world.admin}/flights/{flight['id']}")
+        assert page.get_by_role("heading", name="Away at the provider").is_visible()
+        person.step(world.callback(person, location))
+        page.get_by_role("heading", name="Signed in", exact=True).wait_for(timeout=15_000)
+        assert page.locator("svg.wide g[data-row=token]").is_visible()

@@ -122,7 +122,21 @@ class ClusterPool:
         client.pool = None
         why = next((watcher.why for watcher in self._watchers if watcher.why), "") if not self.hosts else ""
         cause = LookupError(why) if why else None
+        if why:
+            self._tell_nameless(why)
         client.on_failure("UH", "no_healthy_upstream", "no healthy upstream", cause)
+
+    def _tell_nameless(self, why: str) -> None:
+        """For whoever is told of connections that fail: this one failed before there was anybody to connect to."""
+        from ostiary.core.trace import ConnectTrace
+
+        on_failure = self._connector().on_failure
+        if on_failure is not None:
+            endpoint, now = self.cluster.endpoints[0], self._loop.time()
+            target = str(Destination(endpoint.address, endpoint.port))
+            trace = ConnectTrace(target=target, started=now, ended=now, error="the name did not resolve")
+            trace.summary = f"{why}."
+            on_failure(self.cluster.name, trace)
 
     # --- life
 

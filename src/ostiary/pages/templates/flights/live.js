@@ -7,6 +7,8 @@
   let paused = false, wait = every, timer = 0;
 
   function place(fresh) {
+    const heading = page => page.querySelector("h1").textContent;
+    if (heading(fresh) !== heading(document)) return location.reload();  // away no more
     const before = ids(), focus = document.activeElement && document.activeElement.id;
     for (const part of document.querySelectorAll("[data-live]")) {
       const next = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
