@@ -202,7 +202,7 @@ def test_a_screen_reader_hears_what_is_drawn(browser: Browser, world: FlightsWor
     with Seen(browser) as page:
         page.goto(f"{world.admin}/flights?outcome=failed")
         assert page.get_by_role("table", name="1 flight of").is_visible()
-        assert page.get_by_role("columnheader").all_inner_texts()[:2] == ["Last", "Outcome"]
+        assert page.get_by_role("columnheader").all_inner_texts()[:2] == ["Last (UTC)", "Outcome"]
         assert page.get_by_role("navigation", name="Flights by outcome").is_visible()
         drawn = page.get_by_role("img").first.get_attribute("aria-label") or ""
         assert drawn.startswith("redirect ") and ", away " in drawn and ", token " in drawn

@@ -176,7 +176,10 @@ def _took(flight: Flight) -> str:
 
 def _facts(flight: Flight, now: float) -> Iterable[tuple[str, str]]:
     cause = flight.unreachable
-    yield "When", f"{_time(flight.started, '%Y-%m-%d %H:%M:%S UTC')} ({spell(max(0.0, now - flight.started))} ago)"
+    yield (
+        "When" if cause is None else "First",
+        f"{_time(flight.started, '%Y-%m-%d %H:%M:%S UTC')} ({spell(max(0.0, now - flight.started))} ago)",
+    )
     if cause is not None:
         yield "Last", f"{_time(cause.last, '%H:%M:%S UTC')} ({spell(max(0.0, now - cause.last))} ago)"
         yield "Count", str(cause.count)
