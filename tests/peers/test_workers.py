@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from peers import rawhttp, sealed
-from peers.crew import alone, connections, until, whole, workers
+from peers.crew import alone, connections, state, until, whole, workers
 from peers.person import NAVIGATION, Page, Person
 from peers.proxies import Proxy, ostiary_arguments
 from peers.rawhttp import Connection, Response
@@ -272,7 +272,7 @@ def test_envoys_profile_does_the_same(tmp_path: Path) -> None:
             assert proxy.stop() == 0
 
 
-def test_without_the_parent_each_worker_goes_on_alone(place: Place) -> None:
+def test_without_the_parent_each_worker_finishes_what_it_does_and_ends(place: Place) -> None:
     proxy_context = place.doorkeeper(workers=WORKERS)
     proxy = proxy_context.__enter__()
     here = Session(place, proxy)
@@ -286,10 +286,9 @@ def test_without_the_parent_each_worker_goes_on_alone(place: Place) -> None:
         proxy.process.kill()
         assert door.receive().status == 200
         assert here.doors[here.pids[1]][0].receive().status in (200, 302), "answered, if only with a new sign-in"
-        assert sign_in(Person(), f"{place.url}/", "john").status == 200
-        until(lambda: proxy.output().count("refreshes sessions on its own now") == WORKERS, "nobody noticed")
+        until(lambda: proxy.output().count("this one drains and ends") == WORKERS, "nobody noticed")
+        here.close()
+        until(lambda: all(state(pid) in "XZ" for pid in here.pids), "workers that nobody looks after")
     finally:
-        for pid in here.pids:
-            os.kill(pid, signal.SIGTERM)
         here.close()
         proxy.process.wait(10)

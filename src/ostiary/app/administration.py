@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, final
 
+from ostiary.net.inbox import Handler
+
 if TYPE_CHECKING:
     from ostiary.app.lifecycle import Doorkeeper
 
@@ -32,6 +34,9 @@ class Peers(Protocol):
     def serve(self, path: str, answer: Answer) -> None:
         """Answer what others ask under `path` (`/admin`)."""
 
+    def handle(self, start: str, handler: Handler) -> None:
+        """The same for whatever starts so, where the answer takes time or descriptors come along."""
+
     async def ask(self, path: str, body: bytes) -> list[bytes]:
         """Their answers. Who doesn't answer within limits.WORKER_ANSWER_TIMEOUT is left out; raises nothing."""
 
@@ -49,6 +54,9 @@ class Alone:
         """Nobody asked."""
 
     def serve(self, path: str, answer: Answer) -> None:
+        """Nobody will ask."""
+
+    def handle(self, start: str, handler: Handler) -> None:
         """Nobody will ask."""
 
     async def ask(self, path: str, body: bytes) -> list[bytes]:  # noqa: ARG002 - the protocol's shape

@@ -112,6 +112,10 @@ class Files:
         """Poll once a second from now on."""
         ticker.idle.add(self)
 
+    def stop(self, ticker: Ticker) -> None:
+        """Poll no more."""
+        ticker.idle.discard(self)
+
     def check_deadlines(self, now: float) -> None:  # noqa: ARG002 - Timed's shape
         """Once a second."""
         self.look()

@@ -8,7 +8,7 @@ code is imported only where it is used: starting is what a rolling restart waits
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, final
 
 from ostiary.app.files import Files
@@ -74,14 +74,16 @@ class Filters:
         known_cluster: Callable[[str], bool],
         outcomes: Callable[[], Outcomes],
         shared: Shared,
+        before: Sequence[SignInFilter] = (),
     ) -> None:
-        """`outcomes` gives the one memory of this process."""
+        """`outcomes` gives the one memory of this process, `before` are the filters of the configuration before."""
         self._shared = shared
         self._stats = stats
         self._http = f"http.{stat_prefix}."
         self._files = files
         self._known_cluster = known_cluster
         self._outcomes = outcomes
+        self._before = before
         self._made: dict[int, Filter] = {}
         self.sign_ins: list[SignInFilter] = []
 
@@ -145,6 +147,7 @@ class Filters:
             counter=self._stats.scope(f"{self._http}oauth2"),
             render=_render,
             look_again=self._files.look,
+            before=[each.memory for each in self._before],
         )
         self.sign_ins.append(made)
         return made

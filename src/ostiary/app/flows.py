@@ -115,6 +115,8 @@ class Flows:
         self._fetcher = fetcher
         self._leases = leases
         self._running: Running = {} if running is None else running
+        self.own: set[asyncio.Task[Allow | Respond]] = set()
+        """Those of them that run here."""
 
     async def run(
         self, start: Start, tags: Tags = _NOBODY, late: Callable[[Allow | Respond], object] = _unheard
@@ -132,6 +134,7 @@ class Flows:
         if task is None:
             task = asyncio.get_running_loop().create_task(self._lead(start, tags))
             self._running[key] = task
+            self.own.add(task)
             task.add_done_callback(lambda done: self._ended(key, done))
         else:
             start.flow.close()
@@ -168,17 +171,18 @@ class Flows:
 
     def _ended(self, key: bytes, task: asyncio.Task[Allow | Respond]) -> None:
         del self._running[key]
+        self.own.discard(task)
         if not task.cancelled():
             task.exception()  # whoever waits gets it; if nobody does any more, it is no news
 
     async def finish(self, patience: float) -> None:
         """Let flows end whose clients have left: other processes may wait for what they come to."""
-        if self._leases is not None and self._running:
-            await asyncio.wait(self._running.values(), timeout=patience)
+        if self._leases is not None and self.own:
+            await asyncio.wait(self.own, timeout=patience)
 
     async def close(self) -> None:
         """Cancel what still runs."""
-        tasks = list(self._running.values())
+        tasks = list(self.own)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -71,6 +71,7 @@ class Observer:
         ticker: Ticker,
         counter: Callable[[str], Counter],
         times: Histogram,
+        counts: Sums[str],
         flights: Recorder | None = None,
         profile: str = "",
         tracer: Tracer | None = None,
@@ -81,7 +82,7 @@ class Observer:
         self._logs = [(access_log_line(log), LogWriter(log, ticker)) for log in logs]
         self._wall = time.time() - time.monotonic()
         self._time = times
-        self.counts: Sums[str] = Sums()
+        self.counts = counts
         """What happens rarely, or once a connection (app/service_stats.py)."""
         self._total = counter("downstream_rq_total")
         self._completed = counter("downstream_rq_completed")

@@ -7,7 +7,7 @@ from typing import Final, final
 
 from ostiary.app.administration import Answer
 from ostiary.model import limits
-from ostiary.net.inbox import Inbox, InboxError, Inboxes
+from ostiary.net.inbox import Handler, Inbox, InboxError, Inboxes
 from ostiary.net.log import log
 
 _LOG: Final = log("main")
@@ -23,6 +23,7 @@ class Colleagues:
         self._others = [other for other in range(len(inboxes)) if other != index]
         self._inbox: Inbox = inboxes.inbox(index)
         self._answers: dict[str, Answer] = {}
+        self._handlers: dict[str, Handler] = {}
 
     @property
     def count(self) -> int:
@@ -41,6 +42,10 @@ class Colleagues:
         """Answer what others ask under `path`."""
         self._answers[path] = answer
 
+    def handle(self, start: str, handler: Handler) -> None:
+        """The same for whatever starts so, where the answer takes time or descriptors come along."""
+        self._handlers[start] = handler
+
     async def ask(self, path: str, body: bytes) -> list[bytes]:
         """Their answers; who gives none in time is left out, and said in the log."""
         asked = (self._inboxes.ask(other, path, body, patience=limits.WORKER_ANSWER_TIMEOUT) for other in self._others)
@@ -55,7 +60,10 @@ class Colleagues:
                 raise answer
         return found
 
-    async def _handle(self, path: str, body: bytes, _descriptors: list[int]) -> bytes:
+    async def _handle(self, path: str, body: bytes, descriptors: list[int]) -> bytes:
+        for start, handler in self._handlers.items():
+            if path.startswith(start):
+                return await handler(path, body, descriptors)
         answer = self._answers.get(path)
         if answer is None:
             raise InboxError(f"nobody here answers {path} yet")

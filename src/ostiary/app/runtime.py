@@ -1,26 +1,26 @@
-"""From the model to running objects: what one worker holds, and how its parts are joined."""
+"""From the model to running objects: what one worker holds of one configuration, and how its parts are joined.
+
+It is built as a whole before anything of it runs: what can't be used is known by then. `start` makes it the present
+one; the one before it, if there is, gives up what stays the same, and is closed once nobody uses it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-import ssl
-from typing import TYPE_CHECKING, Final, TypeVar, final
-
-from msgspec.structs import replace
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final, final
 
 from ostiary._version import __version__
 from ostiary.app.descriptors import for_clients
 from ostiary.app.files import Files
 from ostiary.app.filters import Filters
-from ostiary.app.flights import Recorder
-from ostiary.app.flows import Flows, Running, drive_maintenance
-from ostiary.app.metrics import Stats
+from ostiary.app.flows import Flows, drive_maintenance
+from ostiary.app.lasting import Lasting
 from ostiary.app.observe import Observer
 from ostiary.app.routes import RouteTable
 from ostiary.app.service import HttpService
-from ostiary.app.service_stats import SERVICE_GAUGES, service_stats
-from ostiary.app.shared import Shared
 from ostiary.core.header_lines import (
     CONNECTION,
     HOP_BY_HOP,
@@ -37,24 +37,18 @@ from ostiary.model.signin import ProviderConfig, SignIn
 from ostiary.model.tls import CertificateValidationContext, DownstreamTlsContext, UpstreamTlsContext
 from ostiary.net.certificates import PublicCertificate
 from ostiary.net.client import ProviderClient
-from ostiary.net.cluster_stats import GAUGES, cluster_stats
 from ostiary.net.clusters import ClusterPool
 from ostiary.net.http1 import ServerSettings
 from ostiary.net.log import log
-from ostiary.net.ticker import Ticker
-from ostiary.net.tls import DownstreamTls, TlsError, UpstreamTls
+from ostiary.net.tls import DownstreamTls, TlsError
 
 if TYPE_CHECKING:
     from ostiary.app.telemetry import Telemetry
-    from ostiary.core.leases import Leases
-    from ostiary.core.oauth2.envoy.filter import Outcomes
     from ostiary.core.oauth2.filter import SignInFilter
     from ostiary.core.stat_tags import TagExtractor
     from ostiary.model.telemetry import Collector
-    from ostiary.net.connector import Connector
 
 _LOG: Final = log("main")
-_Tls = TypeVar("_Tls", UpstreamTls, DownstreamTls)
 _NOT_FORWARDED: Final = frozenset((CONNECTION, HOP_BY_HOP, TRANSFER_ENCODING, UPGRADE))
 
 
@@ -62,67 +56,60 @@ _NOT_FORWARDED: Final = frozenset((CONNECTION, HOP_BY_HOP, TRANSFER_ENCODING, UP
 class Runtime:
     """Everything one worker needs besides its listening sockets."""
 
-    def __init__(
-        self,
-        config: Config,
-        connector: Connector | None = None,
-        leases: Leases | None = None,
-        flights: Recorder | None = None,
-        shared: Shared | None = None,
-    ) -> None:
-        """`leases` says which of several processes runs a flow that must run once; None: there is just this one."""
-        self._flights = flights or Recorder()
+    def __init__(self, config: Config, lasting: Lasting, before: Runtime | None = None) -> None:
+        """`before` is the present one, if there is. Raises OSError, OstiaryError or ValueError for what can't be used;
+        nothing is left of it then."""
         self.config = config
-        self._shared = shared or Shared()
-        self._leases = leases
-        self.ticker = Ticker(asyncio.get_running_loop())
-        self.stats = Stats(GAUGES | SERVICE_GAUGES)
+        self._lasting = lasting
+        self.ticker = lasting.ticker
+        self.stats = lasting.stats
         self.files = Files()
-        self._connector = connector
-        self._tls: list[UpstreamTls | DownstreamTls] = []
-        self.clusters: dict[str, ClusterPool] = {c.name: self._cluster(c) for c in config.clusters}
+        self.server_tls: dict[str, DownstreamTls] = {}
+        """By the listener's name."""
+        self.clusters: dict[str, ClusterPool] = {}
         self.services: dict[str, HttpService] = {}
         self.sign_ins: list[SignInFilter] = []
-        self._clients: list[ProviderClient] = []
         self._telemetry: Telemetry | None = None
+        self._borrowed: list[ClusterPool] = []
         self._flows: list[Flows] = []
-        self._running: Running = {}
-        self._outcomes: Outcomes | None = None
         self._maintenance: set[asyncio.Task[None]] = set()
         self._maintained: dict[SignInFilter, tuple[ProviderClient, float]] = {}
-        for export in config.metrics:
+        self._started = False
+        try:
+            self._build(before)
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _build(self, before: Runtime | None) -> None:
+        for cluster in self.config.clusters:
+            self.clusters[cluster.name] = self._cluster(cluster)
+        for export in self.config.metrics:
             self._exporting().export_metrics(export, self._tags())
-        for listener in config.listeners:
-            self.services[listener.name] = self._service(listener)
+        signed_in = before.sign_ins if before is not None else []
+        for listener in self.config.listeners:
+            if listener.tls is not None:
+                self.server_tls[listener.name] = _server_tls(listener.tls, before)
+            self.services[listener.name] = self._service(listener, signed_in)
         self.files.on_change.append(self._forget)
-        self.files.start(self.ticker)
-        self.ticker.idle.add(self)
 
     @property
     def is_ready(self) -> bool:
         """True once every provider is known well enough to sign somebody in."""
         return all(each.is_ready for each in self.sign_ins)
 
-    def connector(self) -> Connector:
-        """What dials; made with the first connection, for the DNS library is slow to import."""
-        if self._connector is None:
-            from ostiary.net.connector import Connector
-
-            self._connector = Connector()
-        self._connector.on_failure = self._flights.connect_failed
-        return self._connector
+    @property
+    def is_unused(self) -> bool:
+        """Nobody is served by it any more, and nothing of it is under way."""
+        return not any(service.is_busy for service in self.services.values()) and not any(
+            flows.own for flows in self._flows
+        )
 
     def _cluster(self, cluster: Cluster) -> ClusterPool:
-        name = stat_name(cluster)
-        settings = cluster.transport_socket
-        tls = self._keep(UpstreamTls(settings)) if settings is not None else _plain
-        check_tls = None
-        if settings is not None and cluster.http2 is not None and cluster.health_checking is not None:
-            check_tls = self._keep(UpstreamTls(replace(settings, alpn_protocols=("http/1.1",))))  # as checks speak it
-        pool = ClusterPool(cluster, self.connector, tls, self.ticker, check_tls=check_tls)
-        self.stats.add_source(f"cluster.{name}", lambda: cluster_stats(pool))
-        self.stats.histogram(f"cluster.{name}.upstream_cx_connect_ms", pool.load.connect_time)
-        self.stats.histogram(f"cluster.{name}.upstream_rq_time", pool.load.request_time)
+        pool = self._lasting.upstreams.borrow(cluster)
+        self._borrowed.append(pool)
+        if self._started:
+            self._lasting.upstreams.show(pool)
         return pool
 
     def pools(self) -> list[ClusterPool]:
@@ -131,30 +118,50 @@ class Runtime:
 
     def certificates(self) -> list[list[PublicCertificate]]:
         """Those in use, of each TLS context."""
-        return [tls.certificates for tls in self._tls]
+        return [tls.certificates for tls in (*self._lasting.upstreams.contexts(), *self.server_tls.values())]
+
+    async def warm(self, patience: float) -> None:
+        """Clusters that must know their hosts before they can be used get that long for it, at most."""
+        pools = list(self.clusters.values())
+        for pool in pools:
+            pool.start()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while not all(pool.is_warm for pool in pools):  # noqa: ASYNC110 - hosts and health checks tell nobody
+                    await asyncio.sleep(0.02)
 
     def start(self) -> None:
-        """Begin what goes on in the background, once the listeners are open."""
-        for pool in self.clusters.values():
+        """It is the present one: begin what goes on in the background."""
+        self._started = True
+        for pool in self._borrowed:
+            self._lasting.upstreams.show(pool)
             pool.start()
+        for service in self.services.values():
+            self._lasting.under(service.http.stat_prefix).services.append(service)
+        self.files.start(self.ticker)
+        self.ticker.idle.add(self)
 
-    def _keep(self, tls: _Tls) -> _Tls:
-        """Files of this context are looked at every second."""
-        self._tls.append(tls)
-        return tls
+    def retire(self, successor: Runtime, heirs: Mapping[str, str]) -> None:
+        """Another one is the present one. `heirs`: our listener -> the successor's that goes on with its clients."""
+        self.ticker.idle.discard(self)
+        self.files.stop(self.ticker)
+        for name, service in self.services.items():
+            heir = heirs.get(name)
+            if heir is None:
+                service.draining = True
+            else:
+                service.hand_over(successor.services[heir])
 
-    def server_tls(self, settings: DownstreamTlsContext) -> ssl.SSLContext:
-        """The context of a listening socket; its certificates change with their files."""
-        return self._keep(DownstreamTls(settings)).context
-
-    def _service(self, listener: Listener) -> HttpService:
+    def _service(self, listener: Listener, before: Sequence[SignInFilter]) -> HttpService:
         http = listener.http
+        lasting = self._lasting
+        known = self.clusters.__contains__
         filters = Filters(
-            self.stats, http.stat_prefix, self.files, self.clusters.__contains__, self._envoy_outcomes, self._shared
+            self.stats, http.stat_prefix, self.files, known, lasting.envoy_outcomes, lasting.shared, before
         )
         scope = self.stats.scope(f"http.{http.stat_prefix}")
         client = self._client(http)
-        flows = Flows(client, self._leases, self._running)
+        flows = Flows(client, lasting.leases, lasting.running)
         self._flows.append(flows)
         routers = [link.config for link in http.http_filters if isinstance(link.config, Router)]
         suppress = any(router.suppress_envoy_headers for router in routers)
@@ -163,6 +170,7 @@ class Runtime:
             self.sign_ins.append(sign_in)
             self._maintained[sign_in] = (client, 0.0)
         tracer = None if http.tracing is None else self._exporting().tracer(http.tracing, scope)
+        under = lasting.under(http.stat_prefix)
         times = self.stats.histogram(f"http.{http.stat_prefix}.downstream_rq_time")
         service = HttpService(
             http,
@@ -170,16 +178,14 @@ class Runtime:
             self.ticker,
             table,
             flows,
-            Observer(http.access_log, self.ticker, scope, times, self._flights, http.profile, tracer),
+            Observer(http.access_log, self.ticker, scope, times, under.counts, lasting.flights, http.profile, tracer),
             self.clusters.get,
             scope,
             os.urandom,
             for_clients(len(self.config.listeners)),
             tracer,
         )
-        opened = scope("downstream_cx_total")
-        service.draining = self._shared.is_draining
-        self.stats.add_source(f"http.{http.stat_prefix}", lambda: service_stats(service, opened.value))
+        service.draining = lasting.shared.is_draining
         return service
 
     def _tags(self) -> TagExtractor:
@@ -192,36 +198,25 @@ class Runtime:
         if self._telemetry is None:
             from ostiary.app.telemetry import Telemetry  # only where it was asked for
 
-            self._telemetry = Telemetry(self.ticker, self.stats, self.files, self._collector_client)
+            started = self._lasting.started
+            self._telemetry = Telemetry(self.ticker, self.stats, self.files, self._collector_client, started)
         return self._telemetry
 
     def _collector_client(self, collector: Collector) -> ProviderClient:
         validation = CertificateValidationContext(trusted_ca=collector.ca)
-        tls = UpstreamTlsContext(validation_context=validation)
-        client = ProviderClient(self.clusters.get, self._cluster, tls=tls)
-        self._clients.append(client)
-        return client
-
-    def _envoy_outcomes(self) -> Outcomes:
-        if self._outcomes is None:
-            from ostiary.core.oauth2.envoy.filter import Outcomes  # the profile's code, only where it is used
-
-            self._outcomes = Outcomes(os.urandom)
-        return self._outcomes
+        return ProviderClient(self.clusters.get, self._cluster, tls=UpstreamTlsContext(validation_context=validation))
 
     def _client(self, http: HttpConnectionManager) -> ProviderClient:
         signs = [link.config for link in http.http_filters if isinstance(link.config, SignIn)]
         provider = signs[0].provider if signs else ProviderConfig(client_id="")
         validation = CertificateValidationContext(trusted_ca=provider.ca)
-        client = ProviderClient(
+        return ProviderClient(
             self.clusters.get,
             self._cluster,
             tls=UpstreamTlsContext(validation_context=validation),
             dns_resolvers=provider.dns_resolvers,
             user_agent=f"ostiary/{__version__}" if signs else "",
         )
-        self._clients.append(client)
-        return client
 
     def _forget(self) -> None:
         for service in self.services.values():
@@ -229,7 +224,8 @@ class Runtime:
 
     def check_deadlines(self, now: float) -> None:
         """Once a second: what should be known of a provider is fetched before anybody waits for it."""
-        for tls in self._tls:
+        self._lasting.upstreams.look()
+        for tls in self.server_tls.values():
             if tls.changed():
                 try:
                     tls.reload()
@@ -260,26 +256,28 @@ class Runtime:
             task.cancel()
         for flows in self._flows:
             await flows.close()
+        if self._telemetry is not None and self._started:
+            await self._telemetry.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self.ticker.idle.discard(self)
+        self.files.stop(self.ticker)
         for service in self.services.values():
             service.close()
+            if self._started:
+                self._lasting.under(service.http.stat_prefix).services.remove(service)
         if self._telemetry is not None:
-            await self._telemetry.close()
-        for client in self._clients:
-            client.close()
-        for cluster in self.clusters.values():
-            cluster.close()
-        if self._connector is not None:
-            self._connector.close()
-        self.ticker.stop()
+            self._telemetry.stop()
+        for pool in self._borrowed:
+            self._lasting.upstreams.give_back(pool)
+        self._borrowed.clear()
 
 
-def stat_name(cluster: Cluster) -> str:
-    """How statistics call a cluster."""
-    return cluster.alt_stat_name or cluster.name.replace(":", "_")
-
-
-def _plain() -> None:
-    """No TLS."""
+def _server_tls(settings: DownstreamTlsContext, before: Runtime | None) -> DownstreamTls:
+    """The context of a listening socket; its certificates change with their files."""
+    there = before.server_tls.values() if before is not None else ()
+    return next((tls for tls in there if tls.settings == settings), None) or DownstreamTls(settings)
 
 
 def server_settings(listener: Listener, suppress_envoy_headers: bool) -> ServerSettings:

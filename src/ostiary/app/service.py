@@ -68,6 +68,7 @@ class HttpService:
         self.http, self.settings, self.ticker = http, settings, ticker
         self.draining, self.counts = False, observer.counts
         self.connections: set[Downstream] = set()
+        self.successor: HttpService | None = None
         self._table, self._flows = table, flows
         self._observer, self._clusters = observer, clusters
         self._entropy, self._for_ids = entropy, BufferedEntropy(entropy)
@@ -359,6 +360,11 @@ class HttpService:
                 self._full = True
                 _LOG.warning("%d clients are connected, more are turned away (see ulimit -n)", len(self.connections))
             return False
+        self.adopt(connection)
+        return True
+
+    def adopt(self, connection: Downstream) -> None:
+        """A connection is ours, a new one or one that comes over from the service before."""
         self.connections.add(connection)
         peer = self._peers.get(connection.peer)
         if peer is None:
@@ -366,7 +372,18 @@ class HttpService:
                 self._peers.clear()
             peer = self._peers[connection.peer] = Peer(address=connection.peer, encrypted=self.settings.tls)
         connection.forward_key = peer
-        return True
+
+    def hand_over(self, successor: HttpService) -> None:
+        """Another one serves our clients from their next request on."""
+        self.successor = successor
+        for connection in list(self.connections):
+            if connection.exchange is None and not connection.closing:
+                connection.move()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is anybody it serves, or something it still does for somebody."""
+        return bool(self.connections or self._tasks)
 
     def closed(self, connection: Downstream, *, local: bool, active: bool) -> None:
         """A client's connection is gone."""

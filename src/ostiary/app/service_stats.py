@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Final, final
 
 if TYPE_CHECKING:
     from ostiary.app.service import HttpService
+    from ostiary.core.decision import Counter as Opened
 
 SERVICE_GAUGES: Final = frozenset(
     ("downstream_cx_active", "downstream_cx_http1_active", "downstream_cx_ssl_active", "downstream_rq_active",
@@ -54,16 +56,31 @@ def count_closed(counts: Counter[str], *, local: bool, active: bool) -> None:
         counts[f"downstream_cx_destroy_{side}_active_rq"] += 1
 
 
-def service_stats(service: HttpService, total: int) -> dict[str, int]:
+@final
+class ServiceStats:
+    """The statistics under one `stat_prefix`: of every service that has it, and of those it had before a reload."""
+
+    def __init__(self, opened: Opened) -> None:
+        """`opened` counts connections."""
+        self.counts: Counter[str] = Counter()
+        self.services: list[HttpService] = []
+        self._opened = opened
+
+    def values(self) -> dict[str, int]:
+        """As a source of Stats."""
+        return service_stats(self.services, self.counts, self._opened.value) if self.services else {}
+
+
+def service_stats(services: Collection[HttpService], counts: Counter[str], total: int) -> dict[str, int]:
     """Of `total` connections so far: every name below `http.<stat_prefix>.` that is not counted at each request."""
-    connections = service.connections
-    active, encrypted = len(connections), service.settings.tls
+    connections = [each for service in services for each in service.connections]
+    active, encrypted = len(connections), any(service.settings.tls for service in services)
     exchanges = [each.exchange for each in connections if each.exchange is not None]
-    found = {name: service.counts[name] for name in RARE}
+    found = {name: counts[name] for name in RARE}
     found["downstream_cx_active"] = found["downstream_cx_http1_active"] = active
     found["downstream_cx_http1_total"] = total
     found["downstream_cx_destroy"] = total - active
-    found["downstream_cx_ssl_active"] = active if encrypted else 0
+    found["downstream_cx_ssl_active"] = sum(len(each.connections) for each in services if each.settings.tls)
     found["downstream_cx_ssl_total"] = total if encrypted else 0
     found["downstream_rq_active"] = len(exchanges)
     found["downstream_cx_upgrades_active"] = sum(exchange.tunnel for exchange in exchanges)

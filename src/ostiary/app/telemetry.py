@@ -218,6 +218,7 @@ class MetricsExporter(_Exporter):
         worker: _Worker,
         stats: Stats,
         tags: TagExtractor,
+        started: float,
     ) -> None:
         super().__init__(worker)
         self._export = export
@@ -225,7 +226,7 @@ class MetricsExporter(_Exporter):
         self._sender = sender
         self._resource = resource
         self._stats = stats
-        self._started = time.time()
+        self._started = started
         self._due = time.monotonic() + export.interval
 
     def check_deadlines(self, now: float) -> None:
@@ -269,7 +270,9 @@ class MetricsExporter(_Exporter):
 class Telemetry:
     """Everything that one process exports."""
 
-    def __init__(self, ticker: Ticker, stats: Stats, files: Files, clients: Clients) -> None:
+    def __init__(self, ticker: Ticker, stats: Stats, files: Files, clients: Clients, started: float) -> None:
+        """`started`: since when the counters have counted, Unix seconds."""
+        self._started = started
         self._ticker = ticker
         self._stats = stats
         self._files = files
@@ -294,7 +297,7 @@ class Telemetry:
     def export_metrics(self, export: MetricsExport, tags: TagExtractor) -> None:
         """Begin to export metrics."""
         resource, sender = _of_this_process(export.resource), self._sender(export.collector)
-        exporter = MetricsExporter(export, sender, resource, self._worker, self._stats, tags)
+        exporter = MetricsExporter(export, sender, resource, self._worker, self._stats, tags, self._started)
         self._metrics.append(exporter)
         self._ticker.idle.add(exporter)
 
@@ -303,7 +306,7 @@ class Telemetry:
 
     async def close(self) -> None:
         """Export what is left, for `TELEMETRY_FLUSH_TIMEOUT` at most."""
-        exporters: list[SpanExporter | MetricsExporter] = [*self._spans.values(), *self._metrics]
+        exporters = self._exporters()
         for exporter in exporters:
             self._ticker.idle.discard(exporter)
         try:
@@ -311,9 +314,17 @@ class Telemetry:
                 await asyncio.gather(*(exporter.finish() for exporter in exporters))
         except TimeoutError:
             _LOG.warning("the last export took more than %g s and was given up", limits.TELEMETRY_FLUSH_TIMEOUT)
-        for exporter in exporters:
+        self.stop()
+
+    def stop(self) -> None:
+        """Export nothing more."""
+        for exporter in self._exporters():
+            self._ticker.idle.discard(exporter)
             exporter.cancel()
         self._worker.close()
+
+    def _exporters(self) -> list[SpanExporter | MetricsExporter]:
+        return [*self._spans.values(), *self._metrics]
 
 
 def _of_this_process(resource: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

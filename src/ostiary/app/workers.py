@@ -19,9 +19,14 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from ostiary.app.heartbeat import Health, Heartbeats
+from ostiary.net import service_manager
 from ostiary.net.log import log
+
+if TYPE_CHECKING:
+    from ostiary.app.family import Family
 
 _LOG: Final = log("main")
 _YOUNG: Final = 10.0
@@ -29,7 +34,7 @@ _YOUNG: Final = 10.0
 _MAX_PAUSE: Final = 30.0
 EXIT_CONFIGURATION: Final = 2
 _PASSED_ON: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-_HANDLED: Final = (*_PASSED_ON, signal.SIGCHLD)
+_HANDLED: Final = (*_PASSED_ON, signal.SIGCHLD, signal.SIGHUP)
 
 _TOLD_TO_END: Final = {-signal.SIGTERM: 0, -signal.SIGINT: 128 + signal.SIGINT}
 """A worker that gets a signal before it listens to signals ends by it, as it should."""
@@ -43,12 +48,19 @@ def count(wanted: int) -> int:
     return wanted or len(os.sched_getaffinity(0))
 
 
-def supervise(number: int, work: Work, on_stop: Callable[[], None]) -> int:
+def supervise(
+    number: int,
+    work: Work,
+    on_stop: Callable[[], None],
+    family: Family | None = None,
+    heartbeats: Heartbeats | None = None,
+) -> int:
     """Run `work` in `number` processes until SIGTERM or SIGINT; the worst exit code of the last ones.
 
     `on_stop` closes the parent's copies of the sockets: while one is open, connections queue up that nobody takes.
+    `family` takes over new configurations. `heartbeats`: workers say there that they live.
     """
-    with contextlib.closing(_Supervisor(number, work, on_stop)) as supervisor:
+    with contextlib.closing(_Supervisor(number, work, on_stop, family, heartbeats)) as supervisor:
         return supervisor.run()
 
 
@@ -61,13 +73,24 @@ class _Child:
 
 
 class _Supervisor:
-    def __init__(self, number: int, work: Work, on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        number: int,
+        work: Work,
+        on_stop: Callable[[], None],
+        family: Family | None,
+        heartbeats: Heartbeats | None,
+    ) -> None:
         from ostiary.net.lease_desk import LeaseDesk  # one worker needs none
 
         self._work = work
         self._on_stop = on_stop
         self._selector = selectors.DefaultSelector()
         self._desk = LeaseDesk(self._selector, time.monotonic, self._cut_off)
+        self._family = family
+        if family is not None:
+            family.attach(self._selector, lambda: [child.index for child in self._children.values()], self._kill)
+        self._health = Health(heartbeats, self._kill) if heartbeats is not None else None
         self._children: dict[int, _Child] = {}
         self._due = dict.fromkeys(range(number), 0.0)
         """Index -> when a worker is to be started there."""
@@ -88,7 +111,12 @@ class _Supervisor:
         while self._start() or self._children:
             for key, events in self._selector.select(self._timeout()):
                 key.data(events)
+            now = time.monotonic()
             self._desk.tick()
+            if self._family is not None:
+                self._family.tick(now)
+            if self._health is not None:
+                self._health.tick(now, {child.index: child.born for child in self._children.values()})
             self._reap()
         return self._worst
 
@@ -104,21 +132,30 @@ class _Supervisor:
             signal.signal(what, handler)
 
     def _timeout(self) -> float | None:
-        times = [*self._due.values()]
-        if self._desk.deadline is not None:
-            times.append(self._desk.deadline)
-        return max(0.0, min(times) - time.monotonic()) if times else None
+        now = time.monotonic()
+        busy = self._family is not None and self._family.is_busy
+        times = [] if busy else [*self._due.values()]
+        deadlines = [self._desk.deadline]
+        if self._family is not None:
+            deadlines.append(self._family.deadline(now))
+        if self._health is not None:
+            deadlines.append(self._health.deadline)
+        times += [deadline for deadline in deadlines if deadline is not None]
+        return max(0.0, min(times) - now) if times else None
 
     def _signalled(self) -> None:
         with contextlib.suppress(BlockingIOError):
             for what in self._woken.recv(4096):
                 if what in _PASSED_ON:
                     self._pass_on(what)
+                elif what == signal.SIGHUP and self._family is not None:
+                    self._family.reload("SIGHUP")
 
     def _pass_on(self, what: int) -> None:
         if what != signal.SIGUSR1 and not self._stopping:
             self._stopping = True
             self._due.clear()
+            service_manager.notify("STOPPING=1")
             self._on_stop()
         for child in self._children:
             os.kill(child, what)  # it is there: nobody else waits for it
@@ -149,6 +186,8 @@ class _Supervisor:
     def _start(self) -> bool:
         """Start what is due; whether anything still is to be started."""
         now = time.monotonic()
+        if self._family is not None and self._family.is_busy:
+            return bool(self._due)
         for index in [index for index, due in self._due.items() if due <= now]:
             del self._due[index]
             try:
@@ -158,7 +197,16 @@ class _Supervisor:
                 self._due[index] = now + _MAX_PAUSE
         return bool(self._due)
 
+    def _kill(self, index: int, why: str) -> None:
+        """End a worker that can't end itself; it is replaced."""
+        for pid, child in self._children.items():
+            if child.index == index:
+                _LOG.error("worker %d is killed: %s", index, why)
+                os.kill(pid, signal.SIGKILL)
+
     def _spawn(self, index: int) -> None:
+        if self._health is not None:
+            self._health.born(index)
         line, channel = self._desk.hire()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)  # the child must not take one for its parent
         child = -1

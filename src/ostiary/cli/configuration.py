@@ -5,16 +5,20 @@ Files and the environment are read here, at the edge; the dialects themselves se
 
 from __future__ import annotations
 
+import hashlib
 import os
+import secrets
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, final
 
 import click
 
 from ostiary.cli.extras import missing_extras
+from ostiary.core.decision import Entropy
 from ostiary.dialects import native
 from ostiary.dialects.native_schema import ENVIRONMENT, FLAGS, PROCESS_FLAGS
 from ostiary.model import limits
@@ -38,6 +42,8 @@ _HELP: Final = {
     "component-log-level": ("C:LEVEL,...", "Levels of single components, as in dns:debug,oauth2:trace."),
     "log-format": ("FORMAT", f"{', '.join(LOG_FORMATS)} (default envoy)."),
     "flight-users": ("true|false", "Whether /flights says who signed in (default true)."),
+    "drain-timeout": ("TIME", "How long running requests may finish after SIGTERM (default 10m)."),
+    "watch": ("BOOL", "Read the configuration again when its files change (default true), not only on SIGHUP."),
 }
 
 
@@ -77,7 +83,7 @@ def config_options(command: _Command) -> _Command:
 
 def _flag(name: str, metavar: str, text: str) -> Callable[[_Command], _Command]:
     """A flag of the native dialect: read there, so that its errors are the same everywhere; here shells complete it."""
-    words = {"LEVEL": LOG_LEVELS, "FORMAT": LOG_FORMATS}.get(metavar, ())
+    words = {"LEVEL": LOG_LEVELS, "FORMAT": LOG_FORMATS, "BOOL": ("true", "false")}.get(metavar, ())
 
     def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
         return [word for word in words if word.startswith(incomplete.lower())]
@@ -104,18 +110,50 @@ def said_by_environment() -> bool:
     return any(os.environ.get(name) for name, key in ENVIRONMENT.items() if key not in process)
 
 
-def load(files: Sequence[str], *, dialect: str | None, flags: dict[str, str], ignore_unsupported: bool) -> Loaded:
+@final
+class Source:
+    """The same files, flags and environment each time it is asked (`app.reload.Source`)."""
+
+    def __init__(
+        self, files: Sequence[str], *, dialect: str | None, flags: dict[str, str], ignore_unsupported: bool
+    ) -> None:
+        self.files = tuple(name for name in files if name != "-")
+        seed = secrets.token_bytes(32)
+        self._load = partial(
+            load,
+            files,
+            dialect=dialect,
+            flags=flags,
+            ignore_unsupported=ignore_unsupported,
+            entropy=lambda size: hashlib.shake_256(seed).digest(size),  # a secret that nobody gave stays the same
+            standard_input={},
+        )
+
+    def load(self) -> Loaded:
+        """Read it as it is now; standard input as it was."""
+        return self._load()
+
+
+def load(
+    files: Sequence[str],
+    *,
+    dialect: str | None,
+    flags: dict[str, str],
+    ignore_unsupported: bool,
+    entropy: Entropy = secrets.token_bytes,
+    standard_input: dict[str, bytes] | None = None,
+) -> Loaded:
     """Read the configuration. The first file decides the dialect; without files it is the native one.
 
-    Whatever is wrong is a diagnostic, a file that can't be read too.
+    Whatever is wrong is a diagnostic, a file that can't be read too. `standard_input` keeps what can be read only once.
     """
     try:
-        contents = [(name, read_bytes(name)) for name in files]
+        contents = [(name, read_bytes(name, standard_input)) for name in files]
         chosen = dialect or (_detected(*contents[0]) if contents else "native")
     except ConfigError as error:
         return Loaded(dialect="unknown", config=None, process=None, diagnostics=error.diagnostics)
     if chosen == "native":
-        found = native.load_all(contents, flags=flags, env=os.environ, read=read_file)
+        found = native.load_all(contents, flags=flags, env=os.environ, read=read_file, entropy=entropy)
         return _loaded(chosen, contents[0][0] if files else "", found.config, found.process, found.diagnostics)
     if chosen == "oauth2-proxy":
         message = f"this is written in the dialect {chosen}, which this version can't run"
@@ -155,9 +193,13 @@ def _detected(name: str, content: bytes) -> str:
     return detect(content, name)
 
 
-def read_bytes(name: str) -> bytes:
+def read_bytes(name: str, standard_input: dict[str, bytes] | None = None) -> bytes:
     """A configuration file's bytes; `-` is standard input. Raises ConfigError."""
     try:
+        if name == "-" and standard_input is not None:
+            if name not in standard_input:
+                standard_input[name] = read_bytes(name)
+            return standard_input[name]
         if name == "-":
             return sys.stdin.buffer.read(limits.MAX_CONFIG_BYTES + 1)
         return read_file(name)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ostiary.cli.configuration import config_options, given_flags, load, said_by_environment, show
+from ostiary.cli.configuration import Source, config_options, given_flags, said_by_environment, show
 from ostiary.cli.exit_codes import EXIT_USAGE
 
 if TYPE_CHECKING:
@@ -31,13 +31,14 @@ def command(files: tuple[str, ...], dialect: str | None, ignore_unsupported: boo
         raise click.UsageError(
             "nothing says what to run: name a file with -c, set OSTIARY_* variables, or see the example in --help"
         )
-    loaded = load(files, dialect=dialect, flags=flags, ignore_unsupported=ignore_unsupported)
+    source = Source(files, dialect=dialect, flags=flags, ignore_unsupported=ignore_unsupported)
+    loaded = source.load()
     show(loaded.diagnostics)
     if loaded.config is None or loaded.process is None:
         return EXIT_USAGE
-    from ostiary.app import lifecycle
+    from ostiary.app import running
 
-    return lifecycle.run(loaded.config, loaded.process, _admin)
+    return running.run(loaded.config, loaded.process, _admin, source)
 
 
 def _admin(worker: Doorkeeper) -> Admin:

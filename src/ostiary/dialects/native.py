@@ -175,6 +175,7 @@ def _process(root: Section) -> Process:
         component_log_level=_component_levels(section),
         log_format=cast(LogFormat, section.choice("format", LOG_FORMATS, "envoy")),
         flight_users=root.flag("flight_users", True),
+        watch=root.flag("watch", True),
         drain_timeout=timeouts.duration("drain", limits.DRAIN_TIMEOUT) if timeouts else limits.DRAIN_TIMEOUT,
     )
 

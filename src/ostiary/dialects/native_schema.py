@@ -48,6 +48,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "telemetry",
         "workers",
         "flight_users",
+        "watch",
     ),
     "tls": ("certificate_file", "key_file", "key_password_file", "minimum_version"),
     "upstream": (
@@ -153,10 +154,14 @@ FLAGS: Final[Mapping[str, str]] = {
     "component-log-level": "log.components",
     "log-format": "log.format",
     "flight-users": "flight_users",
+    "drain-timeout": "timeouts.drain",
+    "watch": "watch",
 }
 """Flag without its dashes -> the key it sets. `--set KEY=VALUE` reaches every other key."""
 
-PROCESS_FLAGS: Final = ("workers", "log-level", "component-log-level", "log-format", "flight-users")
+PROCESS_FLAGS: Final = (
+    "workers", "log-level", "component-log-level", "log-format", "flight-users", "drain-timeout", "watch",
+)  # fmt: skip
 """Flags that hold for every dialect."""
 
 SECRET_KEYS: Final[Mapping[str, str]] = {

@@ -262,6 +262,16 @@ DRAIN_TIMEOUT: Final = 600.0
 """Envoy's --drain-time-s default: how long SIGTERM lets running requests finish."""
 QUIT_TIMEOUT: Final = 1.0
 """The same after `/quitquitquit`, with which Envoy ends at once."""
+DRAIN_IDLE: Final = 3.0
+"""How long a drain leaves idle connections open, so that who sends requests more often than that hears of it first."""
+WARM_TIMEOUT: Final = 5.0
+"""A new configuration's clusters have this long to know their hosts, before the one before it is replaced."""
+RELOAD_TIMEOUT: Final = 30.0
+"""For a worker to build a new configuration, and then to switch to it: files are read, names asked for."""
+WATCHDOG: Final = 60.0
+"""A worker whose loop has not turned for so long hangs, and is replaced; whatever it does in one piece takes less."""
+RETIRED_LOOK: Final = 0.1
+"""Between two looks whether a configuration that was replaced still serves anybody."""
 ACCESS_LOG_BUFFER: Final = 64 * 1024
 LOG_BACKLOG_BYTES: Final = 4 * 1024 * 1024
 """What waits for a log's reader or disk: seconds of a busy worker; then lines are lost rather than requests."""

@@ -40,3 +40,5 @@ class Process:
     """Whether the flight recorder keeps who signed in."""
     drain_timeout: float = limits.DRAIN_TIMEOUT
     """Seconds that SIGTERM lets running requests finish."""
+    watch: bool = True
+    """Read the configuration again when its files change, not only on SIGHUP."""

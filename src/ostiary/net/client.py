@@ -244,6 +244,6 @@ class ProviderClient:
         return self._origins.values()
 
     def close(self) -> None:
-        """Close every connection to providers."""
+        """Close every connection to providers; for whoever made its clusters for nobody else."""
         for pool in self._origins.values():
             pool.close()

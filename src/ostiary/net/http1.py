@@ -62,8 +62,14 @@ class Service(Protocol):
     ticker: Ticker
     heads: HeadReader
     draining: bool
+    """Every answer says `connection: close`."""
     counts: Counter[str]
     """What happens rarely, under Envoy's names."""
+    connections: set[Downstream]
+
+    @property
+    def successor(self) -> Service | None:
+        """Who serves these connections from their next request on."""
 
     def dispatch(self, exchange: Exchange) -> None:
         """A request's head is there: forward it, answer it, or start what must come first."""
@@ -80,12 +86,16 @@ class Service(Protocol):
     def closed(self, connection: Downstream, *, local: bool, active: bool) -> None:
         """A client's connection is gone; `local`: we ended it; `active`: while a request was on it."""
 
+    def adopt(self, connection: Downstream) -> None:
+        """A connection comes over from the service before this one."""
+
 
 @final
 class Downstream(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
+        "__weakref__",
         "_empty_lines",
         "_head_deadline",
         "_lingering",
@@ -156,6 +166,8 @@ class Downstream(asyncio.Protocol):
         self.peer_address = address_text(peer)
         self.local_address = address_text(transport.get_extra_info("sockname"))
         self.local_port = self.local_address.rpartition(":")[2]
+        while self.service.successor is not None:  # there has been a TLS handshake meanwhile
+            self.service = self.service.successor
         self.transport.set_write_buffer_limits(self.service.settings.buffer_limit)
         self.ticker.idle.add(self)
         _HANDLER.debug("new connection from %s", self.peer_address, connection=self.id)
@@ -296,7 +308,8 @@ class Downstream(asyncio.Protocol):
     def done(self, exchange: Exchange, keep_alive: bool) -> None:
         """The exchange has been answered completely."""
         self.exchange = None
-        self.service.finished(exchange)
+        service = self.service
+        service.finished(exchange)
         self.ticker.active.discard(self)
         self._since = self.ticker.now
         if not keep_alive or self.closing:
@@ -305,6 +318,8 @@ class Downstream(asyncio.Protocol):
             self.service.counts["downstream_cx_drain_close"] += self.service.draining
             self.linger()
             return
+        if service.successor is not None:
+            self.move()
         if self.writing_paused:
             self.pause_reading()
             return
@@ -312,6 +327,16 @@ class Downstream(asyncio.Protocol):
             self.resume_reading()
         if self.buffer and not self._processing:
             self._process(self.buffer)
+
+    def move(self) -> None:
+        """Between two requests: go on with the service that has taken over from ours."""
+        left = self.service
+        while self.service.successor is not None:
+            self.service = self.service.successor
+        left.connections.discard(self)
+        self.head = None  # read by the other's rules
+        self.transport.set_write_buffer_limits(self.service.settings.buffer_limit)
+        self.service.adopt(self)
 
     # --- flow control and closing
 
@@ -385,11 +410,10 @@ class Downstream(asyncio.Protocol):
                 else:
                     self.transport.close()
 
-    def drain(self) -> None:
-        """The process is about to end: idle connections close now, busy ones after their answer."""
-        if self.exchange is None and not self.buffer:
-            self.closing = True
-            self.transport.close()
+    def close_if_idle(self) -> None:
+        """Close unless there is a request; one that is just arriving is read to its end, so that no RST meets it."""
+        if self.exchange is None and not self.buffer and not self.closing:
+            self.linger()
 
 
 def _details(error: BadMessage) -> str:

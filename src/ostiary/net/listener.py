@@ -1,4 +1,10 @@
-"""A listening socket: TCP (IPv4, IPv6 or both) or Unix, plain or TLS, and the connections it accepted."""
+"""A listening socket: TCP (IPv4, IPv6 or both) or Unix, plain or TLS, and the connections it accepted.
+
+Nobody who has connected is turned away by an end: before a socket is closed, what waits in its queue is accepted, and a
+drain waits for TLS handshakes under way. A drain leaves idle connections open for DRAIN_IDLE: a client that sends a
+request now and then so hears `connection: close` with an answer, and does not send one to a connection that is closed
+while it is on its way.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +14,18 @@ import os
 import socket
 import ssl
 import stat
-from collections.abc import Callable
-from typing import TYPE_CHECKING, final
+import time
+import weakref
+from collections.abc import Collection
+from typing import Final, final
 
 from ostiary.model import limits
 from ostiary.model.config import Address, Listener
+from ostiary.net.http1 import Downstream, Service
+from ostiary.net.log import next_connection_id
 
-if TYPE_CHECKING:
-    from ostiary.net.http1 import Downstream
+_LOOK: Final = 0.02
+"""Seconds between two looks at what a drain waits for."""
 
 
 def bind(address: Address, backlog: int, *, reuse_port: bool = False) -> list[socket.socket]:
@@ -73,77 +83,184 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 @final
+class Acceptor:
+    """Accepts the connections of one listener for a service that may be succeeded by another."""
+
+    def __init__(self, service: Service, context: ssl.SSLContext | None) -> None:
+        self.service = service
+        self.context = context
+        self._servers: list[asyncio.Server] = []
+        self._late: set[asyncio.Task[tuple[asyncio.Transport, Downstream]]] = set()
+        self._shaking_hands: weakref.WeakSet[Downstream] = weakref.WeakSet()
+
+    def __call__(self) -> Downstream:
+        """A client is there."""
+        connection = Downstream(self.service, next_connection_id())
+        if self.context is not None:
+            self._shaking_hands.add(connection)
+        return connection
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a TLS handshake may still be under way; one that fails says nothing."""
+        oldest = time.monotonic() - limits.TLS_HANDSHAKE_TIMEOUT
+        return bool(self._late) or any(not each.peer and each.opened_at > oldest for each in self._shaking_hands)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it accepts."""
+        return bool(self._servers)
+
+    async def open(self, sockets: list[socket.socket], backlog: int) -> None:
+        """Accept from now on. Raises OSError, and accepts nothing then."""
+        loop = asyncio.get_running_loop()
+        timeout = limits.TLS_HANDSHAKE_TIMEOUT if self.context is not None else None
+        try:
+            for sock in sockets:
+                create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+                server = await create(
+                    self, sock=sock.dup(), ssl=self.context, ssl_handshake_timeout=timeout, backlog=backlog
+                )
+                self._servers.append(server)
+        except BaseException:
+            self.close()
+            raise
+
+    def accept_waiting(self, sockets: list[socket.socket]) -> None:
+        """Take what the kernel has connected already."""
+        loop = asyncio.get_running_loop()
+        timeout = limits.TLS_HANDSHAKE_TIMEOUT if self.context is not None else None
+        for sock in sockets:
+            while True:
+                try:
+                    client, _ = sock.accept()
+                except OSError:
+                    break
+                client.setblocking(False)
+                task = loop.create_task(
+                    loop.connect_accepted_socket(self, client, ssl=self.context, ssl_handshake_timeout=timeout)
+                )
+                self._late.add(task)
+                task.add_done_callback(self._greeted)
+
+    def _greeted(self, task: asyncio.Task[tuple[asyncio.Transport, Downstream]]) -> None:
+        self._late.discard(task)
+        if not task.cancelled():
+            task.exception()  # a handshake that fails is no news
+
+    def close(self) -> None:
+        """Accept no more; the listening sockets stay open."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+
+@final
 class ListenerServer:
     """The sockets of one listener and the connections that came over them."""
 
-    def __init__(self, listener: Listener, sockets: list[socket.socket]) -> None:
+    def __init__(self, listener: Listener, sockets: list[socket.socket], *, owner: bool = True) -> None:
+        """`owner`: this process bound them, and removes a Unix socket's path at the end."""
         self.listener = listener
         self.sockets = sockets
-        self.connections: set[Downstream] = set()
-        self._servers: list[asyncio.Server] = []
+        self._acceptor: Acceptor | None = None
         pipe = listener.address.pipe
         names = [] if pipe is not None else [sock.getsockname() for sock in sockets]
         self.addresses = [f"[{n[0]}]:{n[1]}" if ":" in n[0] else f"{n[0]}:{n[1]}" for n in names]
         """Where it listens, as `host:port`."""
         if pipe is not None:
             self.addresses.append(str(listener.address))
-        self._owner = os.getpid()
+        self._owner = os.getpid() if owner else 0
         self._identity = _identity(pipe) if pipe is not None and not pipe.startswith("@") else None
 
-    async def start(self, factory: Callable[[], asyncio.Protocol], context: ssl.SSLContext | None) -> None:
-        """Accept from now on."""
-        loop = asyncio.get_running_loop()
-        timeout = limits.TLS_HANDSHAKE_TIMEOUT if context is not None else None
-        backlog = self.listener.tcp_backlog_size
-        for sock in self.sockets:
-            if sock.family == socket.AF_UNIX:
-                server = await loop.create_unix_server(
-                    factory, sock=sock, ssl=context, ssl_handshake_timeout=timeout, backlog=backlog
-                )
-            else:
-                server = await loop.create_server(
-                    factory, sock=sock, ssl=context, ssl_handshake_timeout=timeout, backlog=backlog
-                )
-            self._servers.append(server)
+    @property
+    def is_listening(self) -> bool:
+        """Whether this process accepts."""
+        return self._acceptor is not None and self._acceptor.is_open
 
-    def stop_accepting(self) -> None:
-        """Close the listening sockets; connections go on."""
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+    @property
+    def connections(self) -> set[Downstream]:
+        """Of those that came over it, the ones that the present configuration serves."""
+        return self._acceptor.service.connections if self._acceptor is not None else set()
+
+    @property
+    def acceptor(self) -> Acceptor | None:
+        """What accepts now."""
+        return self._acceptor
+
+    async def ready(self, listener: Listener, service: Service, context: ssl.SSLContext | None) -> Acceptor:
+        """What accepts for this service, accepting already if another context is needed for it. `serve` is next."""
+        if self._acceptor is not None and self._acceptor.context is context:
+            return self._acceptor
+        acceptor = Acceptor(service, context)
+        await acceptor.open(self.sockets, listener.tcp_backlog_size)
+        return acceptor
+
+    def dismiss(self, acceptor: Acceptor) -> None:
+        """It won't be served after all."""
+        if acceptor is not self._acceptor:
+            acceptor.close()
+
+    def serve(self, listener: Listener, service: Service, acceptor: Acceptor) -> None:
+        """Clients that come from now on are this service's."""
+        if self._acceptor is not acceptor and self._acceptor is not None:
+            self._acceptor.close()
+        elif self.listener.tcp_backlog_size != listener.tcp_backlog_size:
+            for sock in self.sockets:
+                sock.listen(listener.tcp_backlog_size)
+        acceptor.service = service
+        self._acceptor, self.listener = acceptor, listener
+
+    def stop_accepting(self, *, for_all: bool = False) -> None:
+        """Accept what has come and nothing more; connections go on. `for_all`: other processes that share the sockets
+        accept no more either."""
+        if self._acceptor is not None:
+            self._acceptor.close()
+            self._acceptor.accept_waiting(self.sockets)
+        if for_all:
+            for sock in self.sockets:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RD)
+        self.close()
+
+    def close(self) -> None:
+        """Close the sockets of this process."""
+        for sock in self.sockets:
+            sock.close()
+        self.sockets = []
         path = self.listener.address.pipe
         if path is not None and os.getpid() == self._owner:
             with contextlib.suppress(OSError):
                 if _identity(path) == self._identity:  # a successor may have put its own socket there
                     os.unlink(path)
 
-    def shut(self) -> None:
-        """Let nobody in any more, by any process that has these sockets; who waits to be accepted is turned away."""
-        for sock in self.sockets:
-            with contextlib.suppress(OSError):  # somebody was quicker
-                sock.shutdown(socket.SHUT_RDWR)
-        self.stop_accepting()
 
-    @property
-    def is_listening(self) -> bool:
-        """Whether this process accepts."""
-        return bool(self._servers)
+async def drain(
+    connections: Collection[set[Downstream]], acceptors: Collection[Acceptor], patience: float, idle: float
+) -> int:
+    """Let running requests finish for up to `patience` seconds, then cut; idle connections stay for `idle` seconds.
 
-    def close(self) -> None:
-        """Close the sockets."""
-        for sock in self.sockets:
-            sock.close()
+    Returns how many were cut.
+    """
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    while loop.time() < start + patience and (any(connections) or any(each.is_busy for each in acceptors)):
+        if loop.time() >= start + min(idle, patience / 2):
+            for each in connections:
+                close_idle(each)
+        await asyncio.sleep(_LOOK)
+    return sum(cut(each) for each in connections)
 
-    async def drain(self, patience: float) -> int:
-        """Let running requests finish for up to `patience` seconds, then cut. Returns how many were cut."""
-        for connection in list(self.connections):
-            connection.drain()
-        end = asyncio.get_running_loop().time() + patience
-        while self.connections and asyncio.get_running_loop().time() < end:
-            await asyncio.sleep(0.02)
-            for connection in list(self.connections):
-                connection.drain()
-        left = list(self.connections)
-        for connection in left:
-            connection.transport.abort()
-        return len(left)
+
+def close_idle(connections: set[Downstream]) -> None:
+    """Close those without a request."""
+    for connection in list(connections):
+        connection.close_if_idle()
+
+
+def cut(connections: set[Downstream]) -> int:
+    """Close those that are left; how many that were."""
+    left = list(connections)
+    for connection in left:
+        connection.transport.abort()
+    return len(left)

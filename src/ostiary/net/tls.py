@@ -173,7 +173,7 @@ class DownstreamTls:
     """A listener's context. Raises TlsError if the settings can't be used."""
 
     def __init__(self, settings: DownstreamTlsContext) -> None:
-        self._settings = settings
+        self.settings = settings
         self._files = _Files()
         self._choices = self._build(self._files)
         self.context = self._server_context(self._files)
@@ -197,17 +197,17 @@ class DownstreamTls:
         self._files = files
 
     def _build(self, files: _Files) -> list[tuple[frozenset[str], ssl.SSLContext]]:
-        if not self._settings.tls_certificates:
+        if not self.settings.tls_certificates:
             raise TlsError("tls_certificates: a listener needs a certificate")
         choices = []
-        for certificate in self._settings.tls_certificates:
+        for certificate in self.settings.tls_certificates:
             context = self._server_context(files)
             chain = _load_certificate(context, certificate, files)
             choices.append((dns_names(chain), context))
         return choices
 
     def _server_context(self, files: _Files) -> ssl.SSLContext:
-        settings = self._settings
+        settings = self.settings
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         _common(context, settings.tls_minimum_protocol_version, settings.tls_maximum_protocol_version,
                 settings.cipher_suites, settings.alpn_protocols)  # fmt: skip

@@ -13,6 +13,7 @@ from ostiary.core.oauth2.cookies import CookiePolicy
 from ostiary.core.oauth2.exchange import RefreshOutcome
 from ostiary.core.oauth2.failures import SignInError
 from ostiary.core.oauth2.keeper import SessionKeeper
+from ostiary.core.oauth2.outcomes import FlowOutcomes
 from ostiary.core.oauth2.session import KeyRing, Session
 from ostiary.model import limits
 from ostiary.model.secret import Secret
@@ -24,7 +25,9 @@ SESSION = Session(id="i", subject="ada", created=1000.0, last_seen=1000.0, refre
 
 
 def keeper() -> SessionKeeper:
-    return SessionKeeper(SessionConfig(secrets=()), lambda: RING, os.urandom)
+    return SessionKeeper(
+        SessionConfig(secrets=()), lambda: RING, os.urandom, FlowOutcomes(RefreshOutcome, "refresh", os.urandom)
+    )
 
 
 def noise(length: int) -> str:

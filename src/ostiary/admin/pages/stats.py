@@ -10,7 +10,7 @@ from ostiary.admin import process_stats
 from ostiary.admin.page import JSON, Page, Parameter, Part, Reply, Request
 from ostiary.admin.prometheus import Names, exposition
 from ostiary.app.lifecycle import Doorkeeper
-from ostiary.app.runtime import stat_name
+from ostiary.app.upstreams import stat_name
 from ostiary.core.histogram import BUCKETS, QUANTILES, cumulative, quantile
 from ostiary.core.regex import BadRegex, Regex
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, final
 from urllib.parse import parse_qsl
 
@@ -12,11 +11,11 @@ import msgspec
 from ostiary.core.decision import Decision, Request, Respond, Start
 from ostiary.core.flights.note import Note, flight_of, set_cookies
 from ostiary.core.oauth2 import flow, signout
+from ostiary.core.oauth2.exchange import SignInOutcome
 from ostiary.core.oauth2.failures import SignInError
 from ostiary.core.oauth2.flow import PendingSignIn
 from ostiary.core.oauth2.gate import Gate, Steps
 from ostiary.core.oauth2.identity import headers_of
-from ostiary.core.oauth2.outcomes import FlowOutcomes
 from ostiary.core.oauth2.replies import wants_html
 from ostiary.core.oauth2.return_url import HOME, return_url
 from ostiary.core.oauth2.session import Session
@@ -32,15 +31,6 @@ _SELECTS_ACCOUNT: Final = ("google", "entra", "github")
 _ONCE: Final = ("state", "code", "error", "error_description", "iss")
 
 
-@dataclass(frozen=True, slots=True)
-class SignInOutcome:
-    """What a code was good for: a session, or an error."""
-
-    session: Session | None
-    code: str = ""
-    reason: str = ""
-
-
 _NOTHING: Final = SignInOutcome(None, "internal-error", "a sign-in ended without an outcome")
 
 
@@ -50,7 +40,7 @@ class Endpoints:
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
-        self._outcomes = FlowOutcomes(SignInOutcome, "callback", gate.entropy)
+        self._outcomes = gate.memory.callbacks
         self._handlers: dict[str, tuple[tuple[str, ...] | None, Callable[[Visit], Decision]]] = {
             "start": (_READ, self._start),
             "callback": (("GET",), self._callback),

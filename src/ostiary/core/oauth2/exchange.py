@@ -58,6 +58,15 @@ class RefreshOutcome:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SignInOutcome:
+    """What a code was good for: a session, or an error."""
+
+    session: Session | None
+    code: str = ""
+    reason: str = ""
+
+
 @final
 class TokenExchange:
     """The provider's side of the filter."""

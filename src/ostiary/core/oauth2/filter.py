@@ -7,7 +7,7 @@ who waited for another request's flow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Final, TypeVar, final
 
 from msgspec.structs import replace
@@ -20,6 +20,7 @@ from ostiary.core.oauth2.failures import SignInError, failure
 from ostiary.core.oauth2.flow import new_flight
 from ostiary.core.oauth2.gate import Gate
 from ostiary.core.oauth2.identity import identity_headers
+from ostiary.core.oauth2.memory import Memory
 from ostiary.core.oauth2.replies import Render, Replies, wants_html
 from ostiary.core.oauth2.return_url import HOME
 from ostiary.core.oauth2.session import KeyRing
@@ -45,10 +46,13 @@ class SignInFilter:
         counter: Callable[[str], Counter],
         render: Render,
         look_again: Callable[[], bool] = lambda: False,
+        before: Iterable[Memory] = (),
     ) -> None:
         """`client_secret` and `keys` are asked whenever they are needed, so files may change; `look_again` reads them
         now and says whether they have; `counter` makes or finds a counter by its short name; `render` makes a page of
-        a name and a context. Raises ValueError for a configuration that can't work."""
+        a name and a context; `before` is what other filters remember. Raises ValueError for a configuration
+        that can't work."""
+        self.memory = Memory(config.provider, entropy, before)
         self._replies = Replies(render, config.prefix)
         self._gate = Gate(
             config,
@@ -57,6 +61,7 @@ class SignInFilter:
             entropy=entropy,
             counter=counter,
             replies=self._replies,
+            memory=self.memory,
             look_again=look_again,
         )
         self._endpoints = Endpoints(self._gate)

@@ -26,12 +26,13 @@ from ostiary.core.oauth2.exchange import RefreshOutcome, TokenExchange
 from ostiary.core.oauth2.failures import SignInError
 from ostiary.core.oauth2.identity import header_value, headers_of
 from ostiary.core.oauth2.keeper import SessionKeeper, touched
+from ostiary.core.oauth2.memory import Memory
 from ostiary.core.oauth2.replies import Replies
 from ostiary.core.oauth2.return_url import parse_external_url
 from ostiary.core.oauth2.session import KeyRing, Session, session_key
 from ostiary.core.oauth2.token import authorization_url
 from ostiary.core.oauth2.visit import Visit, origin_of, place_of
-from ostiary.core.oidc import Provider, ProviderMetadata
+from ostiary.core.oidc import ProviderMetadata
 from ostiary.core.paths import is_plain
 from ostiary.model import limits
 from ostiary.model.secret import Secret
@@ -53,14 +54,16 @@ class Gate:
         entropy: Entropy,
         counter: Callable[[str], Counter],
         replies: Replies,
+        memory: Memory,
         look_again: Callable[[], bool] = lambda: False,
     ) -> None:
         self.config = config
         self.replies = replies
         self.entropy = entropy
-        self.provider = Provider(config.provider)
+        self.memory = memory
+        self.provider = memory.provider
         self.exchange = TokenExchange(config, self.provider, client_secret, entropy)
-        self.keeper = SessionKeeper(config.session, keys, entropy, look_again)
+        self.keeper = SessionKeeper(config.session, keys, entropy, memory.refreshes, look_again)
         self.longest = max(limits.LEASE_TIME, limits.MAX_FETCHES_PER_FLOW * config.provider.timeout)
         self._external = parse_external_url(config.external_url) if config.external_url else None
         if config.external_url and self._external is None:

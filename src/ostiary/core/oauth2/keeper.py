@@ -42,6 +42,7 @@ class SessionKeeper:
         config: SessionConfig,
         keys: Callable[[], KeyRing],
         entropy: Entropy,
+        outcomes: FlowOutcomes[RefreshOutcome],
         look_again: Callable[[], bool] = lambda: False,
     ) -> None:
         """`look_again` reads changed secrets now; True if there were any."""
@@ -51,7 +52,7 @@ class SessionKeeper:
         self._entropy = entropy
         self._opened: dict[tuple[str, str], Session] = {}
         self._opened_with: KeyRing | None = None
-        self._outcomes = FlowOutcomes(RefreshOutcome, "refresh", entropy)
+        self._outcomes = outcomes
 
     @property
     def keys(self) -> KeyRing:

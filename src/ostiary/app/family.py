@@ -1,0 +1,194 @@
+"""What the parent of several workers holds: the configuration that a new worker starts with, and the sockets.
+
+A new configuration is taken over by all or by none. The parent reads it and binds what is new, then every worker builds
+it (prepare), and only when all have, each switches (commit); a worker that finds something it can't use refuses it for
+all. A worker that dies meanwhile has no vote: its successor is started from what the parent holds by then, so none is
+started in between. One that has built it and then does not switch is replaced.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Final, final
+
+from ostiary.app import reload
+from ostiary.app.changes import changes
+from ostiary.app.handover import pack
+from ostiary.app.serving import bind_all, kept
+from ostiary.model import limits
+from ostiary.model.config import Config
+from ostiary.model.process import Process
+from ostiary.net.canvass import Answers, Canvass
+from ostiary.net.inbox import Inboxes
+from ostiary.net.listener import ListenerServer
+from ostiary.net.log import log
+
+_LOG: Final = log("config")
+Question = tuple[str, bytes, list[int]]
+
+
+@final
+@dataclass(slots=True, kw_only=True)
+class _Offer:
+    """A configuration on its way to the workers."""
+
+    config: Config
+    process: Process
+    servers: list[ListenerServer]
+    fresh: list[ListenerServer]
+    began: float
+    voters: Collection[int] = field(default=())
+
+
+@final
+class Family:
+    """The parent's side of reloading."""
+
+    def __init__(
+        self,
+        config: Config,
+        process: Process,
+        servers: list[ListenerServer],
+        admin_sockets: list[socket.socket],
+        inboxes: Inboxes,
+        source: reload.Source | None,
+    ) -> None:
+        self.config = config
+        self.process = process
+        self.servers = servers
+        self.admin_sockets = admin_sockets
+        self.inboxes = inboxes
+        self._source = source
+        self._watch = reload.Watch(source.files) if source is not None and process.watch else None
+        self._looked = time.monotonic()
+        self._offer: _Offer | None = None
+        self._canvass: Canvass | None = None
+        self._again = ""
+        self._selector: selectors.BaseSelector | None = None
+        self._alive: Callable[[], Collection[int]] = tuple
+        self._kill: Callable[[int, str], None] = lambda _index, _why: None
+
+    def attach(
+        self,
+        selector: selectors.BaseSelector,
+        alive: Callable[[], Collection[int]],
+        kill: Callable[[int, str], None],
+    ) -> None:
+        """The supervisor's loop; who of the workers lives; and how one is replaced, with the reason for the log."""
+        self._selector, self._alive, self._kill = selector, alive, kill
+
+    @property
+    def is_busy(self) -> bool:
+        """No worker may be started now: it would not know which configuration holds."""
+        return self._offer is not None
+
+    def deadline(self, now: float) -> float | None:
+        """When `tick` should be called."""
+        if self._canvass is not None:
+            return self._canvass.deadline(now)
+        return self._looked + 1.0 if self._watch is not None else None
+
+    def tick(self, now: float) -> None:
+        """Whatever is due."""
+        if self._canvass is not None:
+            self._canvass.tick(now)
+        elif self._watch is not None and now >= self._looked + 1.0:
+            self._looked = now
+            if self._watch.changed():
+                self.reload("its files have changed")
+
+    def reload(self, why: str) -> None:
+        """Read the configuration again and offer it to the workers."""
+        if self._source is None:
+            return
+        if self._offer is not None or self._canvass is not None:
+            self._again = why
+            return
+        began = time.monotonic()
+        if self._watch is not None:
+            self._watch.note()
+        found = reload.loaded(self._source, why)
+        if found is None:
+            reload.refuse("it has errors")
+            self._tell_refused()
+            return
+        config, process = found
+        there = kept(self.servers, config)
+        try:
+            fresh = bind_all(each for each in config.listeners if each.name not in there)
+        except OSError as error:
+            reload.refuse(reload.reason(error))
+            self._tell_refused()
+            return
+        servers = kept([*self.servers, *fresh], config)
+        offer = self._offer = _Offer(
+            config=config, process=process, servers=list(servers.values()), fresh=fresh, began=began
+        )
+        offer.voters = self._alive()
+        sockets = [(server.listener.name, len(server.sockets)) for server in fresh]
+        fds = [sock.fileno() for server in fresh for sock in server.sockets]
+        question = ("/reload/prepare", pack(config, process, sockets), fds)
+        self._ask(offer.voters, question, self._prepared)
+
+    def _ask(self, indices: Collection[int], question: Question, done: Callable[[Answers], None]) -> None:
+        if not indices:
+            self._canvass = None
+            done({})
+            return
+        assert self._selector is not None
+        until = time.monotonic() + limits.RELOAD_TIMEOUT
+        self._canvass = Canvass(self.inboxes, self._selector, indices, question, until, done)
+        self._canvass.tick(time.monotonic())
+
+    def _prepared(self, answers: Answers) -> None:
+        offer = self._offer
+        assert offer is not None
+        reasons = {reason.decode(errors="replace") for failed, reason in filter(None, answers.values()) if failed}
+        if not reasons and (any(answers.values()) or not answers):  # nobody lives: that may be what is mended
+            self._commit(offer)
+            return
+        for server in offer.fresh:
+            server.close()
+        reload.refuse("; ".join(sorted(reasons)) or "no worker answers")
+        self._ask(offer.voters, ("/reload/abandon", b"", []), self._finished)
+
+    def _commit(self, offer: _Offer) -> None:
+        said = changes(self.config, offer.config)
+        before = (self.config, self.process)
+        gone = [server for server in self.servers if server not in offer.servers]
+        self.config, self.process, self.servers = offer.config, offer.process, offer.servers
+
+        def committed(answers: Answers) -> None:
+            for index, answer in answers.items():
+                if answer is None or answer[0]:
+                    self._kill(index, "it did not take over the new configuration")
+            for server in gone:
+                server.close()
+            reload.accept(said, time.monotonic() - offer.began, before, (offer.config, offer.process))
+            self._finished(answers)
+
+        self._ask(offer.voters, ("/reload/commit", b"", []), committed)
+
+    def _tell_refused(self) -> None:
+        """The first worker counts it."""
+        self._ask((0,), ("/reload/refused", b"", []), self._finished)
+
+    def _finished(self, _answers: Answers) -> None:
+        self._offer = self._canvass = None
+        again, self._again = self._again, ""
+        if again:
+            self.reload(again)
+
+    def close(self) -> None:
+        """It ends: offer nothing more, and close the parent's sockets."""
+        if self._canvass is not None:
+            self._canvass.cancel()
+        self._offer = self._canvass = self._watch = self._source = None
+        for server in self.servers:
+            server.close()
+        for sock in self.admin_sockets:
+            sock.close()

@@ -1,0 +1,155 @@
+"""Taking over a new configuration: in the only process there is, or as one worker's vote (app/family.py)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import Final, final
+
+from ostiary.app import reload
+from ostiary.app.changes import changes
+from ostiary.app.handover import unpack
+from ostiary.app.lifecycle import Doorkeeper
+from ostiary.app.serving import Proposal, bind_all, kept
+from ostiary.model.config import Config
+from ostiary.model.errors import OstiaryError
+from ostiary.model.process import Process
+from ostiary.net import service_manager
+from ostiary.net.inbox import InboxError
+from ostiary.net.listener import ListenerServer
+from ostiary.net.log import log
+
+_LOG: Final = log("config")
+UNUSABLE: Final = (OstiaryError, OSError, ValueError)
+"""What building a configuration raises."""
+
+
+@final
+class Reloader:
+    """Of a process without workers."""
+
+    def __init__(self, door: Doorkeeper, source: reload.Source) -> None:
+        assert door.serving is not None
+        self._door = door
+        self._source = source
+        self._count = reload.Count(door.serving.lasting.stats)
+        self._watch = reload.Watch(source.files) if door.process.watch else None
+        self._task: asyncio.Task[None] | None = None
+        self._again = ""
+
+    def check_deadlines(self, now: float) -> None:  # noqa: ARG002 - Timed's shape
+        """Once a second: have the files changed?"""
+        if self._watch is not None and self._task is None and self._watch.changed():
+            self.ask("its files have changed")
+
+    def ask(self, why: str) -> None:
+        """Read the configuration again; once more if that is under way."""
+        if self._task is not None:
+            self._again = why
+            return
+        self._task = asyncio.get_running_loop().create_task(self._reload(why))
+        self._task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOG.error("a reload failed unexpectedly: %r", error)
+        again, self._again = self._again, ""
+        if again:
+            self.ask(again)
+
+    async def _reload(self, why: str) -> None:
+        began = time.monotonic()
+        service_manager.reloading()
+        try:
+            if self._watch is not None:
+                self._watch.note()
+            found = await asyncio.to_thread(reload.loaded, self._source, why)
+            reason = await self._switch(*found, began) if found is not None else "it has errors"
+        finally:
+            service_manager.notify("READY=1")
+        if reason:
+            reload.refuse(reason)
+            self._count.rejected()
+        else:
+            self._count.accepted()
+
+    async def _switch(self, config: Config, process: Process, began: float) -> str:
+        """Why it can't be used; empty if it is in use."""
+        door, serving = self._door, self._door.serving
+        if serving is None:
+            return "it has stopped"
+        before = (door.config, door.process)
+        there = kept(serving.servers, config)
+        fresh: list[ListenerServer] = []
+        try:
+            fresh = bind_all(each for each in config.listeners if each.name not in there)
+            await take_over(door, await door.prepare(config, fresh), process)
+        except UNUSABLE as error:
+            for server in fresh:
+                server.close()
+            return reload.reason(error)
+        reload.accept(changes(before[0], config), time.monotonic() - began, before, (config, process))
+        return ""
+
+
+async def take_over(door: Doorkeeper, proposal: Proposal, process: Process) -> None:
+    """Commit, or leave nothing of it. Raises what `commit` raises."""
+    try:
+        await door.commit(proposal, process)
+    except BaseException:
+        await proposal.runtime.close()
+        raise
+
+
+@final
+class Vote:
+    """What a worker answers its parent."""
+
+    def __init__(self, door: Doorkeeper, *, first: bool) -> None:
+        """`first`: this worker counts what happens to all of them."""
+        assert door.serving is not None
+        self._door = door
+        self._count = reload.Count(door.serving.lasting.stats) if first else None
+        self._offered: tuple[Proposal, Process] | None = None
+
+    async def handle(self, path: str, body: bytes, fds: list[int]) -> bytes:
+        """Prepare, then commit or abandon. Raises InboxError with the reason."""
+        try:
+            if path == "/reload/prepare":
+                await self._prepare(body, fds)
+            elif path == "/reload/commit" and self._offered is not None:
+                (proposal, process), self._offered = self._offered, None
+                await take_over(self._door, proposal, process)
+                if self._count is not None:
+                    self._count.accepted()
+            elif path == "/reload/commit":
+                raise InboxError("nothing is prepared")
+            else:
+                await self._abandon()
+                if self._count is not None:
+                    self._count.rejected()
+        except UNUSABLE as error:
+            raise InboxError(reload.reason(error)) from error
+        return b""
+
+    async def _prepare(self, body: bytes, fds: list[int]) -> None:
+        await self._abandon()
+        config, process, sockets = unpack(body)
+        listeners = {each.name: each for each in config.listeners}
+        fresh = []
+        for name, count in sockets:
+            own = [socket.socket(fileno=fds.pop(0)) for _ in range(count)]
+            fresh.append(ListenerServer(listeners[name], own, owner=False))
+        try:
+            self._offered = await self._door.prepare(config, fresh), process
+        except BaseException:
+            for server in fresh:
+                server.close()
+            raise
+
+    async def _abandon(self) -> None:
+        offered, self._offered = self._offered, None
+        if offered is not None and self._door.serving is not None:
+            await self._door.serving.abandon(offered[0])

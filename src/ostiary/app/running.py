@@ -1,0 +1,188 @@
+"""The life of one `ostiary run`: start, serve, reload, drain, stop, in one process or in several."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+import sys
+from typing import Final, final
+
+from ostiary._version import __version__
+from ostiary.app import logs, reload, workers
+from ostiary.app.administration import AdminFactory
+from ostiary.app.descriptors import raise_limit
+from ostiary.app.family import Family
+from ostiary.app.heartbeat import Heart, Heartbeats
+from ostiary.app.lifecycle import EXIT_INTERRUPTED, Doorkeeper
+from ostiary.app.peers import Colleagues
+from ostiary.app.reloader import Reloader, Vote
+from ostiary.app.serving import bind_all
+from ostiary.app.shared import Shared
+from ostiary.model import limits
+from ostiary.model.config import Config
+from ostiary.model.errors import OstiaryError
+from ostiary.model.process import Process
+from ostiary.net import service_manager
+from ostiary.net.inbox import Inboxes
+from ostiary.net.listener import bind
+from ostiary.net.log import log
+
+_LOG: Final = log("main")
+GC_THRESHOLD: Final = 20_000
+"""Allocations between two looks for garbage: a request leaves none in cycles, so looking often finds nothing."""
+
+
+def run(
+    config: Config, process: Process, admin: AdminFactory | None = None, source: reload.Source | None = None
+) -> int:
+    """Run until SIGTERM (exit code 0) or SIGINT (130). What stops the start is said on stderr (code 2).
+
+    `admin` makes the admin API, which lies above this package. `source` gives the configuration again; None: it holds
+    until the end.
+    """
+    for number in (signal.SIGUSR1, signal.SIGHUP):  # until there is something to open or to read again
+        signal.signal(number, signal.SIG_IGN)
+    logs.configure(process.log_level, process.component_log_level, process.log_format)
+    _LOG.info("ostiary %s starts", __version__)
+    raise_limit()
+    count = workers.count(process.workers)
+    if count == 1:
+        return _run_one(_Alone(Doorkeeper(config, process, admin=admin), source))
+    admin_sockets: list[socket.socket] = []
+    try:
+        servers = bind_all(config.listeners)
+        if admin is not None and config.admin is not None:
+            admin_sockets = bind(config.admin, limits.MAX_ADMIN_CONNECTIONS)
+    except OSError as error:
+        return _refused(error)
+    inboxes, shared = Inboxes(count), Shared()
+    heartbeats = Heartbeats(count)
+    family = Family(config, process, servers, admin_sockets, inboxes, source)
+
+    def work(index: int, desk: socket.socket) -> int:
+        peers = Colleagues(inboxes, index)
+        door = Doorkeeper(
+            family.config, family.process, None, family.servers, desk, admin, peers, admin_sockets, shared
+        )
+        return _run_one(_Worker(door, heartbeats, index))
+
+    return workers.supervise(count, work, family.close, family, heartbeats)
+
+
+class _Life:
+    """A process that serves: its signals, from the start to the end."""
+
+    def __init__(self, door: Doorkeeper) -> None:
+        self.door = door
+        self._asked = asyncio.Event()
+        self._again = asyncio.Event()
+        self._code = 0
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        """As a signal asks for it; a second one means at once."""
+        self._code = EXIT_INTERRUPTED if number == signal.SIGINT else self._code
+        (self._again if self._asked.is_set() else self._asked).set()
+
+    def started(self) -> None:
+        """The listeners are open."""
+
+    def draining(self) -> None:
+        """The end has begun."""
+
+    async def serve(self) -> int:
+        """From the start to the end; the exit code."""
+        loop = asyncio.get_running_loop()
+        door = self.door
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.end, number)
+        door.leave = self.end
+        await door.start()
+        assert door.serving is not None
+        loop.add_signal_handler(signal.SIGUSR1, door.reopen_logs)
+        for difference in door.config.differences:
+            _LOG.info("%s", difference)
+        door.serving.lasting.connector()  # imported now, after the listener is open, and not while a request waits
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 20, 50)
+        gc.enable()
+        self.started()
+        await self._asked.wait()
+        self.draining()
+        _LOG.info("draining: running requests may finish; a second signal stops at once")
+        idle = 0.0 if self._code else limits.DRAIN_IDLE  # somebody sits there and waits
+        stopping = asyncio.ensure_future(door.stop(door.patience, idle))
+        impatient = asyncio.ensure_future(self._again.wait())
+        await asyncio.wait((stopping, impatient), return_when=asyncio.FIRST_COMPLETED)
+        impatient.cancel()
+        if stopping.done():
+            cut = stopping.result()
+        else:
+            stopping.cancel()
+            cut = await door.stop(0)
+        _LOG.info("stopped%s", f"; {cut} connections were cut" if cut else "")
+        return self._code
+
+
+@final
+class _Alone(_Life):
+    """The only process: it reads its configuration itself, and speaks to the service manager."""
+
+    def __init__(self, door: Doorkeeper, source: reload.Source | None) -> None:
+        super().__init__(door)
+        self._source = source
+
+    def started(self) -> None:
+        """The listeners are open."""
+        assert self.door.serving is not None
+        ticker = self.door.serving.lasting.ticker
+        if self._source is not None:
+            reloader = Reloader(self.door, self._source)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask, "SIGHUP")
+            ticker.idle.add(reloader)
+        service_manager.notify("READY=1")
+        interval = service_manager.watchdog_interval()
+        if interval is not None:
+            self._pat(interval)
+
+    def _pat(self, interval: float) -> None:
+        service_manager.notify("WATCHDOG=1")
+        asyncio.get_running_loop().call_later(interval, self._pat, interval)
+
+    def draining(self) -> None:
+        """The end has begun."""
+        service_manager.notify("STOPPING=1")
+
+
+@final
+class _Worker(_Life):
+    """One of several: its parent reads the configuration, and is told that it lives."""
+
+    def __init__(self, door: Doorkeeper, heartbeats: Heartbeats, index: int) -> None:
+        super().__init__(door)
+        self._heartbeats = heartbeats
+        self._index = index
+
+    def started(self) -> None:
+        """The listeners are open."""
+        door = self.door
+        assert door.serving is not None
+        door.peers.handle("/reload", Vote(door, first=self._index == 0).handle)
+        door.serving.lasting.ticker.idle.add(Heart(self._heartbeats, self._index))
+
+
+def _run_one(life: _Life) -> int:
+    import uvloop
+
+    try:
+        with logs.in_background(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(life.serve())
+    except (OstiaryError, OSError, ValueError) as error:
+        return _refused(error)
+
+
+def _refused(error: Exception) -> int:
+    print(f"ostiary: error: {reload.reason(error)}", file=sys.stderr)
+    return 2
