@@ -13,7 +13,8 @@ from ostiary.core.chunked import ChunkedReader
 from ostiary.core.header_lines import FORWARDED, RELEVANT, SET_PER_REQUEST, BadMessage
 from ostiary.core.http1 import HeadReader, RequestHead, parse_request_line
 from ostiary.net.exchange import Exchange
-from ostiary.net.http1 import Downstream, ServerSettings
+from ostiary.net.http1 import Downstream
+from ostiary.net.server_settings import ServerSettings
 
 SEEDS = (
     b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: x\r\n\r\nGET /b?c=d HTTP/1.1\r\nHost: a\r\nUser-Agent: y\r\n\r\n",

@@ -38,8 +38,8 @@ from ostiary.model.tls import CertificateValidationContext, DownstreamTlsContext
 from ostiary.net.certificates import PublicCertificate
 from ostiary.net.client import ProviderClient
 from ostiary.net.clusters import ClusterPool
-from ostiary.net.http1 import ServerSettings
 from ostiary.net.log import log
+from ostiary.net.server_settings import ServerSettings
 from ostiary.net.tls import DownstreamTls, TlsError
 
 if TYPE_CHECKING:

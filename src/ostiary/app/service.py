@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from ostiary.app import narrate
 from ostiary.app.chain import Passed, Pending
+from ostiary.app.clients import Clients
 from ostiary.app.faults import effective_authority, head_fault
 from ostiary.app.flows import Flows
 from ostiary.app.observe import Observer
@@ -34,8 +35,9 @@ from ostiary.model.headers import Headers
 from ostiary.model.routes import DirectResponseAction, RedirectAction, RouteAction
 from ostiary.net.clusters import ClusterPool
 from ostiary.net.exchange import Exchange
-from ostiary.net.http1 import Downstream, ServerSettings
+from ostiary.net.http1 import Downstream
 from ostiary.net.log import log
+from ostiary.net.server_settings import ServerSettings
 from ostiary.net.status import PLAIN_TEXT, reason_phrase
 from ostiary.net.ticker import Ticker
 
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
 
 _LOG: Final = log("http")
 _WITHOUT_LENGTH: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"))
-_MAX_PEERS: Final = 65_536
 
 
 @final
@@ -67,12 +68,12 @@ class HttpService:
     ) -> None:
         self.http, self.settings, self.ticker = http, settings, ticker
         self.draining, self.counts = False, observer.counts
-        self.connections: set[Downstream] = set()
+        self._clients = Clients(settings.tls, max_connections, counter)
+        self.connections = self._clients.connections
         self.successor: HttpService | None = None
         self._table, self._flows = table, flows
         self._observer, self._clusters = observer, clusters
         self._entropy, self._for_ids = entropy, BufferedEntropy(entropy)
-        self._max_connections, self._full = max_connections, False
         chains = [route.chain for route in table.routes]
         stripped = frozenset[str]().union(*(chain.strip for chain in chains))
         self._forwarder = Forwarder(http, stripped)
@@ -80,13 +81,11 @@ class HttpService:
         self._prepared = PreparedHeads(http, self._forwarder, reads)
         self.heads = HeadReader(max_lines=http.max_headers_count, classify=self._prepared.classify)
         self._reader = TargetReader(http, lambda path: all(chain.is_ordinary(path) for chain in chains))
-        self._peers: dict[str, Peer] = {}
-        self._single = table.single
         self._found: dict[tuple[bytes | None, bytes], CompiledRoute] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._opened, self._tracer = counter("downstream_cx_total"), tracer
-        self._no_route, self._no_cluster = counter("no_route"), counter("no_cluster")
-        self._direct, self._refused = counter("rq_direct_response"), counter("downstream_cx_overflow")
+        self._single, self._tracer = table.single, tracer
+        names = ("no_route", "no_cluster", "rq_direct_response")
+        self._no_route, self._no_cluster, self._direct = (counter(name) for name in names)
         self._rewritten = frozenset(("host", "expect", *(CONTEXT_HEADERS if tracer is not None else ())))
         own_id = http.generate_request_id and not http.preserve_external_request_id
         self._renews_id = own_id and http.use_remote_address
@@ -353,25 +352,11 @@ class HttpService:
 
     def opened(self, connection: Downstream) -> bool:
         """A client connected."""
-        self._opened.value += 1
-        if len(self.connections) >= self._max_connections:
-            self._refused.value += 1
-            if not self._full:
-                self._full = True
-                _LOG.warning("%d clients are connected, more are turned away (see ulimit -n)", len(self.connections))
-            return False
-        self.adopt(connection)
-        return True
+        return self._clients.opened(connection)
 
     def adopt(self, connection: Downstream) -> None:
-        """A connection is ours, a new one or one that comes over from the service before."""
-        self.connections.add(connection)
-        peer = self._peers.get(connection.peer)
-        if peer is None:
-            if len(self._peers) >= _MAX_PEERS:
-                self._peers.clear()
-            peer = self._peers[connection.peer] = Peer(address=connection.peer, encrypted=self.settings.tls)
-        connection.forward_key = peer
+        """A connection comes over from the service before this one."""
+        self._clients.add(connection)
 
     def hand_over(self, successor: HttpService) -> None:
         """Another one serves our clients from their next request on."""
@@ -387,9 +372,8 @@ class HttpService:
 
     def closed(self, connection: Downstream, *, local: bool, active: bool) -> None:
         """A client's connection is gone."""
-        self.connections.discard(connection)
+        self._clients.remove(connection)
         self._observer.closed(local=local, active=active)
-        self._full = self._full and len(self.connections) > self._max_connections // 2
 
     def informed(self, status: int) -> None:
         """A 1xx answer was sent."""

@@ -8,51 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
-from typing import Final, Literal, Protocol, final
+from typing import Final, Protocol, final
 
-from ostiary.core.header_lines import KIND_COUNT, BadMessage
+from ostiary.core.header_lines import BadMessage
 from ostiary.core.http1 import HeadReader, RequestHead
 from ostiary.model import limits
 from ostiary.net.exchange import Exchange
 from ostiary.net.log import log, stream_id
+from ostiary.net.server_settings import ServerSettings
 from ostiary.net.status import PLAIN_TEXT, reason_phrase
 from ostiary.net.ticker import Ticker
 from ostiary.net.upstream import address_text
 
 _CONNECTION, _HANDLER = log("connection"), log("conn_handler")
 _EOL2: Final = b"\r\n\r\n"
-
-
-@dataclass(slots=True, kw_only=True)
-class ServerSettings:
-    """What a listener's connection manager says about its connections. Times in seconds, 0 = off."""
-
-    tls: bool = False
-    buffer_limit: int = limits.WRITE_HIGH_WATER
-    """Bytes waiting to be written to a client before its upstream is not read any more."""
-    max_head_bytes: int = limits.MAX_REQUEST_HEADERS_BYTES
-    idle_timeout: float = limits.IDLE_TIMEOUT
-    stream_idle_timeout: float = limits.STREAM_IDLE_TIMEOUT
-    request_timeout: float = 0.0
-    request_headers_timeout: float = limits.REQUEST_HEADERS_TIMEOUT
-    max_connection_duration: float = 0.0
-    max_requests_per_connection: int = limits.MAX_REQUESTS_PER_CONNECTION
-    delayed_close_timeout: float = 1.0
-    via_line: bytes = b""
-    """`via: ...` to every forwarded response, or nothing."""
-    accept_http_10: bool = True
-    server_line: bytes = b""
-    """`server: ...` to every response, or nothing."""
-    server_if_absent: bool = False
-    """Only where the application sent no Server of its own."""
-    max_stream_duration: float = 0.0
-    underscores: Literal["ALLOW", "REJECT_REQUEST", "DROP_HEADER"] = "ALLOW"
-    """What happens to request headers with `_` in their name."""
-    service_time: bool = False
-    """Add `x-envoy-upstream-service-time`."""
-    keep: tuple[bool, ...] = (True,) * KIND_COUNT
-    """Kind of an upstream's header line -> forwarded to the client."""
 
 
 class Service(Protocol):
