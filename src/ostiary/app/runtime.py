@@ -21,6 +21,7 @@ from ostiary.app.lasting import Lasting
 from ostiary.app.observe import Observer
 from ostiary.app.routes import RouteTable
 from ostiary.app.service import HttpService
+from ostiary.app.upstreams import stat_name
 from ostiary.core.header_lines import (
     CONNECTION,
     HOP_BY_HOP,
@@ -118,7 +119,8 @@ class Runtime:
 
     def certificates(self) -> list[list[PublicCertificate]]:
         """Those in use, of each TLS context."""
-        return [tls.certificates for tls in (*self._lasting.upstreams.contexts(), *self.server_tls.values())]
+        upstreams = [tls.certificates for tls in self._lasting.upstreams.contexts()]
+        return upstreams + [tls.certificates for tls in self.server_tls.values()]
 
     async def warm(self, patience: float) -> None:
         """Clusters that must know their hosts before they can be used get that long for it, at most."""

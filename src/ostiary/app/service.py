@@ -87,8 +87,7 @@ class HttpService:
         names = ("no_route", "no_cluster", "rq_direct_response")
         self._no_route, self._no_cluster, self._direct = (counter(name) for name in names)
         self._rewritten = frozenset(("host", "expect", *(CONTEXT_HEADERS if tracer is not None else ())))
-        own_id = http.generate_request_id and not http.preserve_external_request_id
-        self._renews_id = own_id and http.use_remote_address
+        self._renews_id = http.use_remote_address and http.generate_request_id and not http.preserve_external_request_id
 
     # --- the hot path
 
