@@ -85,6 +85,9 @@ class _Life:
         self._code = EXIT_INTERRUPTED if number == signal.SIGINT else self._code
         (self._again if self._asked.is_set() else self._asked).set()
 
+    def starting(self) -> None:
+        """The loop runs, nothing else yet."""
+
     def started(self) -> None:
         """The listeners are open."""
 
@@ -98,6 +101,7 @@ class _Life:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.end, number)
         door.leave = self.end
+        self.starting()
         await door.start()
         assert door.serving is not None
         loop.add_signal_handler(signal.SIGUSR1, door.reopen_logs)
@@ -133,15 +137,28 @@ class _Alone(_Life):
     def __init__(self, door: Doorkeeper, source: reload.Source | None) -> None:
         super().__init__(door)
         self._source = source
+        self._reloader: Reloader | None = None
+        self._hung_up = False
+
+    def starting(self) -> None:
+        """The loop runs, nothing else yet."""
+        if self._source is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
+
+    def _hang_up(self) -> None:
+        if self._reloader is not None:
+            self._reloader.ask("SIGHUP")
+        else:
+            self._hung_up = True
 
     def started(self) -> None:
         """The listeners are open."""
         assert self.door.serving is not None
-        ticker = self.door.serving.lasting.ticker
         if self._source is not None:
-            reloader = Reloader(self.door, self._source)
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask, "SIGHUP")
-            ticker.idle.add(reloader)
+            self._reloader = Reloader(self.door, self._source)
+            self.door.serving.lasting.ticker.idle.add(self._reloader)
+            if self._hung_up:
+                self._hang_up()
         service_manager.notify("READY=1")
         interval = service_manager.watchdog_interval()
         if interval is not None:
