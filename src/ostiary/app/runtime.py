@@ -115,7 +115,7 @@ class Runtime:
 
     def pools(self) -> list[ClusterPool]:
         """Every cluster: those of the configuration, then those that were made for providers' URLs."""
-        return [*self.clusters.values(), *(pool for client in self._clients for pool in client.pools)]
+        return list(dict.fromkeys(self._borrowed))
 
     def certificates(self) -> list[list[PublicCertificate]]:
         """Those in use, of each TLS context."""
