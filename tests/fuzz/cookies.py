@@ -33,7 +33,9 @@ def _entropy(count: int) -> bytes:
 
 SEALED = seal(SESSION, "session", HTTPS.session, RING, _entropy)
 KEY = flow.new_key(_entropy, restarted=False)
-PENDING = flow.new_pending(_entropy, return_url="/back", redirect_uri=signin_world.CALLBACK, now=signin_world.START)
+PENDING = flow.new_pending(
+    _entropy, KEY, return_url="/back", redirect_uri=signin_world.CALLBACK, now=signin_world.START
+)
 FLOW_COOKIE = flow.store(KEY, PENDING, HTTPS, RING, _entropy).partition(";")[0]
 
 NATIVE = signin_world.World()

@@ -152,6 +152,9 @@ def _warn(active: Active) -> None:
     if patch.filter_class not in ("", "UNSPECIFIED"):
         text = "filterClass has no effect: no code in Istio reads it"
         active.note("no-effect", "warning", "patch.filterClass", text, "anchor the patch to a filter instead")
+    if match.proxy is not None and len(match.proxy.version) > MAX_PROXY_VERSION:
+        text = f"a proxyVersion of more than {MAX_PROXY_VERSION} characters matches no proxy"
+        active.note("admission-warning", "warning", "match.proxy.proxyVersion", text, "write a shorter expression")
     if match.listener is not None and match.listener.port_name:
         text = "portName has no effect: it is not implemented in Istio"
         active.note("no-effect", "warning", "match.listener.portName", text, "use portNumber")

@@ -11,6 +11,7 @@ refuses; what it drops is reported.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -248,11 +249,10 @@ class _Reader:
         if self.findings is None:
             return node if isinstance(node, Scalar) else None
         try:
-            _check(node, described)
+            return _checked(node, described)
         except Unfit as unfit:
             self._refuse(node, path, unfit.message, unfit.mend)
             return None
-        return node
 
     def _any(self, node: Node, path: str) -> Message | None:
         url = node.get("@type") if isinstance(node, Mapping) else None
@@ -284,17 +284,37 @@ class _Reader:
         self.findings.unknown.append((key, path, message, f"did you mean '{near}'?" if near else "remove it"))
 
 
-def _check(node: Node, described: Field) -> None:
-    """Raises Unfit for what is no value of the field."""
+def _checked(node: Node, described: Field) -> Node:
+    """The node, or what istiod sends for it. Raises Unfit for what is no value of the field."""
     if described.reference == DURATION:
-        duration(node)
-    elif described.reference in _LEAVES and described.reference not in WRAPPERS:
+        return _duration(node)
+    if described.reference in _LEAVES and described.reference not in WRAPPERS:
         if not isinstance(node, Scalar):
             raise Unfit(f"text is expected here, not {kind(node)}")
-    else:
-        value = scalar(node, described, WRAPPERS.get(described.reference, described.type), schema())
-        if described.type == "enum" and isinstance(node, Scalar) and isinstance(node.value, str) and node.text != value:
-            raise Unfit(f"istiod knows no value '{node.text}'", f"write {value}")
+        return node
+    value = scalar(node, described, WRAPPERS.get(described.reference, described.type), schema())
+    if described.type == "enum" and isinstance(node, Scalar) and isinstance(node.value, str) and node.text != value:
+        raise Unfit(f"istiod knows no value '{node.text}'", f"write {value}")
+    return node
+
+
+_UNITS: Final = {"h": 3_600_000_000_000, "m": 60_000_000_000, "s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+_GO_DURATION: Final = re.compile(r"[-+]?(?:[0-9]{1,12}(?:\.[0-9]{0,9})?(?:h|ms|m|s|us|ns))+", re.ASCII)
+_GO_PART: Final = re.compile(r"([0-9]+)(?:\.([0-9]*))?(h|ms|m|s|us|ns)", re.ASCII)
+
+
+def _duration(node: Node) -> Node:
+    """A duration as Go's time.ParseDuration reads it (`500ms`, `1m30s`), spelt as Envoy does. Raises Unfit."""
+    if not isinstance(node, Scalar) or _GO_DURATION.fullmatch(node.text) is None or node.text.startswith("-"):
+        duration(node)  # says what is wrong, and takes what is only longer
+        return node
+    nanoseconds = sum(
+        int(whole) * _UNITS[unit] + int((fraction or "0").ljust(9, "0")) * _UNITS[unit] // 1_000_000_000
+        for whole, fraction, unit in _GO_PART.findall(node.text)
+    )
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    text = f"{seconds}.{rest:09d}".rstrip("0").rstrip(".") + "s"
+    return Scalar(node.file, node.line, node.column, text, node.plain)
 
 
 def is_zero(node: Node, wanted: str) -> bool:
