@@ -193,6 +193,19 @@ def test_standard_input() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_what_envoyfilter_prints_becomes_a_bootstrap_to_try_it_with() -> None:
+    endpoints = ("--authorization-endpoint", "https://id.example/a", "--token-endpoint", "https://id.example/t")
+    where = ("--client-id", "shop", "-n", "shop", "-l", "app=web", "--external-url", "https://shop.example")
+    made = ostiary("envoyfilter", *endpoints, *where)
+    done = ostiary("convert", "-", "--to", "envoy", "--upstream", "http://127.0.0.1:8080", stdin=made.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    config, found = envoy.load([("again.yaml", done.stdout.encode())])
+    assert (config is not None, [each for each in found if each.severity == "error"]) == (True, [])
+    missing = ostiary("convert", "-", "--to", "envoy", stdin=made.stdout)
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert "--upstream http://127.0.0.1:8080" in missing.stderr
+
+
 def test_discovery_that_fails_says_why(source: Path) -> None:
     source.write_text("upstream: http://127.0.0.1:1\nprovider: {issuer: 'https://127.0.0.1:1', client_id: a}\n")
     done = ostiary("convert", str(source), "--to", "envoy")

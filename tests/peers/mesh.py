@@ -1,4 +1,6 @@
-"""A sidecar without a mesh: `EnvoyFilter` and `RequestAuthentication` put into a bootstrap as istiod would do it."""
+"""A sidecar without a mesh: `RequestAuthentication` put into a bootstrap as istiod would do it, `EnvoyFilter` by
+`ostiary patch`.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +50,8 @@ def generated(*arguments: str) -> Objects:
     return Objects({each["kind"]: each for each in yaml.safe_load_all(done.stdout)})
 
 
-def sidecar(objects: Objects, app_port: int, port: int, admin_port: int, jwks: str = "") -> Tree:
-    """A bootstrap with an inbound listener, its patches applied: clusters added, HTTP filters inserted first."""
+def sidecar(objects: Objects, folder: Path, app_port: int, port: int, admin_port: int, jwks: str = "") -> Tree:
+    """A bootstrap with an inbound listener, its patches applied."""
     routes = {"virtual_hosts": [{"name": "inbound", "domains": ["*"], "routes": [_route(app_port)]}]}
     manager: Tree = {
         "@type": f"{_TYPES}.network.http_connection_manager.v3.HttpConnectionManager",
@@ -60,21 +62,22 @@ def sidecar(objects: Objects, app_port: int, port: int, admin_port: int, jwks: s
     }
     if "RequestAuthentication" in objects.by_kind:
         manager["http_filters"].insert(0, _jwt_authn(objects, jwks))
-    clusters = [_cluster(app_port)]
-    for patch in objects.by_kind["EnvoyFilter"]["spec"]["configPatches"]:
-        value = patch["patch"]["value"]
-        if patch["applyTo"] == "CLUSTER":
-            assert patch["patch"]["operation"] == "ADD"
-            clusters.append(value)
-        else:
-            assert (patch["applyTo"], patch["patch"]["operation"]) == ("HTTP_FILTER", "INSERT_FIRST")
-            manager["http_filters"].insert(0, value)
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
     listener = {"name": "virtualInbound", "address": _address(port), "filter_chains": [chain]}
-    return {
+    bootstrap = {
         "admin": {"address": _address(admin_port)},
-        "static_resources": {"listeners": [listener], "clusters": clusters},
+        "static_resources": {
+            "listeners": [listener | {"traffic_direction": "INBOUND"}],
+            "clusters": [_cluster(app_port)],
+        },
     }
+    (folder / "envoyfilter.yaml").write_text(yaml.safe_dump(objects.by_kind["EnvoyFilter"]))
+    files = ("-f", str(folder / "envoyfilter.yaml"), "--proxy", "-", "--context", "sidecar")
+    who = ("--namespace", "httpbin", "--labels", "app=httpbin", "--istio-version", "1.29.0")
+    done = ostiary("patch", *files, *who, "--json", stdin=json.dumps(bootstrap))
+    assert (done.returncode, done.stderr) == (0, "2 of 2 patches applied\n"), done.stderr
+    patched: Tree = json.loads(done.stdout)
+    return patched
 
 
 def _address(port: int) -> Tree:

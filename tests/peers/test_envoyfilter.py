@@ -10,11 +10,13 @@ from urllib.parse import urlsplit
 
 import pytest
 import trustme
+import yaml
 
-from ostiary.testing.provider import DEMO_CLIENT, DemoProvider
+from ostiary.testing.provider import DEMO_CLIENT, DemoClient, DemoProvider
 from peers.demo_provider import demo_provider
 from peers.mesh import Objects, envoy_runs, generated, ports, sidecar
 from peers.person import Page, Person
+from peers.proxies import Proxy, ostiary_arguments
 from peers.rawhttp import exchange, request
 from peers.recorders import Application
 from peers.strict_provider import CLIENT_SECRET, Place, sign_in
@@ -80,7 +82,7 @@ def test_people_sign_in_and_the_token_is_verified_after_it(envoy: Path, app: App
     with tls_provider() as provider:
         more = ("--request-authentication", "--pass-through", "/healthz", "--pass-through", "/public/*")
         objects = make(provider, tmp_path, port, *more)
-        with envoy_runs(sidecar(objects, app.port, port, admin, jwks(tmp_path, provider)), tmp_path) as proxy:
+        with envoy_runs(sidecar(objects, tmp_path, app.port, port, admin, jwks(tmp_path, provider)), tmp_path) as proxy:
             person = trusting(tmp_path)
             page = walk(person, f"http://127.0.0.1:{port}/reports?year=2026")
             assert (page.status, urlsplit(page.url).path) == (200, "/reports"), proxy.output()[-2000:]
@@ -109,11 +111,32 @@ def ask(port: int, target: str, *fields: tuple[str, str], cookie: str = "") -> i
     return exchange(port, request("GET", target, given, host=f"127.0.0.1:{port}")).status
 
 
+def test_ostiary_runs_it_too(app: Application, tmp_path: Path) -> None:
+    port, admin = ports()
+    with tls_provider() as provider:
+        # Ostiary encodes a client secret for itself, so only one that needs no encoding is the same for both.
+        provider.clients["plain"] = DemoClient(client_id="plain", client_secret="a-plain-secret")
+        (tmp_path / "plain").write_text("a-plain-secret")
+        given = ("--client-id", "plain", "--client-secret-file", str(tmp_path / "plain"))
+        objects = make(provider, tmp_path, port, *given)
+        config = tmp_path / "envoyfilter.yaml"
+        config.write_text(yaml.safe_dump(objects.by_kind["EnvoyFilter"]))
+        flags = ("--upstream", f"http://127.0.0.1:{app.port}", "--listen", f"127.0.0.1:{port}")
+        argv = [*ostiary_arguments(config), *flags, "--admin", f"127.0.0.1:{admin}"]
+        proxy = Proxy("ostiary", argv, (port,), admin, tmp_path / "log").start()
+        try:
+            page = walk(trusting(tmp_path), f"http://127.0.0.1:{port}/reports")
+            assert (page.status, urlsplit(page.url).path) == (200, "/reports"), proxy.output()[-2000:]
+            assert ask(port, "/api", ("sec-fetch-mode", "cors")) == 401
+        finally:
+            proxy.stop()
+
+
 def test_signing_out_ends_the_session_at_the_provider_too(envoy: Path, app: Application, tmp_path: Path) -> None:
     port, admin = ports()
     with tls_provider() as provider:
         objects = make(provider, tmp_path, port)
-        with envoy_runs(sidecar(objects, app.port, port, admin), tmp_path):
+        with envoy_runs(sidecar(objects, tmp_path, app.port, port, admin), tmp_path):
             person = trusting(tmp_path)
             assert walk(person, f"http://127.0.0.1:{port}/").status == 200
             status, headers, _ = person.step(f"http://127.0.0.1:{port}/oauth2/sign_out")
@@ -137,7 +160,7 @@ def test_a_certificate_that_is_not_the_providers_is_not_believed(
     name = "localhost" if wrong == "authority" else "other.test"
     with (
         tls_provider(name, provider.port) as impostor,
-        envoy_runs(sidecar(objects, app.port, port, admin), tmp_path),
+        envoy_runs(sidecar(objects, tmp_path, app.port, port, admin), tmp_path),
     ):
         page = walk(Person(ssl._create_unverified_context()), f"http://127.0.0.1:{port}/")
         assert (page.status, page.text) == (401, "OAuth flow failed.")
@@ -150,7 +173,7 @@ def test_a_secret_that_was_not_filled_in_lets_nobody_in(envoy: Path, app: Applic
     ca = files(tmp_path)[2:4]
     objects = generated(*endpoints, "--client-id", "c", "--scope", "openid", *WHERE[:-1], *ca)
     objects.files(tmp_path)
-    with envoy_runs(sidecar(objects, app.port, port, admin), tmp_path):
+    with envoy_runs(sidecar(objects, tmp_path, app.port, port, admin), tmp_path):
         assert ask(port, "/") == 503
         assert app.drain() == []
 
@@ -163,7 +186,7 @@ def test_a_certified_provider_takes_what_envoy_sends(envoy: Path, place: Place, 
     paths = ("--callback-path", "/.ostiary/callback", "--client-secret-file", str(tmp_path / "client"))
     objects = generated(*arguments, *paths)
     objects.files(tmp_path)
-    with envoy_runs(sidecar(objects, place.app.port, place.port, admin), tmp_path):
+    with envoy_runs(sidecar(objects, tmp_path, place.app.port, place.port, admin), tmp_path):
         page = sign_in(Person(), f"{place.url}/reports", "jane")
         assert (page.status, page.url) == (200, f"{place.url}/reports")
         assert [each["status"] for each in place.token_requests()] == [200]

@@ -14,6 +14,7 @@ import click
 from ostiary.cli.configuration import DIALECTS, read_file, show
 from ostiary.cli.envoyfilter import selector
 from ostiary.cli.exit_codes import EXIT_PROBLEM
+from ostiary.dialects.envoy_common import Reader
 from ostiary.dialects.envoy_sign_in import TRUSTED_CA
 from ostiary.dialects.envoy_text_values import PLACEHOLDER, Secrets
 from ostiary.dialects.istio_text import Workload
@@ -44,6 +45,7 @@ class _Source:
 @click.argument("file", type=click.Path())
 @click.option("--to", "target", required=True, type=click.Choice(DIALECTS), help="What to write.")
 @click.option("--dialect", type=click.Choice(DIALECTS), help="Don't tell the dialect of FILE from its content.")
+@click.option("--upstream", metavar="URL", help="From istio: the application, which an EnvoyFilter doesn't name.")
 @click.option("--issuer", metavar="URL", help="To native: of a provider that its endpoints don't tell.")
 @click.option("-n", "--namespace", metavar="NS", help="To istio: of the workload.")
 @click.option("-l", "--selector", multiple=True, metavar="K=V", callback=selector, help="To istio: a label of it.")
@@ -62,14 +64,15 @@ def command(file: str, target: str, dialect: str | None, show_secrets: bool, as_
       ostiary convert envoy.yaml --to native > ostiary.yaml
       ostiary convert ostiary.yaml --to envoy > envoy.yaml
       ostiary convert envoy.yaml --to istio --namespace httpbin --selector app=httpbin
+      ostiary convert envoyfilter.yaml --to envoy --upstream http://127.0.0.1:8080
     """
     if target == _ABSENT:
         raise click.UsageError(f"--to {_ABSENT}: this version can't write that dialect yet: native, envoy or istio")
     if target == "istio" and not (options["namespace"] and options["selector"]):
         raise click.UsageError("--to istio: says for which workload with --namespace and --selector")
-    source = _read(file, dialect)
+    source = _read(file, dialect, options["upstream"] or "")
     ignored = [each for each in source.diagnostics if NOT_IMPLEMENTED in each.message]
-    show([each for each in source.diagnostics if each not in ignored])
+    show([each for each in source.diagnostics if each not in ignored and each.severity != "info"])
     secrets = Secrets(show=show_secrets)
     documents, found = _written(source.config, target, secrets, options)
     found += [_hidden(what) for what in dict.fromkeys(secrets.hidden)]
@@ -87,7 +90,7 @@ def command(file: str, target: str, dialect: str | None, show_secrets: bool, as_
     return EXIT_PROBLEM if told else 0
 
 
-def _read(file: str, dialect: str | None) -> _Source:
+def _read(file: str, dialect: str | None, upstream: str) -> _Source:
     """FILE, without looking for the files that it names: they may be on another machine. Raises ConfigError."""
     from ostiary.dialects.detect import detect  # loads Envoy's schema
 
@@ -96,28 +99,30 @@ def _read(file: str, dialect: str | None) -> _Source:
     if chosen == _ABSENT:
         text = f"this is written in the dialect {chosen}, which this version can't read yet"
         raise ConfigError([_refused(file, text)])
-    config, diagnostics = _load(file, content, chosen)
+    config, diagnostics = _load(file, content, chosen, upstream)
     if config is None:
         raise ConfigError([each for each in diagnostics if each.severity == "error"])
     nodes = parse_all(content, file)
     return _Source(file, config, nodes[0] if len(nodes) == 1 else None, diagnostics)
 
 
-def _load(file: str, content: bytes, dialect: str) -> tuple[Config | None, Sequence[Diagnostic]]:
+def _load(file: str, content: bytes, dialect: str, upstream: str) -> tuple[Config | None, Sequence[Diagnostic]]:
     if dialect == "native":
         from ostiary.dialects import native
 
         return native.load([(file, content)], flags={}, env={})
-    if dialect == "istio":
-        from ostiary.cli.configuration import load
+    from ostiary.dialects import envoy, istio
 
-        loaded = load((file,), dialect="istio", flags={}, ignore_unsupported=True)
-        return loaded.config, loaded.diagnostics
-    from ostiary.dialects import envoy
+    def load(read: Reader | None = None) -> tuple[Config | None, list[Diagnostic]]:
+        contents = [(file, content)]
+        if dialect == "envoy":
+            return envoy.load(contents, ignore_unsupported=True, read=read)
+        flags = {"upstream": upstream} if upstream else {}
+        return istio.load(contents, flags=flags, env={}, ignore_unsupported=True, read=read)
 
-    config, diagnostics = envoy.load([(file, content)], ignore_unsupported=True)
+    config, diagnostics = load()
     if config is None:  # what is read from files belongs to it, or something else is wrong
-        config, diagnostics = envoy.load([(file, content)], ignore_unsupported=True, read=read_file)
+        config, diagnostics = load(read_file)
     return config, diagnostics
 
 

@@ -22,7 +22,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from ostiary.core.addresses import is_ip_address
 from ostiary.core.oidc import ProviderMetadata
-from ostiary.model.clusters import Cluster, DnsLookupFamily, DnsRefresh, Endpoint
+from ostiary.model.clusters import Cluster, DnsLookupFamily, Endpoint
 from ostiary.model.matchers import HeaderMatcher, StringMatcher
 from ostiary.model.oauth2 import (
     AuthType,
@@ -152,7 +152,6 @@ def token_cluster(choices: SignInChoices) -> Cluster:
         dns_lookup_family=None if is_ip else choices.dns_lookup_family,
         endpoints=(Endpoint(address=host, port=parts.port or (443 if tls is not None else 80)),),
         transport_socket=tls,
-        dns_refresh=None if is_ip else DnsRefresh(respect_ttl=True),
         per_connection_buffer_limit_bytes=1024 * 1024,
     )
 

@@ -86,7 +86,7 @@ def cluster(model: Cluster, secrets: Secrets) -> Tree:
 
 
 def _dns(model: Cluster) -> Tree:
-    """How names become addresses; only a DnsCluster knows the shortest TTL to respect."""
+    """How names become addresses. On the Cluster itself the times of refreshing are deprecated."""
     refresh = model.dns_refresh or DnsRefresh()
     failure = refresh.failure_base
     fields = given(
@@ -100,7 +100,7 @@ def _dns(model: Cluster) -> Tree:
         else None,
         typed_dns_resolver_config=_resolver(model),
     )
-    if not refresh.min_rate or model.type == "STATIC":
+    if refresh == DnsRefresh() or model.type == "STATIC":
         return {"type": model.type} | fields
     one = some(model.type == "LOGICAL_DNS")
     config = typed(_DNS_CLUSTER, **fields, all_addresses_in_single_endpoint=one)
