@@ -116,16 +116,31 @@ access_log: {log}
 """
 
 
-def ostiary_native(directory: Path, ports: Ports) -> Peer:
+TELEMETRY = """\
+telemetry:
+  endpoint: http://127.0.0.1:{sink}
+  sampling: {part}
+  parent_based: false
+  metrics: false
+"""
+
+
+def ostiary_traced(directory: Path, ports: Ports, part: str) -> Peer:
+    """Ostiary that records that part of its requests, every one or none, and exports them to the sink."""
+    name = "ostiary-traced" if part == "1" else "ostiary-untraced"
+    return ostiary_native(directory, ports, name, TELEMETRY.format(sink=ports.sink, part=part))
+
+
+def ostiary_native(directory: Path, ports: Ports, name: str = "ostiary", more: str = "") -> Peer:
     """Ostiary with its own short configuration and its own profile."""
     port, secret = free_port(), os.urandom(32).hex()
-    secret_file = directory / "secret"
+    secret_file = directory / f"{name}.secret"
     secret_file.write_text(secret)
-    config = directory / "ostiary.yaml"
-    log = directory / "ostiary.access.log"
+    config = directory / f"{name}.yaml"
+    log = directory / f"{name}.access.log"
     values = {"port": port, "app": ports.app, "sink": ports.sink, "secret_file": secret_file, "host": sessions.HOST}
-    config.write_text(NATIVE.format(**values, log=log))
-    return _ostiary(directory, "ostiary", port, config, sessions.ostiary_cookies(secret))
+    config.write_text(NATIVE.format(**values, log=log) + more)
+    return _ostiary(directory, name, port, config, sessions.ostiary_cookies(secret))
 
 
 def _ostiary(directory: Path, name: str, port: int, config: Path, cookie: str) -> Peer:
@@ -157,6 +172,8 @@ PEERS: dict[str, Factory] = {
     "ostiary-envoy": ostiary_envoy,
     "envoy": envoy,
     "oauth2-proxy": oauth2_proxy_peer,
+    "ostiary-untraced": lambda directory, ports: ostiary_traced(directory, ports, "0"),
+    "ostiary-traced": lambda directory, ports: ostiary_traced(directory, ports, "1"),
     "envoy-router-only": lambda directory, ports: envoy(directory, ports, oauth2=False),
 }
 

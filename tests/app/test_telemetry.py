@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from app.harness import address, proxy, running
+from costumes import SECRET, Keycloak
 from ostiary.model.access_log import AccessLog
 from ostiary.model.clusters import Cluster, Endpoint
 from ostiary.model.config import Config
@@ -21,6 +22,7 @@ from ostiary.model.telemetry import MetricsExport, Tracing
 from ostiary.model.tls import DataSource
 from otlp_receiver import Collector, Receiver, Span
 from ports import free_port
+from provider_world import quickstart, world
 from wire import Client, Upstream, scenario
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -269,3 +271,31 @@ async def test_metrics_are_cumulative_sums_and_gauges_with_a_last_export_at_the_
                 await client.get("/")
             assert len(collector.metrics) > before
             assert collector.metrics[-1][DOWNSTREAM] == ("sum", 2, 2)
+
+
+@scenario
+async def test_a_sign_in_is_one_trace_with_what_the_provider_was_asked_and_no_secret(tmp_path: Path) -> None:
+    with Receiver() as collector:
+        document = quickstart("Keycloak")
+        document["telemetry"] = {"endpoint": f"http://127.0.0.1:{collector.port}", "metrics": False}
+        provider = Keycloak(document["provider"]["client_id"])
+        async with world(provider, document, tmp_path) as here:
+            browser = here.browser()
+            assert (await browser.sign_in()).status == 200
+            cookies = list(browser.cookies.values())
+            await spans(collector, 6)
+        found = collector.spans
+        [callback] = [s for s in found if s.attributes.get("url.path") == "/.ostiary/callback"]
+        below = {span.id: span for span in found if span.trace == callback.trace}
+        [token] = [span for span in below.values() if span.name == "provider token"]
+        assert (token.parent, token.kind, token.attributes["http.response.status_code"]) == (callback.id, "CLIENT", 200)
+        assert token.attributes["url.full"].endswith("/protocol/openid-connect/token")
+        [connect] = [span for span in below.values() if span.parent == token.id]
+        names = {name for name, _ in connect.events}
+        assert names == {"dns.query", "connect.attempt"}
+        assert connect.attributes["tls.protocol.version"] == "1.3"
+        assert "provider jwks" in {span.name for span in found}
+        text = repr(found)
+        assert [secret for secret in (*cookies, SECRET) if secret in text] == []
+        told = repr([(span.name, span.attributes, span.events) for span in found])
+        assert "code=" not in told and "state=" not in told

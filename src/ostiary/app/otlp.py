@@ -1,7 +1,10 @@
 """OTLP's messages (opentelemetry-proto 1.x), as bytes.
 
-Imported only where something is exported. What is encoded in parts can be joined: of two messages of one type, put one
-after the other, protobuf reads all repeated fields together.
+Imported only where something is exported.
+
+Spans are many, and building their messages attribute by attribute would cost more than everything else about them. But
+of two encoded messages of one type, one after the other, protobuf reads all fields together: so an attribute is encoded
+once, as a span that has nothing else, and put behind every span that has it.
 """
 
 from __future__ import annotations
@@ -26,9 +29,10 @@ Points = Mapping[str, Sequence[tuple[Tags, int]]]
 _SCOPE = InstrumentationScope(name="ostiary", version=__version__)
 
 
-@lru_cache(maxsize=4096, typed=True)
-def _attribute(key: str, value: Value) -> KeyValue:
-    """Most are the same from request to request."""
+_SELDOM_TWICE = frozenset(("guid:x-request-id", "http.request.header.x-request-id", "http.url", "url.path"))
+
+
+def _new_attribute(key: str, value: Value) -> KeyValue:
     if isinstance(value, bool):
         return KeyValue(key=key, value=AnyValue(bool_value=value))
     if isinstance(value, int):
@@ -39,8 +43,29 @@ def _attribute(key: str, value: Value) -> KeyValue:
     return KeyValue(key=key, value=AnyValue(string_value=text))
 
 
+_attribute = lru_cache(maxsize=4096, typed=True)(_new_attribute)
+
+
 def _attributes(items: Iterable[tuple[str, Value]]) -> list[KeyValue]:
     return [_attribute(key, value) for key, value in items]
+
+
+def _of_span(key: str, value: Value) -> bytes:
+    encoded: bytes = trace_pb2.Span(attributes=[_new_attribute(key, value)]).SerializeToString()
+    return encoded
+
+
+_remembered = lru_cache(maxsize=4096, typed=True)(_of_span)
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    """A field that holds a message (protobuf's encoding, wire type 2)."""
+    length, head = len(payload), bytearray((number << 3 | 2,))
+    while length > 0x7F:
+        head.append(length & 0x7F | 0x80)
+        length >>= 7
+    head.append(length)
+    return bytes(head) + payload
 
 
 def _resource(attributes: Iterable[tuple[str, str]]) -> Resource:
@@ -53,13 +78,14 @@ def _nanoseconds(seconds: float) -> int:
 
 def encode_spans(resource: Iterable[tuple[str, str]], spans: Iterable[Span]) -> bytes:
     """An ExportTraceServiceRequest."""
-    scope = trace_pb2.ScopeSpans(scope=_SCOPE, spans=[_span(span) for span in spans])
-    message = trace_pb2.ResourceSpans(resource=_resource(resource), scope_spans=[scope])
-    encoded: bytes = ExportTraceServiceRequest(resource_spans=[message]).SerializeToString()
-    return encoded
+    parts = [trace_pb2.ScopeSpans(scope=_SCOPE).SerializeToString()]
+    parts += [_field(trace_pb2.ScopeSpans.SPANS_FIELD_NUMBER, _span(span)) for span in spans]
+    scope = _field(trace_pb2.ResourceSpans.SCOPE_SPANS_FIELD_NUMBER, b"".join(parts))
+    about = trace_pb2.ResourceSpans(resource=_resource(resource)).SerializeToString()
+    return _field(ExportTraceServiceRequest.RESOURCE_SPANS_FIELD_NUMBER, about + scope)
 
 
-def _span(span: Span) -> trace_pb2.Span:
+def _span(span: Span) -> bytes:
     message = trace_pb2.Span(
         trace_id=bytes.fromhex(span.trace.decode()),
         span_id=bytes.fromhex(span.id.decode()),
@@ -69,14 +95,16 @@ def _span(span: Span) -> trace_pb2.Span:
         kind=span.kind,  # type: ignore[arg-type]
         start_time_unix_nano=_nanoseconds(span.start),
         end_time_unix_nano=_nanoseconds(span.end),
-        attributes=_attributes(span.attributes),
     )
     for at, name, attributes in span.events:
         message.events.add(time_unix_nano=_nanoseconds(at), name=name, attributes=_attributes(attributes))
     if span.error:
         message.status.code = trace_pb2.Status.STATUS_CODE_ERROR
         message.status.message = span.message
-    return message
+    parts = [message.SerializeToString()]
+    for key, value in span.attributes:
+        parts.append(_of_span(key, value) if key in _SELDOM_TWICE else _remembered(key, value))
+    return b"".join(parts)
 
 
 def encode_metrics(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, final
 
 from ostiary.core.record import Record
@@ -214,7 +215,7 @@ def _otel_server(record: Record) -> Attributes:
     if record.scheme:
         found.append(("url.scheme", record.scheme))
     if record.authority:
-        found += _peer("server", record.authority)
+        found += _server(record.authority)
     if client := _split(record.downstream_remote_address)[0]:
         found.append(("client.address", client))
     if peer := _split(record.downstream_direct_remote_address)[0]:
@@ -238,7 +239,7 @@ def _otel_server(record: Record) -> Attributes:
 
 
 def _otel_upstream(record: Record, answered: int) -> Attributes:
-    found: Attributes = [("http.request.method", _method(record)), *_peer("server", record.upstream_host)]
+    found: Attributes = [("http.request.method", _method(record)), *_server(record.upstream_host)]
     if record.upstream_protocol:
         found.append(("network.protocol.version", _version(record.upstream_protocol)))
     if answered:
@@ -263,6 +264,7 @@ def _error_type(status: int, record: Record) -> str:
     return str(status) if status else record.response_flags or "_OTHER"
 
 
+@lru_cache(maxsize=1024)
 def _split(address: str) -> tuple[str, int]:
     """Host and port of `host:port`, `[::1]:80`, or a host alone (port 0)."""
     host, colon, port = address.rpartition(":")
@@ -271,11 +273,12 @@ def _split(address: str) -> tuple[str, int]:
     return address.strip("[]"), 0
 
 
-def _peer(role: str, address: str) -> Attributes:
+@lru_cache(maxsize=1024)
+def _server(address: str) -> tuple[tuple[str, Value], ...]:
     host, port = _split(address)
     if not host:
-        return []
-    return [(f"{role}.address", host), (f"{role}.port", port)] if port else [(f"{role}.address", host)]
+        return ()
+    return (("server.address", host), ("server.port", port)) if port else (("server.address", host),)
 
 
 def _call(context: SpanContext, call: Call, span_id: bytes, wall: float) -> Span:
@@ -284,7 +287,7 @@ def _call(context: SpanContext, call: Call, span_id: bytes, wall: float) -> Span
     span.attributes.append(("http.request.method", call.method))
     scheme, _, rest = call.url.partition("://")
     if rest:
-        span.attributes += [("url.full", call.url), ("url.scheme", scheme), *_peer("server", rest.partition("/")[0])]
+        span.attributes += [("url.full", call.url), ("url.scheme", scheme), *_server(rest.partition("/")[0])]
     else:
         cluster, _, path = call.url.partition(": ")
         span.attributes += [("upstream_cluster", cluster), ("url.path", path)]
@@ -303,7 +306,7 @@ def _call(context: SpanContext, call: Call, span_id: bytes, wall: float) -> Span
 def _connect(context: SpanContext, trace: ConnectTrace, parent: bytes, span_id: bytes, wall: float) -> Span:
     ended = trace.ended if trace.ended is not None else trace.started
     span = Span(context, f"connect {trace.target}", CLIENT, span_id, parent, trace.started + wall, ended + wall)
-    span.attributes += [*_peer("server", trace.target), ("dns_lookup_family", trace.dns_lookup_family)]
+    span.attributes += [*_server(trace.target), ("dns_lookup_family", trace.dns_lookup_family)]
     if trace.winner is not None:
         span.attributes += [("network.peer.address", trace.winner.address), ("network.peer.port", trace.winner.port)]
     else:

@@ -29,6 +29,7 @@ SDK_ATTRIBUTES: Final = (
 """Of every resource: who made the data."""
 _PARENT: Final = b"traceparent"
 _STATE: Final = b"tracestate"
+_CONTEXT: Final = frozenset((_PARENT, _STATE))
 _HEX: Final = b"0123456789abcdef"
 _LENGTH: Final = 55
 _NO_TRACE: Final = b"0" * 32
@@ -55,6 +56,12 @@ def parse_traceparent(value: bytes) -> Parent | None:
     if trace == _NO_TRACE or span == _NO_SPAN:
         return None
     return trace, span, int(head[53:], 16) & _KNOWN_FLAGS
+
+
+def _parent(lines: list[HeaderLine]) -> Parent | None:
+    """Of the one line that says it."""
+    given = [line.value for line in lines if line.name == _PARENT]
+    return parse_traceparent(given[0]) if len(given) == 1 else None
 
 
 @final
@@ -97,11 +104,9 @@ class Propagator:
     def follow(self, lines: list[HeaderLine]) -> tuple[bytes, SpanContext | None]:
         """The header lines that the application gets, and the context if the request is recorded."""
         if self._continues:
-            given = [line.value for line in lines if line.name == _PARENT]
-            if given:
-                parent = parse_traceparent(given[0]) if len(given) == 1 else None
-                if parent is not None:
-                    return self._child(parent, lines)
+            given = [line for line in lines if line.name in _CONTEXT]
+            if given and (parent := _parent(given)) is not None:
+                return self._child(parent, given)
         ids = self._entropy(32).hex().encode()
         trace, span = ids[:32], ids[32:48]
         if not self._samples(trace):
@@ -111,10 +116,11 @@ class Propagator:
 
     def _child(self, parent: Parent, lines: list[HeaderLine]) -> tuple[bytes, SpanContext | None]:
         trace, above, flags = parent
-        given = [line.value for line in lines if line.name == _STATE]
-        state = b",".join([value for value in given if value]) if given else b""
-        if len(state) > _MAX_STATE:
-            state = b""
+        state = b""
+        if len(lines) > 1:
+            state = b",".join([line.value for line in lines if line.name == _STATE and line.value])
+            if len(state) > _MAX_STATE:
+                state = b""
         tail = b"tracestate: %b\r\n" % state if state else b""
         by_parent = flags & _SAMPLED and self._passes(trace)
         if not (by_parent if self._parent_based else self._samples(trace)):
