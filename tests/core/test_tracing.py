@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostiary.core.header_lines import HeaderLine
-from ostiary.core.tracing import Propagator, SpanContext, parse_traceparent
+from ostiary.core.tracing import Propagator, SpanContext, context_fields, parse_traceparent
 from ostiary.model.telemetry import Collector, Tracing
 
 TRACE, SPAN = b"0af7651916cd43dd8448eb211c80319c", b"b7ad6b7169203331"
@@ -26,6 +26,7 @@ def follow(*lines: tuple[bytes, bytes], **tracing: object) -> tuple[dict[str, st
     )
     wire, context = propagator.follow([HeaderLine(name, value) for name, value in lines])
     pairs = [line.split(": ", 1) for line in wire.decode().splitlines()]
+    assert context_fields(wire) == dict(pairs)
     assert len(pairs) == len(dict(pairs))
     return dict(pairs), context
 

@@ -20,6 +20,7 @@ from ostiary.core.histogram import Histogram
 from ostiary.core.record import Fields, Record
 from ostiary.core.redaction import without_credentials
 from ostiary.core.response import ResponseFields
+from ostiary.core.tracing import context_fields
 from ostiary.model.access_log import AccessLog
 from ostiary.model.headers import Headers
 from ostiary.net.access_log import LogWriter
@@ -224,8 +225,7 @@ def _describe_request(record: Record, exchange: Exchange) -> None:
         record.stream_id = exchange.request_id.decode("latin-1")
         record.request_set = {"x-request-id": record.stream_id}
     if exchange.trace_lines:
-        context = exchange.trace_lines.decode("latin-1").splitlines()
-        record.request_set = {**record.request_set, **dict(line.split(": ", 1) for line in context)}
+        record.request_set = {**record.request_set, **context_fields(exchange.trace_lines)}
 
 
 def _describe_response(record: Record, exchange: Exchange) -> None:

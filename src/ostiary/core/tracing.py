@@ -32,6 +32,8 @@ _STATE: Final = b"tracestate"
 _CONTEXT: Final = frozenset((_PARENT, _STATE))
 _HEX: Final = b"0123456789abcdef"
 _LENGTH: Final = 55
+_PARENT_AT: Final = len(b"traceparent: ")
+_STATE_AT: Final = _PARENT_AT + _LENGTH + len(b"\r\ntracestate: ")
 _NO_TRACE: Final = b"0" * 32
 _NO_SPAN: Final = b"0" * 16
 _SAMPLED: Final = 1
@@ -56,6 +58,14 @@ def parse_traceparent(value: bytes) -> Parent | None:
     if trace == _NO_TRACE or span == _NO_SPAN:
         return None
     return trace, span, int(head[53:], 16) & _KNOWN_FLAGS
+
+
+def context_fields(lines: bytes) -> dict[str, str]:
+    """The header lines that a Propagator wrote, by name."""
+    fields = {"traceparent": lines[_PARENT_AT : _PARENT_AT + _LENGTH].decode("latin-1")}
+    if len(lines) > _STATE_AT:
+        fields["tracestate"] = lines[_STATE_AT:-2].decode("latin-1")
+    return fields
 
 
 def _parent(lines: list[HeaderLine]) -> Parent | None:
