@@ -21,6 +21,7 @@ _KINDS: Final[tuple[tuple[re.Pattern[str], ProblemKind], ...]] = (
     (re.compile(r"no such type in Envoy's API"), "type-url"),
     (re.compile(r"'@type' (is missing|must be text)|without a type"), "type-missing"),
     (re.compile(r"unknown cluster '"), "cluster-unknown"),
+    (re.compile(r"without one this patch does nothing"), "patch-nothing"),
     (re.compile(r"must be the last|router"), "filter-order"),
 )
 _BY_PATH: Final[tuple[tuple[re.Pattern[str], ProblemKind], ...]] = (
@@ -28,6 +29,7 @@ _BY_PATH: Final[tuple[tuple[re.Pattern[str], ProblemKind], ...]] = (
     (re.compile(r"(token_secret|hmac_secret)(\.|$)"), "secret-missing"),
     (re.compile(r"(^|\.)(secret|secret_file|secrets\[\d+\])$"), "secret-invalid"),
 )
+_CONTAINER: Final = re.compile(r"^can't read /.*(No such file|Permission denied)")
 _QUOTED: Final = re.compile(r"'([^']{1,80})'")
 
 
@@ -37,7 +39,9 @@ def problems(diagnostics: Iterable[Diagnostic]) -> Iterator[ConfigurationProblem
         if diagnostic.message.startswith(NOT_IMPLEMENTED):
             continue  # Envoy has it, so nothing is wrong with it
         kind = _kind(diagnostic)
-        if diagnostic.severity != "error" and kind != "cluster-unknown":
+        if _CONTAINER.search(diagnostic.message):
+            continue  # the file belongs into the proxy's container, which this need not be
+        if diagnostic.severity != "error" and kind not in ("cluster-unknown", "patch-nothing"):
             continue
         yield ConfigurationProblem(
             origin=Origin(kind="config", source=diagnostic.file, line=diagnostic.line, quote=_quote(diagnostic)),
@@ -45,6 +49,7 @@ def problems(diagnostics: Iterable[Diagnostic]) -> Iterator[ConfigurationProblem
             subject=_subject(diagnostic, kind),
             message=f"{diagnostic.message[:1].upper()}{diagnostic.message[1:].rstrip('.')}.",
             mend=f"{diagnostic.mend[:1].upper()}{diagnostic.mend[1:]}." if diagnostic.mend else "",
+            confidence="certain" if diagnostic.severity == "error" or kind == "cluster-unknown" else "possible",
             where=Where(file=diagnostic.file, line=max(diagnostic.line, 1), path=diagnostic.path),
         )
 
@@ -68,4 +73,5 @@ def _subject(diagnostic: Diagnostic, kind: ProblemKind) -> str:
     quoted = _QUOTED.search(diagnostic.message)
     if kind in ("unknown-field", "cluster-unknown") and quoted is not None:
         return quoted[1]
-    return diagnostic.path or diagnostic.message
+    short = re.sub(r".*\.typed_config\.", "", diagnostic.path)
+    return short or diagnostic.message

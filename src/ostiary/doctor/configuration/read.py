@@ -73,7 +73,7 @@ def _judged(dialect: str, files: Files, env: MappingType[str, str], open_file: R
 
         return [*problems(envoy.load(files, ignore_unsupported=True, read=open_file)[1])]
     if dialect == "istio":
-        return _istio(files)
+        return _istio(files, open_file)
     if dialect == "native":
         from ostiary.dialects import native
         from ostiary.doctor.configuration.native import facts_of
@@ -84,11 +84,23 @@ def _judged(dialect: str, files: Files, env: MappingType[str, str], open_file: R
     return []
 
 
-def _istio(files: Files) -> list[Fact]:
+def _istio(files: Files, open_file: Reader | None) -> list[Fact]:
+    from ostiary.dialects import istio
     from ostiary.dialects.istio_reader import read_objects
+    from ostiary.doctor.configuration.patches import patch_problems
 
+    filters, kinds = [], set()
     diagnostics: list[Diagnostic] = []
     for name, content in files:
-        found, _ = read_objects(content, name)
+        found, others = read_objects(content, name)
+        filters += found
+        kinds |= {other.kind for other in others}
         diagnostics += [problem for each in found for problem in each.problems]
-    return [*problems(diagnostics)]
+    found_here = [*problems(diagnostics), *patch_problems(filters, kinds)]
+    # What becomes of the patches is judged as a whole: fields that fit each by itself may not fit together.
+    flags = {"upstream": "http://127.0.0.1:8080"}
+    judged = istio.load(files, flags=flags, env={}, ignore_unsupported=True, read=open_file)[1]
+    places = {(each.where.file, each.where.line) for each in found_here if each.where is not None}
+    known = {name for name, _ in files}
+    further = (each for each in judged if each.file in known and (each.file, each.line) not in places)
+    return [*found_here, *problems(further)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ostiary.doctor.facts.origin import Fact
-from ostiary.doctor.finding import Where
+from ostiary.doctor.finding import Confidence, Where
 
 ProblemKind = Literal[
     "unknown-field", "type-url", "type-missing", "invalid", "cluster-unknown", "extension-missing", "patch-crash",
@@ -72,6 +72,8 @@ class ConfigurationProblem(Fact):
     mend: str = ""
     where: Where | None = None
     document: int = 0
+    confidence: Confidence = "certain"
+    """How sure it is that this is one: whether an anchor is there depends on objects that are not at hand."""
     rejected: bool = False
     """A running proxy refused it: the old configuration serves on, or nothing does."""
 

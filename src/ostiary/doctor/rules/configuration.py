@@ -77,7 +77,7 @@ def _about(name: str, explains: frozenset[str] = frozenset()) -> Rule:
                     cause=fact.message,
                     proof=proof(fact),
                     mend=fact.mend or mend,
-                    confidence="certain",
+                    confidence=fact.confidence,
                     where=fact.where,
                     subject=fact.subject,
                 )
@@ -97,19 +97,21 @@ def _filter_order(case: Case) -> Iterator[Finding]:
         early = [name for name in names[:place] if name in _BEFORE]
         if early:
             told.append((f"In the listener {chain.listener}, {listed(early)} comes before oauth2.", chain))
-    for message, fact in told:
-        yield Finding(
-            rule="filter-order",
-            severity="error",
-            title="The sign-in filter stands at the wrong place",
-            cause=f"{message} A token check before sign-in answers 401 before anybody is redirected; a filter after "
-            "the router is refused with the whole listener.",
-            proof=proof(fact),
-            mend="Insert oauth2 first: operation INSERT_FIRST, or INSERT_BEFORE with subFilter "
-            "envoy.filters.http.jwt_authn where a RequestAuthentication exists. ADD puts it behind the router.",
-            confidence="certain",
-            where=fact.where if isinstance(fact, ConfigurationProblem) else None,
-        )
+    if not told:
+        return
+    message, first = told[0]
+    yield Finding(
+        rule="filter-order",
+        severity="error",
+        title="The sign-in filter stands at the wrong place",
+        cause=f"{message} A token check before sign-in answers 401 before anybody is redirected; a filter after the "
+        "router is refused with the whole listener.",
+        proof=proof(fact for _, fact in told),
+        mend="Insert oauth2 first: operation INSERT_FIRST, or INSERT_BEFORE with subFilter "
+        "envoy.filters.http.jwt_authn where a RequestAuthentication exists. ADD puts it behind the router.",
+        confidence="certain",
+        where=first.where if isinstance(first, ConfigurationProblem) else None,
+    )
 
 
 def _fails_open(case: Case) -> Iterator[Finding]:

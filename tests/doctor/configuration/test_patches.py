@@ -1,0 +1,109 @@
+"""EnvoyFilter patches that do nothing or harm are facts, at their line; the whole is judged as Envoy would."""
+
+from __future__ import annotations
+
+from textwrap import indent
+
+import pytest
+
+from ostiary.doctor.configuration.read import read
+from ostiary.doctor.facts.configuration import ConfigurationProblem
+
+HEAD = """\
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: sign-in, namespace: httpbin}
+spec:
+  configPatches:
+"""
+CLUSTER = """\
+- applyTo: CLUSTER
+  patch:
+    operation: ADD
+    value:
+      name: oauth
+      type: LOGICAL_DNS
+      load_assignment:
+        cluster_name: oauth
+        endpoints:
+        - lb_endpoints: [{endpoint: {address: {socket_address: {address: login.example, port_value: 443}}}}]
+"""
+FILTER = """\
+- applyTo: HTTP_FILTER
+  match:
+    context: SIDECAR_INBOUND
+    listener: {filterChain: {filter: {name: envoy.filters.network.http_connection_manager@ANCHOR@}}}
+  patch:
+    operation: @OPERATION@
+    value:
+      name: envoy.filters.http.oauth2
+      typed_config:
+        '@type': type.googleapis.com/envoy.extensions.filters.http.oauth2.v3.OAuth2
+        config:
+          token_endpoint: {cluster: @CLUSTER@, uri: https://login.example/token, timeout: 5s}
+          authorization_endpoint: https://login.example/authorize
+          redirect_uri: "@REDIRECT@"
+          redirect_path_matcher: {path: {exact: /callback}}
+          signout_path: {path: {exact: /signout}}
+          credentials:
+            client_id: app
+            token_secret: {name: token, sds_config: {path_config_source: {path: /etc/istio/token.yaml}}}
+            hmac_secret: {name: hmac, sds_config: {path_config_source: {path: /etc/istio/hmac.yaml}}}
+"""
+GOOD = {"ANCHOR": "", "OPERATION": "INSERT_FIRST", "CLUSTER": "oauth", "REDIRECT": "https://app.example/callback"}
+
+
+def text(*patches: str, **changes: str) -> str:
+    for name, value in {**GOOD, **changes}.items():
+        patches = tuple(patch.replace(f"@{name}@", value) for patch in patches)
+    return HEAD + indent("".join(patches), "  ")
+
+
+def problems(written: str) -> list[tuple[str, str, int]]:
+    """(kind, confidence, line) of each."""
+    found = [fact for fact in read([("f.yaml", written.encode())], env={}) if isinstance(fact, ConfigurationProblem)]
+    return [(fact.kind, fact.confidence, fact.where.line if fact.where else 0) for fact in found]
+
+
+def line_of(written: str, sign: str) -> int:
+    """The last line that has it."""
+    return max(number for number, line in enumerate(written.splitlines(keepends=True), 1) if sign in line)
+
+
+def test_patches_that_do_what_they_say() -> None:
+    assert problems(text(CLUSTER, FILTER)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "sign"),
+    [
+        ({"OPERATION": "ADD"}, "filter-order", "operation: ADD\n"),
+        ({"CLUSTER": "nope"}, "cluster-unknown", "cluster: nope"),
+        ({"REDIRECT": "%REQ(:authority%/callback"}, "redirect-uri-template", "redirect_uri"),
+        ({"OPERATION": "INSERT_BEFORE", "ANCHOR": ", subFilter: {name: envoy.filters.http.gone}"}, "patch-nothing",
+         "envoy.filters.http.gone"),
+    ],
+)  # fmt: skip
+def test_patches_that_do_not(changes: dict[str, str], kind: str, sign: str) -> None:
+    written = text(CLUSTER, FILTER, **changes)
+    found = problems(written)
+    assert (kind, "certain") in [each[:2] for each in found], found
+    assert any(each[0] == kind and abs(each[2] - line_of(written, sign)) <= 1 for each in found), found
+
+
+def test_an_anchor_that_only_another_object_makes() -> None:
+    anchor = {"OPERATION": "INSERT_BEFORE", "ANCHOR": ", subFilter: {name: envoy.filters.http.jwt_authn}"}
+    written = text(CLUSTER, FILTER, **anchor)
+    assert ("patch-nothing", "possible") in [each[:2] for each in problems(written)]
+    policy = "---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: jwt}\n"
+    assert problems(written + policy) == []
+
+
+def test_a_merge_never_reaches_an_added_cluster() -> None:
+    merge = CLUSTER.replace("ADD", "MERGE").replace("patch:", "match: {cluster: {name: oauth}}\n  patch:")
+    assert ("patch-nothing", "certain") in [each[:2] for each in problems(text(CLUSTER, merge, FILTER))]
+
+
+def test_an_unknown_field_is_dropped_without_a_word() -> None:
+    written = text(CLUSTER.replace("type: LOGICAL_DNS", "type: LOGICAL_DNS\n      dns_family: V4_ONLY"), FILTER)
+    assert ("unknown-field", "certain", line_of(written, "dns_family")) in problems(written)
