@@ -47,6 +47,17 @@ async def test_what_is_too_large_or_malformed_is_refused() -> None:
 
 
 @scenario
+async def test_who_comes_to_a_full_house_takes_the_place_of_who_idles_longest() -> None:
+    async with doorkeeper() as (door, _):
+        idle = [await client(door) for _ in range(limits.MAX_ADMIN_CONNECTIONS)]
+        for each in idle:
+            assert (await each.get("/ready", host=HOST)).status == 200
+        assert (await ask(door, "/ready")).status == 200
+        assert await idle[0].closed()
+        assert (await idle[-1].get("/ready", host=HOST)).status == 200
+
+
+@scenario
 async def test_a_site_whose_name_points_here_learns_nothing() -> None:
     async with doorkeeper() as (door, _):
         answer = await ask(door, "/stats", host="evil.example")

@@ -78,7 +78,7 @@ def _is_default(field: msgspec.structs.FieldInfo, owner: msgspec.Struct) -> bool
 def config_dump(config: Config, updated: str, *, endpoints: list[Tree] | None = None) -> list[Tree]:
     """admin.v3.ConfigDump.configs. `updated` (RFC 3339) is when the configuration came into use; `endpoints` are
     config.endpoint.v3.ClusterLoadAssignments, where they are asked for."""
-    tree = bootstrap(config, Redacted())
+    tree = bootstrap(config, Redacted(placeholder=REDACTED))
     static = tree.get("static_resources", {})
     listeners = static.get("listeners", ())
     routes = [each for each in map(_route_configuration, listeners) if each is not None]

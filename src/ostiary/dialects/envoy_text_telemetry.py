@@ -14,7 +14,6 @@ from ostiary.dialects.envoy_telemetry import (
     UNKNOWN_SERVICE,
 )
 from ostiary.dialects.envoy_text_values import (
-    PLACEHOLDER,
     Secrets,
     Tree,
     duration,
@@ -79,7 +78,7 @@ def _service(model: Collector, secrets: Secrets) -> Tree:
 def _value(name: str, source: DataSource, secrets: Secrets) -> str:
     if source.inline is None or not secrets.show:
         secrets.hidden.append(f"the header {name} for the collector")
-        return PLACEHOLDER
+        return secrets.placeholder
     return source.inline.text()
 
 

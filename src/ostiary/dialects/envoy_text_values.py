@@ -30,6 +30,8 @@ class Secrets:
     """How secrets are written, and which of them had to be left out."""
 
     show: bool = False
+    placeholder: str = PLACEHOLDER
+    """What stands for text that is left out."""
     hidden: list[str] = field(default_factory=list)
     """What each secret is that was left out."""
     static: dict[str, Tree] = field(default_factory=dict)

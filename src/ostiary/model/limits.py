@@ -289,7 +289,7 @@ MAX_ADMIN_HEAD_BYTES: Final = 64 * 1024
 MAX_ADMIN_BODY_BYTES: Final = 64 * 1024
 """Forms have a few bytes."""
 MAX_ADMIN_CONNECTIONS: Final = 64
-"""Scrapers, probes, and people with a browser: more are a mistake, and are closed."""
+"""Scrapers, probes, and people with a browser: more are a mistake, and who has been idle longest is closed."""
 ADMIN_REQUEST_TIMEOUT: Final = 60.0
 """From one answer to the end of the next request: Prometheus asks again every 15 to 60 seconds."""
 WORKER_ANSWER_TIMEOUT: Final = 2.0

@@ -63,6 +63,8 @@ class SmallServer:
         self._handle = handle
         self._servers: list[asyncio.Server] = []
         self._running: set[asyncio.Task[None]] = set()
+        self._idle: dict[asyncio.Task[None], None] = {}
+        """Those that wait for a request; who has waited longest makes room for a newcomer."""
 
     async def start(self) -> list[str]:
         """Accept; the addresses."""
@@ -81,22 +83,28 @@ class SmallServer:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._running) >= limits.MAX_ADMIN_CONNECTIONS:
-            writer.close()
-            return
+            if not self._idle:
+                writer.close()
+                return
+            next(iter(self._idle)).cancel()
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
         try:
-            while await self._exchange(reader, writer):
+            while await self._exchange(task, reader, writer):
                 pass
         except (TimeoutError, EOFError, asyncio.LimitOverrunError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
             self._running.discard(task)
+            self._idle.pop(task, None)
             writer.close()
 
-    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _exchange(
+        self, task: asyncio.Task[None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
         """One request; whether another may follow."""
+        self._idle[task] = None
         try:
             async with asyncio.timeout(limits.ADMIN_REQUEST_TIMEOUT):
                 request, goes_on = await _read(reader, writer)
@@ -104,6 +112,7 @@ class SmallServer:
             headers = (("content-type", "text/plain; charset=UTF-8"),)
             answer, goes_on, head_only = SmallAnswer(error.status, headers, f"{error.details}\n".encode()), False, False
         else:
+            self._idle.pop(task, None)
             answer, head_only = await self._answer(request), request.method == "HEAD"
         lines = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
         lines += f"content-length: {len(answer.body)}\r\ndate: {formatdate(usegmt=True)}\r\nserver: ostiary\r\n"
