@@ -174,6 +174,18 @@ def test_a_lost_cookie_is_told_where_it_was_lost(native: FlightsWorld) -> None:
     assert code_on(text) == second["id"] and native.json(f"/flights/{second['id']}")["code"] == "csrf-cookie-missing"
 
 
+def test_a_callback_without_its_cookie_belongs_to_its_redirect(world: tuple[str, FlightsWorld]) -> None:
+    profile, running = world
+    if profile == "native":
+        return  # it begins once more: below
+    person = Person()
+    callback = running.callback(person, running.leave(person, "/lost-cookie"))
+    assert Person().step(callback)[2] == "OAuth flow failed."
+    flight = running.flights("?q=/lost-cookie")[0]
+    assert [step["step"] for step in flight["steps"]] == ["redirect", "away", "callback"]
+    assert (flight["outcome"], flight["code"]) == ("failed", "csrf-cookie-missing")
+
+
 def test_nothing_secret_is_recorded(world: tuple[str, FlightsWorld]) -> None:
     _, running = world
     person = Person()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
 from ostiary.app.flights import Recorder
-from ostiary.app.narrate import HTTP, ROUTER, ended
+from ostiary.app.narrate import HTTP, OAUTH2, ROUTER, ended
 from ostiary.app.prepared import Prepared, SentFields
 from ostiary.app.service_stats import count_by_details, count_closed
 from ostiary.core.access_log import access_log_line
@@ -120,6 +120,8 @@ class Observer:
         note = decision.note
         if note is not None and self._flights is not None:
             status = decision.status if isinstance(decision, Respond) else 0
+            if note.outcome == "failed" and not status:  # no warning: while a provider is down, it is each session's
+                OAUTH2.debug("code %s: a session goes on unrenewed: %s: %s", note.flight, note.code, note.reason)
             self._flights.note(exchange, note, status, self._profile)
 
     def left(self, exchange: Exchange) -> Callable[[Allow | Respond], None]:

@@ -19,6 +19,7 @@ from ostiary.core.decision import Fetch, Fetched
 from ostiary.core.oauth2.client_auth import ClientAuth
 from ostiary.core.oauth2.failures import SignInError
 from ostiary.core.oidc import ProviderMetadata
+from ostiary.core.redaction import without_tokens
 from ostiary.model.signin import ProviderConfig
 
 _OWN_PARAMS: Final = frozenset(
@@ -162,7 +163,7 @@ def json_object(answer: Fetched, who: str) -> dict[str, Any]:
 def provider_error(error: object, description: object, status: int | None = None) -> SignInError:
     """The provider's `error` as one of ours; the description is for the operator."""
     name = clean(error) if isinstance(error, str) and error else "(none)"
-    words = clean(description) if isinstance(description, str) else ""
+    words = without_tokens(clean(description)) if isinstance(description, str) else ""
     code = _ERROR_CODES.get(name, "client-rejected" if status == 401 else "idp-error")
     if name in ("invalid_grant", "invalid_request"):
         code = _by_description(words.lower(), code)

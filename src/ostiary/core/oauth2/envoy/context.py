@@ -189,17 +189,24 @@ class Context:
         return cookies.rewritten(values, (), ())
 
     def unauthorized(
-        self, cause: str, code: str, reason: str = "", *, flow_id: str | None = None, kind: Kind = "access"
+        self,
+        cause: str,
+        code: str,
+        reason: str = "",
+        *,
+        flow_id: str | None = None,
+        kind: Kind = "access",
+        claimed: str = "",
     ) -> Respond:
         """401. `flow_id` (not None once the CSRF check has passed) ends that sign-in's cookies.
 
         `cause` is Envoy's text, for its access log. `code` and `reason` are for operators: the reason holds nothing of
-        what the browser sent; empty, it is the cause.
+        what the browser sent; empty, it is the cause. `claimed` is a flow that the browser names without proof.
         """
         self.count.failure.inc()
         note = Note(
             kind=kind if flow_id is None else "arrival",
-            flight=flight_of(flow_id) if flow_id else spelled(self.entropy(5)),
+            flight=flight_of(flow_id or claimed) if flow_id or claimed else spelled(self.entropy(5)),
             outcome="unauthenticated" if kind == "turned-away" else "failed",
             code=code,
             reason=reason or cause,

@@ -88,15 +88,18 @@ class Callback:
 class CallbackRefused(Exception):
     """Why not. `flow_id` is None unless the CSRF check has passed."""
 
-    def __init__(self, cause: str, code: str, reason: str = "", flow_id: str | None = None) -> None:
+    def __init__(self, cause: str, code: str, reason: str = "", flow_id: str | None = None, claimed: str = "") -> None:
+        """`claimed` is the flow that an unproven `state` names: for operators, nothing else may believe it."""
         super().__init__(cause)
         self.code = code
         self.reason = reason
         self.flow_id = flow_id
+        self.claimed = claimed
 
     def answer(self, context: Context) -> Respond:
         """The 401."""
-        return context.unauthorized(str(self), self.code, self.reason, flow_id=self.flow_id)
+        flow_id, claimed = self.flow_id, self.claimed
+        return context.unauthorized(str(self), self.code, self.reason, flow_id=flow_id, kind="arrival", claimed=claimed)
 
 
 def check_callback(context: Context, keys: Keys, request: Request, cookies: RequestCookies) -> Callback:
@@ -116,7 +119,9 @@ def check_callback(context: Context, keys: Keys, request: Request, cookies: Requ
     except StateError as problem:
         raise CallbackRefused(str(problem), "state-invalid", "`state` can't be read") from None
     if not _is_of_this_browser(context, keys, cookies, state):
-        raise CallbackRefused("CSRF token validation failed", *_csrf_failure(context, cookies, state))
+        claimed = state.flow_id if is_flow_id(state.flow_id) else ""
+        code, reason = _csrf_failure(context, cookies, state)
+        raise CallbackRefused("CSRF token validation failed", code, reason, claimed=claimed)
     if host_of(state.url) is None:
         cause = f"State url can not be initialized: {state.url}"
         raise CallbackRefused(cause, "state-invalid", "the address in `state` can't be read", state.flow_id)
