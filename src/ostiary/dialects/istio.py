@@ -102,10 +102,21 @@ def _objects(files: Sequence[tuple[str, bytes]], report: Report) -> tuple[list[E
         others += beside
     for each in filters:
         report.diagnostics.extend(each.problems)
+    _one_workload(filters, report)
     if not any(each.patches for each in filters) and not report.failed:
         text = "there is no EnvoyFilter with a patch in it: nothing would stand before the application"
         report.diagnostics.append(Diagnostic(file=files[0][0], line=1, column=1, path="", message=text))
     return filters, others
+
+
+def _one_workload(filters: Sequence[EnvoyFilter], report: Report) -> None:
+    """All of them are applied to one proxy, so they had better be for one."""
+    seen: dict[str, str] = {}
+    for each in filters:
+        for key, value in (each.selector or {}).items():
+            if seen.setdefault(key, value) != value:
+                text = f"it selects {key}={value}, another one here {key}={seen[key]}: all are applied to one workload"
+                report.add(each.place, "", text, "give `ostiary run` those of one workload", severity="warning")
 
 
 def _said(name: str, flags: Mapping[str, str], env: Mapping[str, str]) -> tuple[str, str]:

@@ -86,10 +86,6 @@ def _admit(owner: EnvoyFilter, patch: Patch) -> Active:
             active.note("refused", "error", node, f"refused: {message}", mend, value_path=path)
         for node, path, message, mend in found.unknown:
             active.note("unknown-field", "error", node, message, mend, value_path=path)
-        if active.merges:
-            for node, path in found.zeros:
-                text = "MERGE can't write a value that means 'not set' (false, 0, \"\", an empty list)"
-                active.note("zero-not-written", "error", node, text, "REPLACE the whole", value_path=path)
     _warn(active)
     return active
 

@@ -100,7 +100,9 @@ def tell(active: Active, log: Log) -> None:
         text = "MERGE appends to a list: what was in it stays"
         active.note("list-appended", "warning", node, text, _REPLACE, value_path=path)
     for node, path in log.unwritten:
-        text = "MERGE can't write this value over another one: to protobuf it is 'not set', in a wrapper too"
+        text = (
+            "MERGE can't write this value over the one that is there: to protobuf it means 'not set', in a wrapper too"
+        )
         active.note("zero-not-written", "error", node, text, "REPLACE the whole", value_path=path)
 
 

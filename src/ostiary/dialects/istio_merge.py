@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from ostiary.dialects.istio_message import ANY, Message, Value, clone, is_zero
+from ostiary.dialects.istio_message import ANY, Message, Value, clone, is_unset, is_zero
 from ostiary.dialects.schema import Field
 from ostiary.dialects.schema_values import WRAPPERS
 from ostiary.dialects.yaml_nodes import Mapping, Node, Scalar, Sequence
@@ -30,19 +30,21 @@ class Log:
     appended: list[tuple[Node, str]] = field(default_factory=list)
     """Lists that had something in them already, and kept it."""
     unwritten: list[tuple[Node, str]] = field(default_factory=list)
-    """Wrappers that stay as they were, because the patch's value is the wrapper's default."""
+    """Fields that stay as they were: the patch's value means "not set" (false, 0, "", an empty list), in wrappers
+    too."""
 
 
 def merge(target: Message, patch: Message, log: Log, *, replace_lists: bool = False, path: str = "") -> None:
     """Merge `patch` into `target`. Raises Panic if they are of two types."""
     if target.type_name != patch.type_name:
         raise Panic(f"descriptor mismatch: {target.type_name} != {patch.type_name}")
-    for name, value in patch.fields.items():
-        if name in patch.zeros:
-            continue
-        described = target.type.fields[name] if target.type else None
-        if described is not None:
-            _field(target, patch, described, value, log, replace_lists, f"{path}.{name}" if path else name)
+    described_by = target.type.fields if target.type else {}
+    for name, value in patch.fields.items() if described_by else ():
+        described, at = described_by[name], f"{path}.{name}" if path else name
+        if name not in patch.zeros:
+            _field(target, patch, described, value, log, replace_lists, at)
+        elif name in target.fields and not is_unset(described, target.fields[name]):
+            log.unwritten.append((patch.keys[name], at))
     if target.type is None:  # a type that isn't Envoy's: Istio's own, whose fields nobody knows here
         target.extra = list({key.text: (key, value) for key, value in (*target.extra, *patch.extra)}.values())
 

@@ -157,8 +157,6 @@ class Findings:
 
     refused: list[tuple[Node, str, str, str]] = field(default_factory=list)
     unknown: list[tuple[Node, str, str, str]] = field(default_factory=list)
-    zeros: list[tuple[Node, str]] = field(default_factory=list)
-    """Fields written with the value that means "not set": a merge can't write them."""
 
 
 def read(node: Node, name: str, url: Scalar | None = None) -> Message:
@@ -210,8 +208,7 @@ class _Reader:
             if self.findings is None:
                 owner.extra.append((key, node))
             return
-        if self.findings is not None and _is_zero(described, value):
-            self.findings.zeros.append((key, path))
+        if self.findings is not None and is_unset(described, value):
             owner.zeros.add(described.name)
         owner.put(described.name, value, Scalar(key.file, key.line, key.column, described.name, True))
 
@@ -332,7 +329,7 @@ def is_zero(node: Node, wanted: str) -> bool:
         return node.value == 0
 
 
-def _is_zero(described: Field, value: Value) -> bool:
+def is_unset(described: Field, value: Value) -> bool:
     """True for what protobuf does not carry: a default without presence."""
     if described.cardinality:
         return isinstance(value, list | dict) and not value
