@@ -13,7 +13,7 @@ ARGS ?=
 export FUZZ_SECONDS ?= 60
 SETUP := VENV=$(VENV) tools/setup
 
-.PHONY: help demo test lint format bench bench-connect fuzz clean
+.PHONY: help demo test lint format bench bench-connect bench-logs fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ $(VENV)/.bench-connect: $(VENV)/.test
 
 bench-connect: $(VENV)/.bench-connect ## Ostiary's connections beside those of others, in networks that fail in every way
 	PYTHONPATH=src:tests $(BIN)/python -m bench.connect $(ARGS)
+
+bench-logs: $(VENV)/.test ## The doctor's reading of logs beside grep -E; BENCH_LOG_BYTES sets the size of the log
+	PYTHONPATH=src $(BIN)/python -m bench.logs --write $(ARGS)
 
 $(VENV)/.fuzz: $(VENV)/.test
 	$(SETUP) fuzz

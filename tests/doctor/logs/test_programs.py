@@ -187,6 +187,40 @@ LINES: dict[str, tuple[str, set[str]]] = {
         '2024/10/04 13:37:05 [error] 29#29: *7 upstream sent too big header while reading response header from upstream, client: 10.0.0.7, server: app, request: "GET /oauth2/callback?code=abc HTTP/1.1", upstream: "http://10.1.2.3:4180/oauth2/callback"',
         {"HeadersTooLarge nginx response"},
     ),
+    # --- Ostiary itself
+    "ostiary, no name": (
+        "[2026-11-26 02:00:08.802][26533][warning][oauth2] [ostiary/app/replies.py:37] code 1cf14949: GET answered with 503: discovery-failed: discovery: Can't connect to nosuch.invalid:443: nosuch.invalid. does not exist, says 10.255.255.53:53.",
+        {
+            "SignInFailed other 503 ostiary",
+            "FetchFailed discovery nosuch.invalid:443 ostiary",
+            "ResolutionFailed nosuch.invalid not-found ostiary",
+        },
+    ),
+    "ostiary, no route": (
+        "2026-11-26T02:00:33.099348Z\twarning\tenvoy oauth2 ostiary/app/replies.py:37\tcode j6e3g994: GET answered with 503: idp-unreachable: token: Can't connect to login.example.com:443: IPv6 failed: this host has no route for it, ENETUNREACH ([2606:4700::6810:a016]:443, [2606:4700::6810:a116]:443); IPv4 did not answer within 5000 ms (10.1.2.3:443).\tthread=27209",
+        {
+            "SignInFailed other 503 ostiary",
+            "Attempted 2606:4700::6810:a016 443 v6 failed route ENETUNREACH login.example.com:443",
+            "Attempted 2606:4700::6810:a116 443 v6 failed route ENETUNREACH login.example.com:443",
+            "Attempted 10.1.2.3 443 v4 timeout tcp login.example.com:443",
+        },
+    ),
+    "ostiary, certificate": (
+        "[2026-11-26 02:00:08.802][26533][warning][oauth2] [ostiary/app/replies.py:37] code 1cf14949: GET answered with 503: idp-unreachable: token: Can't connect to login.example.com:443: IPv4 failed in the TLS handshake: its certificate is not trusted: certificate verify failed: unable to get local issuer certificate (10.1.2.3:443).",
+        {"SignInFailed other 503 ostiary", "HandshakeFailed login.example.com:443 untrusted-ca ostiary"},
+    ),
+    "ostiary, its application": (
+        "[2026-11-26 02:00:08.802][26533][warning][upstream] [ostiary/net/pool_log.py:43] upstream 127.0.0.1:9: Can't connect to 127.0.0.1:9: IPv4 failed: nothing listens on that port, ECONNREFUSED (127.0.0.1:9).",
+        {"ConnectFailed 127.0.0.1:9 ECONNREFUSED False"},
+    ),
+    "ostiary, wrong secret": (
+        '{"time": "2026-11-26T02:00:20.834248Z", "level": "warning", "scope": "envoy oauth2", "msg": "code ppm51xbs: GET answered with 500: client-rejected: token: invalid_client: AADSTS7000215: Invalid client secret provided", "caller": "ostiary/app/replies.py:37", "thread": "26795"}',
+        {"SignInFailed other 500 ostiary", "Answered token 400 invalid_client AADSTS7000215 ostiary"},
+    ),
+    "ostiary, csrf": (
+        "[2026-11-26 02:00:08.802][26533][warning][oauth2] [ostiary/app/replies.py:37] code 1cf14949: GET answered with 403: csrf-cookie-missing: no flow cookie came with the callback",
+        {"SignInFailed csrf-cookie-missing 403 ostiary"},
+    ),
     # --- languages
     "python, no route": (
         "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='login.example.com', port=443): Max retries exceeded with url: /keys (Caused by NewConnectionError('<urllib3.connection.HTTPSConnection object at 0x7f>: Failed to establish a new connection: [Errno 101] Network is unreachable'))",

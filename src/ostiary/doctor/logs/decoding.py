@@ -39,7 +39,11 @@ class Text:
                 yield block
 
     def _raw(self) -> Iterator[bytes]:
+        begun = False
         while block := self._stream.read(limits.LOG_BLOCK_BYTES):
+            while not begun and len(block) < _SNIFFED and (more := self._stream.read(_SNIFFED - len(block))):
+                block += more  # a pipe may give little at a time, and the first bytes say what it is
+            begun = True
             self.read_bytes += len(block)
             if self._progress is not None:
                 self._progress(self.read_bytes)

@@ -141,7 +141,7 @@ PATTERNS: Final = (
     Pattern(
         words=("certificate verify failed", "WRONG_VERSION_NUMBER", "SSLCertVerificationError"),
         expression=r"(?:host='(?P<host>[\w.-]+)', port=(?P<port>\d+)\).*?)?(?P<why>\[SSL: \w+\] .*|SSLError\(.*|"
-        r"certificate verify failed.*)",
+        r"certificate verify failed: .*)",
         facts=_handshake,
     ),
     Pattern(

@@ -14,6 +14,10 @@ from ostiary.doctor.logs.pattern import Found, Pattern
 from ostiary.doctor.logs.wording import body_kind, oauth_error, provider_codes
 
 _LONGEST: Final = 200
+_TOLD: Final = re.compile(
+    r"(?i)response body|oauth2: |server returned an error|cannot fetch token|answered with \d{3}: [a-z]"
+)
+"""Lines whose provider's answer another pattern reads."""
 
 
 def _fetch(endpoint: Literal["discovery", "jwks"]) -> Fetcher:
@@ -57,7 +61,7 @@ def _token_error(found: Found) -> Iterator[Fact]:
 def _entra(found: Found) -> Iterator[Fact]:
     """Entra's own sentence, on a page or in a log, when no pattern before knew what it answers."""
     message = found.record.message
-    if re.search(r"(?i)response body|oauth2: |server returned an error|cannot fetch token", message):
+    if _TOLD.search(message):
         return
     yield Answered(
         origin=found.origin, endpoint="authorization", target="", status=0, codes=provider_codes(message),
