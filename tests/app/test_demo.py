@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import http.cookiejar
+import json
 import os
 import re
 import shlex
@@ -17,6 +18,7 @@ from collections.abc import Callable
 
 import pytest
 
+from ostiary.admin.server import AdminServer
 from ostiary.app.demo import PROVIDER_NAME, Demo, draw, greeting
 from ports import free_port
 
@@ -49,7 +51,7 @@ class Browser:
 
 def with_demo(use: Callable[[Demo], None], *, broken_ipv6: bool = False) -> None:
     async def run() -> None:
-        demo = Demo(0, broken_ipv6=broken_ipv6)
+        demo = Demo(0, broken_ipv6=broken_ipv6, admin=AdminServer)
         try:
             await demo.start()
             await asyncio.to_thread(use, demo)
@@ -110,6 +112,11 @@ def test_a_dead_ipv6_address_of_the_provider_costs_a_quarter_of_a_second_and_not
         assert [attempt.outcome for attempt in dead] in (["cancelled"], ["failed"])
         text = draw(trace)
         assert "127.0.0.1" in text and "won after" in text and "AAAA" in text
+        assert demo.flights in greeting(demo, broken_ipv6=True)
+        told = json.loads(urllib.request.urlopen(demo.flights, timeout=10).read())["flights"]
+        steps = [step for flight in told if flight["outcome"] == "signed-in" for step in flight["steps"]]
+        tried = {one["family"] for step in steps for each in step.get("connections", ()) for one in each["attempts"]}
+        assert tried == {"v4", "v6"}
 
     with_demo(use, broken_ipv6=True)
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ostiary.app import logs
+from ostiary.app.administration import AdminFactory
 from ostiary.app.lifecycle import EXIT_INTERRUPTED, Doorkeeper
 from ostiary.core.trace import ConnectTrace
 from ostiary.dialects import native
@@ -34,7 +35,7 @@ _POLL: Final = 0.2
 CONFIGURATION: Final = """\
 listen: 127.0.0.1:{port}
 upstream: {upstream}
-provider:
+{admin}provider:
   issuer: {issuer}
   authorization_endpoint: {browser}/authorize
   end_session_endpoint: {browser}/end_session
@@ -97,13 +98,16 @@ class _RecordingConnector(Connector):
 class Demo:
     """The three of them. `await start()`, then `url`; `await stop()`."""
 
-    def __init__(self, port: int, *, broken_ipv6: bool = False) -> None:
+    def __init__(self, port: int, *, broken_ipv6: bool = False, admin: AdminFactory | None = None) -> None:
         self._port = port
+        self._admin = admin
         self._broken_ipv6 = broken_ipv6
         self.app = DemoApp()
         self.provider = _named_provider() if broken_ipv6 else DemoProvider("127.0.0.1")
         self.connector = _RecordingConnector()
         self.url = ""
+        self.flights = ""
+        """Where the admin API shows what happened; empty without one."""
         self._dns: DnsServer | None = None
         self._dead_end: _DeadEnd | None = None
         self._doorkeeper: Doorkeeper | None = None
@@ -115,9 +119,12 @@ class Demo:
         browser = f"http://127.0.0.1:{self.provider.port}"
         if self._broken_ipv6:
             await self._break_ipv6()
-        doorkeeper = self._doorkeeper = Doorkeeper(self._configuration(browser), connector=self.connector)
+        config = self._configuration(browser)
+        doorkeeper = self._doorkeeper = Doorkeeper(config, connector=self.connector, admin=self._admin)
         await doorkeeper.start()
         self.url = f"http://{doorkeeper.addresses['ostiary'][0]}/"
+        if self._admin is not None:
+            self.flights = f"http://{doorkeeper.addresses['admin'][0]}/flights"
 
     async def _break_ipv6(self) -> None:
         address = "::1"
@@ -131,6 +138,7 @@ class Demo:
     def _configuration(self, browser: str) -> Config:
         text = CONFIGURATION.format(
             port=self._port,
+            admin="" if self._admin is None else "admin: 127.0.0.1:0\n",
             upstream=self.app.url,
             issuer=self.provider.issuer,
             browser=browser,
@@ -201,6 +209,7 @@ def greeting(demo: Demo, *, broken_ipv6: bool) -> str:
         "  /status/418 needs no sign-in. Try /stream, /ws and /upload too.",
         "",
         f"  The application alone: {demo.app.url}   The provider: http://127.0.0.1:{demo.provider.port}",
+        *([f"  What happened to each sign-in: {demo.flights}"] if demo.flights else []),
         "",
         *([broken] if broken_ipv6 else own),
         "  Ctrl-C ends it.",
@@ -209,8 +218,8 @@ def greeting(demo: Demo, *, broken_ipv6: bool) -> str:
     return "\n".join(lines)
 
 
-async def _run(port: int, broken_ipv6: bool, say: Callable[[str], None]) -> int:
-    demo = Demo(port, broken_ipv6=broken_ipv6)
+async def _run(port: int, broken_ipv6: bool, admin: AdminFactory, say: Callable[[str], None]) -> int:
+    demo = Demo(port, broken_ipv6=broken_ipv6, admin=admin)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     code = 0
@@ -241,14 +250,14 @@ async def _run(port: int, broken_ipv6: bool, say: Callable[[str], None]) -> int:
     return code
 
 
-def run(port: int, broken_ipv6: bool) -> int:
+def run(port: int, broken_ipv6: bool, admin: AdminFactory) -> int:
     """Run the demo until SIGTERM (exit code 0) or Ctrl-C (130). Raises OstiaryError if the port is taken."""
     import uvloop
 
     logs.configure("warning", {}, "envoy")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_run(port, broken_ipv6, lambda text: print(text, flush=True)))
+            return runner.run(_run(port, broken_ipv6, admin, lambda text: print(text, flush=True)))
     except OSError as error:
         raise OstiaryError(
             f"{error.strerror or error} (--port 0 takes any free one; make demo ARGS='--port 0' too)"

@@ -19,10 +19,11 @@ def command(port: int, broken_ipv6: bool) -> int:
       ostiary demo
       ostiary demo --broken-ipv6
     """
+    from ostiary.admin.server import AdminServer
     from ostiary.app.demo import run
     from ostiary.cli.commands import fail
 
     try:
-        return run(port, broken_ipv6)
+        return run(port, broken_ipv6, AdminServer)
     except OstiaryError as error:
         return fail(str(error), EXIT_USAGE)
