@@ -156,7 +156,8 @@ def sh(command: str) -> None:
 def run_arguments(app: int, flags: dict[str, str]) -> list[str]:
     """`ostiary run` before the application, where a bootstrap doesn't say it."""
     places = {"upstream": f"http://127.0.0.1:{app}", "listen": f"127.0.0.1:{PORT}", "admin": f"127.0.0.1:{ADMIN}"}
-    return [*ostiary_command(), "run", *(f"--{name}={value}" for name, value in (flags | places).items())]
+    argv = [f"--{name}={value}" for name, value in (flags | places).items()]
+    return [*ostiary_command(), "run", *argv, "--log-level", "info"]
 
 
 def make_proxy(folder: Path, app: int, roots: Path, proxy: str, family: str, level: str = "info") -> Proxy:
@@ -181,7 +182,7 @@ def make_proxy(folder: Path, app: int, roots: Path, proxy: str, family: str, lev
         config = folder / "envoy.yaml"
         config.write_text(text)
         argv = envoy_arguments(config) if proxy == "envoy" else [*ostiary_arguments(config), "--log-level", "info"]
-        argv[argv.index("--log-level") + 1] = level
+    argv[argv.index("--log-level") + 1] = level
     return Proxy(proxy, argv, (PORT,), ADMIN, folder / "log", {"SSL_CERT_FILE": str(roots)})
 
 

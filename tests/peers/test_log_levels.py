@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ostiary.core.log_line import parse
 from peers.level_world import Command, levels, post, proxy, wait_for
 from peers.proxies import Proxy
 
@@ -154,6 +156,25 @@ def test_without_memory_reset_goes_back_to_the_start(envoy: Path, tmp_path: Path
         assert (done.returncode, done.stdout.splitlines()[0].partition(": ")[2]) == (0, "as it was started")
         assert levels(running) == fresh
         assert (fresh["misc"], fresh["oauth2"], fresh["dns"]) == ("error", "info", "warning")
+    finally:
+        running.stop()
+
+
+def test_every_worker_of_ostiary_follows_also_one_that_is_started_later(tmp_path: Path) -> None:
+    running = proxy("ostiary", tmp_path)
+
+    def workers() -> set[str]:
+        """Those that have logged a request to the listener."""
+        urllib.request.urlopen(f"http://127.0.0.1:{running.ports[0]}/", timeout=10).close()
+        said = (parse(line) for line in running.output().splitlines())
+        return {line.thread for line in said if line is not None and line.message == "new stream"}
+
+    try:
+        assert not workers()
+        Command(tmp_path, ["--admin", f"127.0.0.1:{running.admin_port}"])("--level", "http:debug")
+        wait_for(lambda: len(workers()) == 2)
+        os.kill(int(min(workers())), signal.SIGKILL)
+        wait_for(lambda: len(workers()) == 3)
     finally:
         running.stop()
 
