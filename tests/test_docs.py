@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -91,3 +92,16 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target.partition("#")[0]).exists(), target
+
+
+def test_every_ostiary_log_of_the_documentation_is_understood() -> None:
+    from ostiary.cli.log import command
+    from ostiary.core.level_change import parse_wanted
+
+    text = (ROOT / "docs" / "logs.md").read_text()
+    found = re.findall(r"ostiary log((?: +[^\s|`#\\]+)*)", text)
+    assert len(found) > 10
+    for line in found:
+        with command.make_context("log", shlex.split(line)) as context:
+            if context.params["levels"]:
+                parse_wanted(context.params["levels"])
