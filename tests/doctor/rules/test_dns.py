@@ -38,6 +38,10 @@ class TestFamilyUnreachable:
         assert found.edits[0].value == "V4_ONLY"
         assert "no IPv6 here" in found.edits[0].comment
 
+    def test_a_probe_from_another_place_that_can_t_resolve_the_name(self) -> None:
+        elsewhere = (looked_up("A", "nxdomain", rcode="NXDOMAIN"), looked_up("AAAA", "nxdomain", rcode="NXDOMAIN"))
+        assert names(attempted(V6, "failed", "ENETUNREACH"), *elsewhere) == ["dns-family-unreachable"]
+
     def test_the_other_way_round(self) -> None:
         (found,) = find(cluster(lookup_family="V4_ONLY", family_written=True), *BOTH,
                         route("v4", ok=False), route("v6", ok=True))  # fmt: skip

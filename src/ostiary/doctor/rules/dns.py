@@ -8,13 +8,22 @@ from typing import Final
 from ostiary.core.addresses import Family
 from ostiary.doctor.case import Case
 from ostiary.doctor.facts.configuration import ClusterSeen
-from ostiary.doctor.facts.connection import Attempted, NoHealthyHost, RouteSeen
+from ostiary.doctor.facts.connection import Attempted, ConnectFailed, NoHealthyHost, RouteSeen
 from ostiary.doctor.facts.dns import LookedUp, ResolutionFailed, ResolutionFault, SearchDomains
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.sidecar import ClusterCounters
 from ostiary.doctor.finding import Confidence, Edit, Finding
 from ostiary.doctor.rule import Rule
-from ostiary.doctor.rules.evidence import cluster_of, listed, name_of, proof, same_target, someone_signed_in, subject_of
+from ostiary.doctor.rules.evidence import (
+    cluster_of,
+    host_of,
+    listed,
+    name_of,
+    proof,
+    same_target,
+    someone_signed_in,
+    subject_of,
+)
 from ostiary.doctor.rules.evidence import weakened as weaker
 from ostiary.doctor.rules.families import family_of, mend_of_family, unreachable
 
@@ -34,7 +43,9 @@ def _family_unreachable(case: Case) -> Iterator[Finding]:
         route = case.first(RouteSeen, lambda seen, wanted=other: seen.family == wanted)  # type: ignore[misc]
         if route is not None and not route.ok:
             continue
-        answers = [q for q in case.all(LookedUp) if q.type == _TYPES[other] and same_target(case, q.name, subject)]
+        about = [q for q in case.all(LookedUp) if same_target(case, q.name, subject)]
+        here = any(q.outcome == "answered" for q in about)  # otherwise this place knows nothing of the name
+        answers = [q for q in about if q.type == _TYPES[other] and here]
         if answers and not any(q.outcome == "answered" for q in answers):
             continue  # there is nothing of the other family to fall back to
         sure = bool(answers or for_it) and (route is not None or bool(for_it))
@@ -43,12 +54,6 @@ def _family_unreachable(case: Case) -> Iterator[Finding]:
         if any(a.outcome == "connected" for a in for_it) and cluster is None:
             continue  # the race had both, and the other one won: nothing is broken
         yield _unreachable_finding(case, subject, family, weaker(confidence, someone_signed_in(case)), facts)
-
-
-def _host(subject: str) -> str:
-    """A subject without its port: names are what DNS is about."""
-    host, colon, port = subject.rpartition(":")
-    return host if colon and port.isdigit() else subject
 
 
 def _blind(cluster: ClusterSeen, family: Family) -> bool:
@@ -73,15 +78,15 @@ def _unreachable_finding(
         if cluster.family_written:
             written = f" because its dns_lookup_family is {cluster.lookup_family}"
     addresses = listed([a.address for a in facts if isinstance(a, Attempted)])
-    tried = f"Only {here} addresses of {name_of(_host(subject))} are tried" + (f" ({addresses})" if addresses else "")
+    tried = f"Only {here} addresses of {name_of(host_of(subject))} are tried" + (f" ({addresses})" if addresses else "")
     return Finding(
         rule="dns-family-unreachable",
         severity="error",
-        title=f"{name_of(_host(subject))} is tried over {here} only, and this place has no {here} route",
+        title=f"{name_of(host_of(subject))} is tried over {here} only, and this place has no {here} route",
         cause=f"{tried}{written}. This place has no route for {here}, so every connection fails at once; {other} "
         "addresses, which would work, are never tried.",
         proof=proof(facts, case.all(RouteSeen), [cluster] if cluster is not None else []),
-        mend=f"Set dns_lookup_family: {setting} in the cluster of {name_of(_host(subject))}: {reason}. In Istio write "
+        mend=f"Set dns_lookup_family: {setting} in the cluster of {name_of(host_of(subject))}: {reason}. In Istio write "
         "it into the value of the patch that adds the cluster; a second patch with MERGE never reaches an added "
         "cluster.",
         confidence=confidence,
@@ -105,7 +110,14 @@ def _failed(case: Case, fault: ResolutionFault) -> Iterator[tuple[str, list[Fact
 
 
 def _answered_elsewhere(case: Case, query: LookedUp) -> bool:
-    """Another question for the same name was answered: this one failing is a server's matter, or a search domain's."""
+    """Another question for the same name was answered: this one failing is a server's matter, or a search domain's.
+
+    So it is where a log or a live proxy shows connections to it: it resolved there, and this is another place.
+    """
+    there: list[Attempted | ConnectFailed] = [*case.all(Attempted), *case.all(ConnectFailed)]
+    told = [f for f in there if f.origin.kind in ("log", "admin") and same_target(case, f.target, query.name)]
+    if query.origin.kind == "probe" and told:
+        return True
     return any(
         q.outcome == "answered" and (q.name == query.name or query.name.startswith(f"{q.name}."))
         for q in case.all(LookedUp)
@@ -123,7 +135,7 @@ def _name_not_found(case: Case) -> Iterator[Finding]:
     for subject, facts in _failed(case, "not-found"):
         yield _finding(
             "dns-name-not-found", subject, facts,
-            f"The name {name_of(_host(subject))} does not exist, as this place sees it",
+            f"The name {name_of(host_of(subject))} does not exist, as this place sees it",
             "The DNS server says that there is no such name (NXDOMAIN), so there is nothing to connect to.",
             "Check the spelling of the host in the configuration. If the name is right elsewhere, this place asks "
             "another DNS server: compare `ostiary connect HOST --nameserver IP` for both.",
@@ -145,7 +157,7 @@ def _unresolved(case: Case) -> Iterator[Finding]:
         ]
         yield _finding(
             "dns-name-not-found", subject, [fact, *counters],
-            f"{name_of(_host(subject))} has no address: its name did not resolve",
+            f"{name_of(host_of(subject))} has no address: its name did not resolve",
             "The cluster has no host to send to. For a cluster with a DNS name that means that no address was found: "
             "the name does not exist, has no address of the family that the cluster asks for, or DNS does not answer.",
             "Look which it is: `ostiary connect HOST --families` in the pod's network, or raise the logger: `ostiary "
@@ -160,7 +172,7 @@ def _server_failure(case: Case) -> Iterator[Finding]:
             said = "SERVFAIL" if fault == "server-failure" else "REFUSED"
             yield _finding(
                 "dns-server-failure", subject, facts,
-                f"The DNS server answers {said} for {name_of(_host(subject))}",
+                f"The DNS server answers {said} for {name_of(host_of(subject))}",
                 "The server is there and can't or won't answer: its own upstream, its zone or its policy is at fault.",
                 "Ask another server (`ostiary connect HOST --nameserver IP`); in a cluster look at CoreDNS: `kubectl "
                 "-n kube-system logs -l k8s-app=kube-dns`.",
@@ -174,12 +186,12 @@ def _no_answer(case: Case) -> Iterator[Finding]:
         silent.setdefault(subject, []).extend(facts)
     for name in dict.fromkeys(query.name for query in case.all(LookedUp)):
         queries = [q for q in case.all(LookedUp) if q.name == name]
-        if all(q.outcome in ("timeout", "pending") for q in queries):
+        if all(q.outcome in ("timeout", "pending") and not _answered_elsewhere(case, q) for q in queries):
             silent.setdefault(subject_of(case, name), []).extend(queries)
     for subject, facts in silent.items():
         yield _finding(
             "dns-no-answer", subject, facts,
-            f"No DNS server answers when asked for {name_of(_host(subject))}",
+            f"No DNS server answers when asked for {name_of(host_of(subject))}",
             "The question for the address gets no answer at all: the server is not there, or something drops the way "
             "to it (a NetworkPolicy without UDP and TCP 53, a sidecar that has not started, a wrong resolv.conf).",
             "Check the nameserver in /etc/resolv.conf of the pod, and that egress to it on UDP and TCP 53 is allowed.",

@@ -47,7 +47,16 @@ def cluster_of(case: Case, target: str) -> ClusterSeen | None:
 
 def same_target(case: Case, one: str, other: str) -> bool:
     """Whether two facts may be about the same destination: an unknown one may be any."""
-    return not one or not other or subject_of(case, one) == subject_of(case, other)
+    if not one or not other:
+        return True
+    first, second = subject_of(case, one), subject_of(case, other)
+    return first == second or host_of(first) == second or first == host_of(second)
+
+
+def host_of(subject: str) -> str:
+    """A subject without its port."""
+    host, colon, port = subject.rpartition(":")
+    return host if colon and port.isdigit() else subject
 
 
 def weakened(confidence: Confidence, against: bool) -> Confidence:
