@@ -29,6 +29,8 @@ _BY_PATH: Final[tuple[tuple[re.Pattern[str], ProblemKind], ...]] = (
     (re.compile(r"(token_secret|hmac_secret)(\.|$)"), "secret-missing"),
     (re.compile(r"(^|\.)(secret|secret_file|secrets\[\d+\])$"), "secret-invalid"),
 )
+_OURS: Final = ("no patch changes what stands before", "the listener's address can't be patched here")
+"""What only `ostiary run` refuses, which has one file and nothing else."""
 _CONTAINER: Final = re.compile(r"^can't read /.*(No such file|Permission denied)")
 _QUOTED: Final = re.compile(r"'([^']{1,80})'")
 
@@ -36,8 +38,8 @@ _QUOTED: Final = re.compile(r"'([^']{1,80})'")
 def problems(diagnostics: Iterable[Diagnostic]) -> Iterator[ConfigurationProblem]:
     """The facts of those that matter."""
     for diagnostic in diagnostics:
-        if diagnostic.message.startswith(NOT_IMPLEMENTED):
-            continue  # Envoy has it, so nothing is wrong with it
+        if diagnostic.message.startswith((NOT_IMPLEMENTED, *_OURS)):
+            continue  # nothing is wrong with it for Envoy and Istio
         kind = _kind(diagnostic)
         if _CONTAINER.search(diagnostic.message):
             continue  # the file belongs into the proxy's container, which this need not be

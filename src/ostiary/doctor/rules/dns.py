@@ -86,9 +86,9 @@ def _unreachable_finding(
         cause=f"{tried}{written}. This place has no route for {here}, so every connection fails at once; {other} "
         "addresses, which would work, are never tried.",
         proof=proof(facts, case.all(RouteSeen), [cluster] if cluster is not None else []),
-        mend=f"Set dns_lookup_family: {setting} in the cluster of {name_of(host_of(subject))}: {reason}. In Istio write "
-        "it into the value of the patch that adds the cluster; a second patch with MERGE never reaches an added "
-        "cluster.",
+        mend=f"Set dns_lookup_family: {setting} in the cluster of {name_of(host_of(subject))}: {reason}. In Istio "
+        "write it into the value of the patch that adds the cluster; a second patch with MERGE never reaches an "
+        "added cluster.",
         confidence=confidence,
         where=cluster.where if cluster is not None else None,
         edits=edits,
