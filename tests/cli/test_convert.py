@@ -149,6 +149,22 @@ def test_a_native_configuration_becomes_envoys(source: Path) -> None:
     assert tls["validation_context"]["trusted_ca"] == {"filename": "/etc/ssl/certs/ca-certificates.crt"}
 
 
+def test_telemetry_goes_along(source: Path) -> None:
+    telemetry = "telemetry: {endpoint: 'https://otel.example:4318', sampling: 10%, service_name: shop}\n"
+    source.write_text(NATIVE + telemetry)
+    done = ostiary("convert", str(source), "--to", "envoy")
+    assert len(done.stderr.splitlines()) == 1  # the identity headers
+    document = yaml.safe_load(done.stdout)
+    names = [each["name"] for each in document["static_resources"]["clusters"]]
+    assert names[-2:] == ["telemetry_traces", "telemetry_metrics"]
+    made = source.with_name("envoy.yaml")
+    made.write_text(done.stdout)
+    back = yaml.safe_load(ostiary("convert", str(made), "--to", "native").stdout)["telemetry"]
+    assert back["traces_endpoint"] == "https://otel.example:4318/v1/traces"
+    assert back["metrics_endpoint"] == "https://otel.example:4318/v1/metrics"
+    assert (back["service_name"], back["sampling"]) == ("shop", "0.1")
+
+
 def test_access_rules_that_envoy_can_t_hold_are_told(source: Path) -> None:
     source.write_text(NATIVE.replace("access: anyone", "access: [{emails: [ada@example.com]}]"))
     done = ostiary("convert", str(source), "--to", "envoy")

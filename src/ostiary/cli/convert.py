@@ -25,6 +25,7 @@ from ostiary.dialects.yaml_text import Noted, Tree, dump, plain
 from ostiary.model import limits
 from ostiary.model.config import Config
 from ostiary.model.errors import ConfigError, Diagnostic
+from ostiary.model.process import Process
 from ostiary.model.signin import SignIn
 
 _ABSENT: Final = "oauth2-proxy"
@@ -39,6 +40,8 @@ class _Source:
     config: Config
     root: Node | None
     diagnostics: Sequence[Diagnostic]
+    process: Process | None
+    """What a native file says of the process."""
 
 
 @click.command()
@@ -74,7 +77,7 @@ def command(file: str, target: str, dialect: str | None, show_secrets: bool, as_
     ignored = [each for each in source.diagnostics if NOT_IMPLEMENTED in each.message]
     show([each for each in source.diagnostics if each not in ignored and each.severity != "info"])
     secrets = Secrets(show=show_secrets)
-    documents, found = _written(source.config, target, secrets, options)
+    documents, found = _written(source, target, secrets, options)
     found += [_hidden(what) for what in dict.fromkeys(secrets.hidden)]
     told = [*ignored, *(placed(each, file, source.root) for each in found)]
     show(told)
@@ -99,18 +102,21 @@ def _read(file: str, dialect: str | None, upstream: str) -> _Source:
     if chosen == _ABSENT:
         text = f"this is written in the dialect {chosen}, which this version can't read yet"
         raise ConfigError([_refused(file, text)])
-    config, diagnostics = _load(file, content, chosen, upstream)
+    config, diagnostics, process = _load(file, content, chosen, upstream)
     if config is None:
         raise ConfigError([each for each in diagnostics if each.severity == "error"])
     nodes = parse_all(content, file)
-    return _Source(file, config, nodes[0] if len(nodes) == 1 else None, diagnostics)
+    return _Source(file, config, nodes[0] if len(nodes) == 1 else None, diagnostics, process)
 
 
-def _load(file: str, content: bytes, dialect: str, upstream: str) -> tuple[Config | None, Sequence[Diagnostic]]:
+def _load(
+    file: str, content: bytes, dialect: str, upstream: str
+) -> tuple[Config | None, Sequence[Diagnostic], Process | None]:
     if dialect == "native":
         from ostiary.dialects import native
 
-        return native.load([(file, content)], flags={}, env={})
+        loaded = native.load_all([(file, content)], flags={}, env={})
+        return loaded.config, loaded.diagnostics, loaded.process
     from ostiary.dialects import envoy, istio
 
     def load(read: Reader | None = None) -> tuple[Config | None, list[Diagnostic]]:
@@ -123,7 +129,7 @@ def _load(file: str, content: bytes, dialect: str, upstream: str) -> tuple[Confi
     config, diagnostics = load()
     if config is None:  # what is read from files belongs to it, or something else is wrong
         config, diagnostics = load(read_file)
-    return config, diagnostics
+    return config, diagnostics, None
 
 
 def _content(file: str) -> bytes:
@@ -153,18 +159,23 @@ def _uncommented(document: Tree) -> Tree:
 
 
 def _written(
-    config: Config, target: str, secrets: Secrets, options: dict[str, Any]
+    source: _Source, target: str, secrets: Secrets, options: dict[str, Any]
 ) -> tuple[list[Tree], list[Diagnostic]]:
     """The documents, and what is lost."""
+    config = source.config
     native = any(isinstance(link.config, SignIn) for each in config.listeners for link in each.http.http_filters)
     if target == "native":
-        return _native(config, native, secrets, options["issuer"] or "")
+        return _native(source, native, secrets, options["issuer"] or "")
     found: list[Diagnostic] = []
     if native:
         from ostiary.cli.provider_options import ask
+        from ostiary.dialects.native_text import process_keys
         from ostiary.dialects.native_to_envoy import native_to_envoy
 
         config, found = native_to_envoy(config, lambda provider: asyncio.run(ask(provider)), options["trusted_ca"])
+        if source.process is not None:
+            mend = "Envoy has flags for workers and logs"
+            found += [lost(key, "says how the process runs", mend) for key in process_keys(source.process)]
     if target == "istio":
         from ostiary.dialects.istio_from_envoy import istio_objects
 
@@ -204,15 +215,13 @@ def _unfit_secrets(config: Config) -> list[Diagnostic]:
     return found
 
 
-def _native(config: Config, native: bool, secrets: Secrets, issuer: str) -> tuple[list[Tree], list[Diagnostic]]:
+def _native(source: _Source, native: bool, secrets: Secrets, issuer: str) -> tuple[list[Tree], list[Diagnostic]]:
     from ostiary.dialects.envoy_to_native import LISTENERS, envoy_to_native
     from ostiary.dialects.native import load
     from ostiary.dialects.native_text import NativeText
 
-    found: list[Diagnostic] = []
-    if not native:
-        config, found = envoy_to_native(config, issuer)
-    writer = NativeText(config, secrets, "" if native else LISTENERS)
+    config, found = (source.config, []) if native else envoy_to_native(source.config, issuer)
+    writer = NativeText(config, secrets, "" if native else LISTENERS, source.process)
     tree = writer.document()
     _, read = load([("what was made", dump([tree]).encode())], flags={}, env={})
     problems = [each for each in read if each.severity == "error"]

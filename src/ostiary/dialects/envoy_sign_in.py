@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
+from msgspec.structs import replace
+
 from ostiary.core.addresses import is_ip_address
 from ostiary.core.oidc import ProviderMetadata
 from ostiary.model.clusters import Cluster, DnsLookupFamily, Endpoint
@@ -137,19 +139,25 @@ def filter_config(choices: SignInChoices) -> OAuth2Config:
 
 def token_cluster(choices: SignInChoices) -> Cluster:
     """The cluster of the token endpoint's host."""
-    parts = urlsplit(choices.metadata.token_endpoint)
+    cluster = url_cluster(choices.cluster_name, choices.metadata.token_endpoint, choices.trusted_ca)
+    family = None if cluster.type == "STATIC" else choices.dns_lookup_family
+    return replace(cluster, connect_timeout=choices.connect_timeout, dns_lookup_family=family)
+
+
+def url_cluster(name: str, url: str, trusted_ca: DataSource) -> Cluster:
+    """The cluster of a URL's host, its certificate verified."""
+    parts = urlsplit(url)
     host = parts.hostname or ""
     is_ip = is_ip_address(host)
     tls: UpstreamTlsContext | None = None
     if parts.scheme == "https":
-        name = SanMatcher(san_type="IP_ADDRESS" if is_ip else "DNS", matcher=StringMatcher("exact", host))
-        validation = CertificateValidationContext(trusted_ca=choices.trusted_ca, match_typed_subject_alt_names=(name,))
+        san = SanMatcher(san_type="IP_ADDRESS" if is_ip else "DNS", matcher=StringMatcher("exact", host))
+        validation = CertificateValidationContext(trusted_ca=trusted_ca, match_typed_subject_alt_names=(san,))
         tls = UpstreamTlsContext(sni="" if is_ip else host, validation_context=validation)
     return Cluster(
-        name=choices.cluster_name,
+        name=name,
         type="STATIC" if is_ip else "LOGICAL_DNS",
-        connect_timeout=choices.connect_timeout,
-        dns_lookup_family=None if is_ip else choices.dns_lookup_family,
+        dns_lookup_family=None if is_ip else "ALL",
         endpoints=(Endpoint(address=host, port=parts.port or (443 if tls is not None else 80)),),
         transport_socket=tls,
         per_connection_buffer_limit_bytes=1024 * 1024,

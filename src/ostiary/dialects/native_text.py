@@ -18,6 +18,7 @@ from ostiary.dialects.native_presets import read_provider
 from ostiary.dialects.native_reader import Report, Section
 from ostiary.dialects.native_text_provider import preset_section
 from ostiary.dialects.native_text_routes import routes
+from ostiary.dialects.native_text_telemetry import telemetry
 from ostiary.dialects.native_values import Value
 from ostiary.dialects.yaml_text import Noted
 from ostiary.model import limits
@@ -25,6 +26,7 @@ from ostiary.model.access_log import DEFAULT_FORMAT, AccessLog
 from ostiary.model.clusters import CircuitBreakers
 from ostiary.model.config import Address, Config, HttpConnectionManager, Listener, Router
 from ostiary.model.errors import Diagnostic
+from ostiary.model.process import Process
 from ostiary.model.signin import AccessRule, ProviderConfig, SessionConfig, SignIn
 from ostiary.model.tls import DataSource, DownstreamTlsContext
 
@@ -40,9 +42,10 @@ _ENDPOINTS: Final = (
 class NativeText:
     """One configuration on its way out. `lost` is what has no place in it."""
 
-    def __init__(self, config: Config, secrets: Secrets, where: str = "") -> None:
-        """`where`: the path of the listeners in the source, for what is lost."""
+    def __init__(self, config: Config, secrets: Secrets, where: str = "", process: Process | None = None) -> None:
+        """`where`: the path of the listeners in the source, for what is lost. `process`: of a native source."""
         self.config = config
+        self.process = process_keys(process) if process is not None else {}
         self.secrets = secrets
         self.where = where
         self.lost: list[Diagnostic] = []
@@ -66,6 +69,9 @@ class NativeText:
             **self._http(http),
             **routes(http.route_config, self.config.clusters, self._at(0), self.lost),
             **(self._sign_in(sign_ins[0]) if sign_ins else {}),
+            telemetry=telemetry(self.config, self._at(0), self.secrets, self.lost),
+            log=some({key[4:]: value for key, value in self.process.items() if key.startswith("log.")}),
+            **{key: value for key, value in self.process.items() if "." not in key},
         )
 
     def _at(self, index: int) -> str:
@@ -115,6 +121,7 @@ class NativeText:
         )
         times = given(
             request_headers=_seconds(http.request_headers_timeout, limits.REQUEST_HEADERS_TIMEOUT),
+            drain=self.process.get("timeouts.drain"),
             request=_seconds(http.request_timeout, 0.0),
             idle=_seconds(http.idle_timeout, limits.IDLE_TIMEOUT),
             stream_idle=_seconds(http.stream_idle_timeout, limits.STREAM_IDLE_TIMEOUT),
@@ -254,6 +261,22 @@ class NativeText:
             self.secrets.hidden.append("the client's secret")
         key = "client_assertion_file" if provider.client_auth_method == "client_assertion" else "client_secret_file"
         return tree | {key: secret.filename or "REPLACE_ME"}
+
+
+def process_keys(process: Process) -> Tree:
+    """Dotted key -> what it says of the process, where that is not the usual."""
+    fields = {
+        "workers": "workers", "flight_users": "flight_users", "watch": "watch", "log.level": "log_level",
+        "log.components": "component_log_level", "log.format": "log_format", "timeouts.drain": "drain_timeout",
+    }  # fmt: skip
+    usual = Process()
+    found = {
+        key: getattr(process, name) for key, name in fields.items() if getattr(process, name) != getattr(usual, name)
+    }
+    return found | given(
+        workers="auto" if found.get("workers") == 0 else found.get("workers"),
+        **{"timeouts.drain": f"{process.drain_timeout:g}s" if "timeouts.drain" in found else None},
+    )
 
 
 def changed(value: msgspec.Struct, usual: msgspec.Struct) -> Iterable[str]:

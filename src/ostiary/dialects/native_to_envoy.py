@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ostiary.core.addresses import is_ip_address
 from ostiary.core.oauth2.identity import identity_headers
 from ostiary.core.oidc import ProviderMetadata
-from ostiary.dialects.envoy_sign_in import TRUSTED_CA, SignInChoices, filter_config, token_cluster
+from ostiary.dialects.envoy_sign_in import TRUSTED_CA, SignInChoices, filter_config, token_cluster, url_cluster
 from ostiary.dialects.envoy_text_values import PLACEHOLDER
 from ostiary.dialects.lost import lost
 from ostiary.model.clusters import Cluster
@@ -24,6 +24,7 @@ from ostiary.model.errors import Diagnostic
 from ostiary.model.matchers import StringMatcher
 from ostiary.model.oauth2 import AuthType, EnvoyOAuth2, SameSite, SdsSecret
 from ostiary.model.signin import AccessRule, ProviderConfig, SessionConfig, SignIn
+from ostiary.model.telemetry import Collector
 from ostiary.model.tls import CertificateValidationContext, DataSource, SanMatcher
 
 Discover = Callable[[ProviderConfig], ProviderMetadata]
@@ -47,9 +48,33 @@ def native_to_envoy(
     for listener in config.listeners:
         http, added = _manager(listener.http, discover, trusted_ca, found)
         clusters += [each for each in added if each not in clusters]
+        if (tracing := http.tracing) is not None:
+            collector = _collector(tracing.collector, "traces", clusters, trusted_ca, found)
+            http = replace(http, tracing=replace(tracing, collector=collector, names="envoy", restart=False))
+            if tracing.restart:
+                found.append(lost("telemetry.incoming", "Envoy goes on with the traces of its clients"))
         listeners.append(replace(listener, http=http))
-    unique = list(dict.fromkeys(found))
-    return replace(config, dialect="envoy", listeners=tuple(listeners), clusters=tuple(clusters)), unique
+    metrics = tuple(
+        replace(each, collector=_collector(each.collector, "metrics", clusters, trusted_ca, found))
+        for each in config.metrics
+    )
+    written = replace(
+        config, dialect="envoy", listeners=tuple(listeners), clusters=tuple(dict.fromkeys(clusters)), metrics=metrics
+    )
+    return written, list(dict.fromkeys(found))
+
+
+def _collector(
+    collector: Collector, signal: str, clusters: list[Cluster], trusted_ca: str, found: list[Diagnostic]
+) -> Collector:
+    """Envoy sends to a cluster where the native dialect has a URL."""
+    parts = urlsplit(collector.url)
+    name = f"telemetry_{signal}"
+    clusters.append(url_cluster(name, collector.url, collector.ca or DataSource(filename=trusted_ca)))
+    if collector.compress:
+        found.append(lost("telemetry.compression", "Envoy sends telemetry uncompressed"))
+    path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    return replace(collector, url="", ca=None, compress=False, cluster=name, authority=parts.netloc, path=path)
 
 
 def _verified(cluster: Cluster, trusted_ca: str) -> Cluster:
