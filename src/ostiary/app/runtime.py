@@ -147,6 +147,8 @@ class Runtime:
         """Another one is the present one. `heirs`: our listener -> the successor's that goes on with its clients."""
         self.ticker.idle.discard(self)
         self.files.stop(self.ticker)
+        if self._telemetry is not None:
+            self._telemetry.retire()
         for name, service in self.services.items():
             heir = heirs.get(name)
             if heir is None:
@@ -200,8 +202,9 @@ class Runtime:
         if self._telemetry is None:
             from ostiary.app.telemetry import Telemetry  # only where it was asked for
 
-            started = self._lasting.started
-            self._telemetry = Telemetry(self.ticker, self.stats, self.files, self._collector_client, started)
+            started, several = self._lasting.started, self._lasting.leases is not None
+            client = self._collector_client
+            self._telemetry = Telemetry(self.ticker, self.stats, self.files, client, started=started, several=several)
         return self._telemetry
 
     def _collector_client(self, collector: Collector) -> ProviderClient:

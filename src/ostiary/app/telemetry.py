@@ -270,9 +270,12 @@ class MetricsExporter(_Exporter):
 class Telemetry:
     """Everything that one process exports."""
 
-    def __init__(self, ticker: Ticker, stats: Stats, files: Files, clients: Clients, started: float) -> None:
-        """`started`: since when the counters have counted, Unix seconds."""
+    def __init__(
+        self, ticker: Ticker, stats: Stats, files: Files, clients: Clients, *, started: float, several: bool
+    ) -> None:
+        """`started`: since when the counters have counted, Unix seconds. `several`: there are other workers."""
         self._started = started
+        self._several = several
         self._ticker = ticker
         self._stats = stats
         self._files = files
@@ -287,7 +290,7 @@ class Telemetry:
         key = (tracing.collector, tracing.resource)
         exporter = self._spans.get(key)
         if exporter is None:
-            resource, sender = _of_this_process(tracing.resource), self._sender(tracing.collector)
+            resource, sender = self._resource(tracing.resource), self._sender(tracing.collector)
             exporter = SpanExporter(sender, resource, tracing.max_queue, self._worker, self._stats)
             self._spans[key] = exporter
             self._ticker.idle.add(exporter)
@@ -296,7 +299,7 @@ class Telemetry:
 
     def export_metrics(self, export: MetricsExport, tags: TagExtractor) -> None:
         """Begin to export metrics."""
-        resource, sender = _of_this_process(export.resource), self._sender(export.collector)
+        resource, sender = self._resource(export.resource), self._sender(export.collector)
         exporter = MetricsExporter(export, sender, resource, self._worker, self._stats, tags, self._started)
         self._metrics.append(exporter)
         self._ticker.idle.add(exporter)
@@ -316,6 +319,13 @@ class Telemetry:
             _LOG.warning("the last export took more than %g s and was given up", limits.TELEMETRY_FLUSH_TIMEOUT)
         self.stop()
 
+    def retire(self) -> None:
+        """Another one exports the metrics from now on; spans of requests that still run come here."""
+        for exporter in self._metrics:
+            self._ticker.idle.discard(exporter)
+            exporter.cancel()
+        self._metrics.clear()
+
     def stop(self) -> None:
         """Export nothing more."""
         for exporter in self._exporters():
@@ -326,9 +336,10 @@ class Telemetry:
     def _exporters(self) -> list[SpanExporter | MetricsExporter]:
         return [*self._spans.values(), *self._metrics]
 
-
-def _of_this_process(resource: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """The resource of this worker: what it counts must not be taken for another one's."""
-    if any(name == "service.instance.id" for name, _ in resource):
-        return resource
-    return (*resource, ("service.instance.id", f"{socket.gethostname()}:{os.getpid()}"))
+    def _resource(self, given: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        """That of this worker: what it counts must not be taken for another one's."""
+        resource = dict(given)
+        own = resource.get("service.instance.id")
+        if own is None or self._several:
+            resource["service.instance.id"] = f"{own or socket.gethostname()}:{os.getpid()}"
+        return tuple(resource.items())
