@@ -46,7 +46,8 @@ def doorkeeper(directory: Path, telemetry: str, env: dict[str, str], workers: in
 
 def ask(proxy: Proxy) -> None:
     with Connection(proxy.ports[0]) as connection:
-        connection.send(f"GET /open HTTP/1.1\r\nhost: a\r\ntraceparent: 00-{TRACE}-b7ad6b7169203331-01\r\n\r\n".encode())
+        parent = f"traceparent: 00-{TRACE}-b7ad6b7169203331-01"
+        connection.send(f"GET /open HTTP/1.1\r\nhost: a\r\n{parent}\r\n\r\n".encode())
         assert connection.receive().status == 200
 
 

@@ -1,8 +1,6 @@
 """Statistics as Prometheus reads them, with the names and labels of Envoy's own `/stats/prometheus`.
 
-Envoy takes parts of a name out and makes labels of them (its default tag extractors): a cluster's name, a connection
-manager's prefix, a listener's address, a status code. The names that may stand there are known here, so that one with
-dots stays whole, where Envoy cuts it at the first one.
+What varies in a name is a label (`core.stat_tags`).
 """
 
 from __future__ import annotations
@@ -13,9 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from ostiary.core.histogram import BUCKETS, QUANTILES, cumulative, quantile
+from ostiary.core.stat_tags import TagExtractor
 
-_CODE: Final = re.compile(r"_rq_([1-5]\d\d)$")
-_CLASS: Final = re.compile(r"_rq_([1-5])xx$")
 _FORBIDDEN: Final = re.compile(r"[^a-zA-Z0-9_:]")
 
 
@@ -24,40 +21,13 @@ class Names:
 
     def __init__(self, clusters: Iterable[str], prefixes: Iterable[str], listeners: Iterable[str]) -> None:
         """Their names as statistics have them."""
-        self._scopes = [
-            ("cluster", "envoy_cluster_name", _longest_first(clusters)),
-            ("http", "envoy_http_conn_manager_prefix", _longest_first(prefixes)),
-            ("listener", "envoy_listener_address", _longest_first(listeners)),
-        ]
+        self._tags = TagExtractor(clusters, prefixes, listeners)
 
     def metric(self, name: str) -> tuple[str, str]:
         """(name, labels)."""
-        labels: list[tuple[str, str]] = []
-        for pattern, label, rest in (
-            (_CODE, "envoy_response_code", "_rq"),
-            (_CLASS, "envoy_response_code_class", "_rq_xx"),
-        ):
-            if (found := pattern.search(name)) is not None:
-                labels.append((label, found[1]))
-                name = name[: found.start()] + rest
-        name = self._without_scope(name, labels)
-        written = ",".join(f'{label}="{_escaped(value)}"' for label, value in labels)
+        name, tags = self._tags.extract(name)
+        written = ",".join(f'{tag.replace(".", "_")}="{_escaped(value)}"' for tag, value in tags)
         return "envoy_" + _FORBIDDEN.sub("_", name), written
-
-    def _without_scope(self, name: str, labels: list[tuple[str, str]]) -> str:
-        for kind, label, values in self._scopes:
-            for value in values:
-                if name.startswith(f"{kind}.{value}."):
-                    rest = name[len(kind) + len(value) + 2 :]
-                    if kind == "listener":
-                        rest = self._without_scope(rest, labels)
-                    labels.append((label, value))
-                    return f"{kind}.{rest}"
-        return name
-
-
-def _longest_first(names: Iterable[str]) -> list[str]:
-    return sorted(set(names), key=lambda name: (-len(name), name))
 
 
 def _escaped(value: str) -> str:

@@ -227,7 +227,9 @@ def _describe_request(record: Record, exchange: Exchange) -> None:
         record.stream_id = exchange.request_id.decode("latin-1")
         record.request_set = {"x-request-id": record.stream_id}
     if exchange.trace_lines:
-        record.request_set = {**record.request_set, **context_fields(exchange.trace_lines)}
+        fields = context_fields(exchange.trace_lines)
+        record.request_set = {**record.request_set, **fields}
+        record.trace_id = fields["traceparent"][3:35]
 
 
 def _describe_response(record: Record, exchange: Exchange) -> None:

@@ -31,6 +31,7 @@ _REQUEST_FIELDS: Final = {
     "HOSTNAME": "hostname",
     "CONNECTION_ID": "connection_id",
     "STREAM_ID": "stream_id",
+    "TRACE_ID": "trace_id",
 }
 _ADDRESSES: Final = {
     "DOWNSTREAM_REMOTE": "downstream_remote_address",

@@ -90,6 +90,8 @@ class Record:
     connection_id: int | None = None
     stream_id: str = ""
     """The request id, as far as it is one of ours."""
+    trace_id: str = ""
+    """W3C's, where the listener traces; recorded or not."""
     route_name: str = ""
     hostname: str = ""
 

@@ -1,7 +1,7 @@
 """Envoy's default tag extraction: `cluster.app.upstream_rq_200` is `cluster.upstream_rq` with a cluster and a status.
 
-The names that may stand in a statistic's are known here, so that one with dots stays whole, where Envoy cuts it at the
-first one.
+The names that may stand in a statistic's name are known here, so that one with dots stays whole, where Envoy cuts it at
+the first one.
 """
 
 from __future__ import annotations
