@@ -22,6 +22,7 @@ from ostiary.app.serving import bind_all, kept
 from ostiary.model import limits
 from ostiary.model.config import Config
 from ostiary.model.process import Process
+from ostiary.net import service_manager
 from ostiary.net.canvass import Answers, Canvass
 from ostiary.net.inbox import Inboxes
 from ostiary.net.listener import ListenerServer
@@ -109,6 +110,7 @@ class Family:
             self._again = why
             return
         began = time.monotonic()
+        service_manager.reloading()
         if self._watch is not None:
             self._watch.note()
         found = reload.loaded(self._source, why)
@@ -179,6 +181,7 @@ class Family:
 
     def _finished(self, _answers: Answers) -> None:
         self._offer = self._canvass = None
+        service_manager.notify("READY=1")
         again, self._again = self._again, ""
         if again:
             self.reload(again)

@@ -89,6 +89,6 @@ class Health:
             silent = now - max(self._heartbeats.last(index), since)
             if punctual and silent > limits.WATCHDOG:
                 self._kill(index, f"it hangs, its loop has not turned for {silent:.0f} s")
-        if self._manager is not None:
+        if self._ready and self._manager is not None:
             service_manager.notify("WATCHDOG=1")
         self.deadline = now + (min(_LOOK, self._manager or _LOOK) if self._ready else _LOOK_FOR_START)

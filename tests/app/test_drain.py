@@ -1,0 +1,141 @@
+"""The end of a process, and of a worker: what is promised, counted under load."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from app.reload_world import Run, envoy, listening, native, running, two_applications
+from load import Load
+from ports import free_port
+from wire import Client, scenario
+
+
+@scenario
+async def test_a_rolling_restart_on_the_same_address_loses_no_request(tmp_path: Path) -> None:
+    """Envoy's listeners share their port (reuse_port): a successor starts before its predecessor ends."""
+    port = free_port()
+    async with two_applications() as (one, _two):
+        runs = []
+        for number in range(3):
+            (tmp_path / str(number)).mkdir()
+            runs.append(Run(tmp_path / str(number), "--drain-timeout", "20s"))
+            runs[-1].write(envoy(port, one))
+        runs[0].start()
+        await runs[0].until(lambda: listening(port))
+        load = Load(f"127.0.0.1:{port}")
+        async with load.running(websockets=0):
+            for before, after in ((runs[0], runs[1]), (runs[1], runs[2])):
+                after.start()
+                await after.hears("all dependencies initialized")
+                assert await before.stop() == 0
+                await load.progress()
+        assert load.failures == []
+        assert load.closed >= 8, "who was connected was told to come back"
+        assert await runs[2].stop() == 0
+        assert all(run.said("were cut") == 0 for run in runs)
+
+
+@scenario
+async def test_a_worker_that_is_told_to_end_loses_no_request(tmp_path: Path) -> None:
+    port = free_port()
+    async with two_applications() as (one, _two), running(tmp_path, native(port, one), port, "--workers", "2") as run:
+        load = Load(f"127.0.0.1:{port}")
+        async with load.running(websockets=0):
+            for ended in (1, 2):
+                os.kill(run.children()[0], signal.SIGTERM)
+                await run.hears("ended with 0 and is replaced", ended)
+                await load.progress()
+        assert load.failures == []
+
+
+@scenario
+async def test_a_worker_that_is_killed_loses_what_it_was_answering_and_nothing_else(tmp_path: Path) -> None:
+    """Each client meets one broken connection at most for each death, and none if it sends a GET again."""
+    port = free_port()
+    async with two_applications() as (one, _two), running(tmp_path, native(port, one), port, "--workers", "2") as run:
+        load, again = Load(f"127.0.0.1:{port}"), Load(f"127.0.0.1:{port}", retries=True)
+        async with load.running(websockets=0, streams=1), again.running(websockets=0, streams=1, posts=0):
+            for died in (1, 2, 3):
+                os.kill(run.children()[-1], signal.SIGKILL)
+                await run.hears("ended with -9 and is replaced", died)
+                await run.until(lambda: len(run.children()) == 2)
+                await asyncio.sleep(0.1)
+        assert again.failures == [], "an idempotent request that is sent again succeeds"
+        assert again.retried > 0, "otherwise nothing was tested"
+        assert len(load.failures) <= 3 * load.clients, load.failures
+        assert all("Incomplete" in failure or "Reset" in failure for failure in load.failures), load.failures
+
+
+@scenario
+async def test_connections_that_wait_to_be_accepted_are_lost_by_no_death(tmp_path: Path) -> None:
+    port = free_port()
+    async with two_applications() as (one, _two), running(tmp_path, native(port, one), port, "--workers", "2") as run:
+        await run.until(lambda: len(run.children()) == 2)
+        for pid in run.children():
+            os.kill(pid, signal.SIGSTOP)
+        waiting = [await Client.connect(f"127.0.0.1:{port}") for _ in range(20)]
+        for client in waiting:
+            client.send(b"GET /get/1 HTTP/1.1\r\nHost: app.test\r\n\r\n")
+        for pid in run.children():
+            os.kill(pid, signal.SIGKILL)
+        assert [(await client.answer()).status for client in waiting] == [200] * 20
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@scenario
+async def test_idle_connections_hear_of_a_drain_and_are_closed_without_a_reset(tmp_path: Path, workers: int) -> None:
+    port = free_port()
+    async with (
+        two_applications() as (one, _two),
+        running(tmp_path, native(port, one), port, "--workers", str(workers)) as run,
+    ):
+        asks, silent = [await Client.connect(f"127.0.0.1:{port}") for _ in range(2)]
+        for client in (asks, silent):
+            assert (await client.get()).get("connection") is None
+        run.process.send_signal(signal.SIGTERM)
+        await run.hears("draining: running requests may finish", workers)
+        answer = await asks.get("/get/1")
+        assert (answer.status, answer.get("connection")) == (200, "close"), "it is served, and told"
+        assert await silent.reader.read() == b"", "an end of file, and not a reset"
+        assert await asyncio.to_thread(run.process.wait, 20) == 0
+
+
+@scenario
+async def test_the_service_manager_is_told(tmp_path: Path) -> None:
+    """sd_notify(3), as for `Type=notify-reload`."""
+    for workers in ("1", "2"):
+        port, address = free_port(), tmp_path / f"notify-{workers}"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(str(address))
+            manager.setblocking(False)
+
+            async def told() -> str:
+                return (await asyncio.get_running_loop().sock_recv(manager, 4096)).decode()
+
+            environment = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "200000"}
+            (tmp_path / workers).mkdir()
+            async with (
+                two_applications() as (one, _two),
+                running(tmp_path / workers, native(port, one), port, "--workers", workers, **environment) as run,
+            ):
+                heard = [await told()]
+                while heard.count("WATCHDOG=1") < 2:
+                    heard.append(await told())
+                assert heard[0] == "READY=1"
+                before = time.monotonic_ns() // 1000
+                run.process.send_signal(signal.SIGHUP)
+                while "READY=1" not in heard[1:]:
+                    heard.append(await told())
+                began = next(each for each in heard if each.startswith("RELOADING=1\nMONOTONIC_USEC="))
+                assert before <= int(began.rpartition("=")[2]) <= time.monotonic_ns() // 1000
+                run.process.send_signal(signal.SIGTERM)
+                while "STOPPING=1" not in heard:
+                    heard.append(await told())
+                assert await asyncio.to_thread(run.process.wait, 20) == 0
