@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ostiary.core.decision import Fetch, Fetched, FetchFailed
 from ostiary.core.flights.parts import Call, Part, call_of, short, words
@@ -64,6 +66,19 @@ def test_what_was_sent_and_what_looks_like_a_token_is_never_kept(secret: str) ->
 def test_any_answer_will_do(body: bytes) -> None:
     call = call_of(fetch(), Fetched(status=500, headers=Headers(), body=body, now=1.0), 1.0, 2.0)
     assert (call.status, call.error, call.error_description) == (500, "", "")
+
+
+@given(st.binary(max_size=300), st.integers(200, 599))
+def test_no_answer_is_too_odd(body: bytes, status: int) -> None:
+    call = call_of(fetch(), Fetched(status=status, headers=Headers(), body=body, now=1.0), 1.0, 2.0)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(call), type=Call) == call
+
+
+@given(st.text(), st.text())
+def test_whatever_it_says_is_kept_printable_and_short(error: str, description: str) -> None:
+    call = call_of(fetch(), answer(400, {"error": error, "error_description": description}), 1.0, 2.0)
+    for text in (call.error, call.error_description):
+        assert text.isascii() and (text.isprintable() or not text) and len(text) <= limits.MAX_FLIGHT_WORDS
 
 
 def test_no_answer_is_kept_with_its_connections() -> None:

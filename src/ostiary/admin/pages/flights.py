@@ -114,7 +114,8 @@ def _query(request: Request, now: float) -> Query:
 
 def _limit(request: Request) -> int:
     wanted = request.parameter("limit") or ""
-    return int(wanted) if wanted.isascii() and wanted.isdigit() and wanted != "0" else limits.SHOWN_FLIGHTS
+    sensible = wanted.isascii() and wanted.isdigit() and len(wanted) <= len(str(limits.MAX_FLIGHTS))
+    return (int(wanted) if sensible else 0) or limits.SHOWN_FLIGHTS
 
 
 def _moment(text: str, now: float) -> float:
