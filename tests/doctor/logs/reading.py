@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,29 @@ import yaml
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.logs import Reading, read
 
-LEFT_OUT = ("origin", "established", "detail", "description", "message", "probe", "body", "problem", "reason", "mend")
+SHOWN = {
+    "Answered": ("endpoint", "target", "status", "error", "codes", "who"),
+    "Attempted": ("address", "port", "family", "outcome", "stage", "errno", "target"),
+    "BrowserBlocked": ("what", "url"),
+    "ConfigurationProblem": ("kind", "subject", "rejected"),
+    "ConnectFailed": ("target", "errno", "for_provider", "established"),
+    "CookieRefused": ("name", "why"),
+    "CookieSet": ("name", "size", "domain", "path", "secure", "same_site"),
+    "FetchFailed": ("endpoint", "target", "who"),
+    "HandshakeFailed": ("target", "fault", "who"),
+    "HeadersTooLarge": ("who", "what"),
+    "JwtRejected": ("fault", "who"),
+    "NotAnswered": ("endpoint", "target"),
+    "NotReady": ("state", "waits_for"),
+    "RedirectSent": ("authorization_endpoint", "redirect_uri", "scopes", "method", "for_script"),
+    "ResolutionFailed": ("name", "fault", "cluster", "who"),
+    "SignInFailed": ("step", "status", "who"),
+    "SignedIn": ("who",),
+    "TokensMissing": ("target", "lacks"),
+    "UpdateRejected": ("what", "name"),
+    "Warming": ("what", "name"),
+}
+"""What `short` shows of a fact; of others only what they are about."""
 _CAPTURED = Path(__file__).with_name("captured.yaml")
 
 
@@ -33,11 +54,14 @@ def facts(text: str | bytes) -> list[Fact]:
 
 
 def short(fact: Fact) -> str:
-    """A fact as its name and its values, without texts and defaults: `SignInFailed csrf-mismatch 401 envoy`."""
-    values = [getattr(fact, each.name) for each in fields(fact) if each.name not in LEFT_OUT]
-    values += ["established"] if getattr(fact, "established", False) else []
+    """A fact as its name and what tells it from others: `SignInFailed csrf-mismatch 401 envoy`."""
+    kind = type(fact).__name__
+    names = SHOWN.get(kind, ("issuer", "target", "how", "why", "endpoint"))
+    values = [getattr(fact, name) for name in names if hasattr(fact, name)]
+    if kind == "ConnectFailed":
+        values[-1] = "established" if values[-1] else ""
     shown = ["+".join(map(str, value)) if isinstance(value, tuple) else str(value) for value in values]
-    return " ".join([type(fact).__name__, *(value for value in shown if value not in ("", "None"))])
+    return " ".join([kind, *(value for value in shown if value not in ("", "None"))])
 
 
 def told(text: str | bytes) -> set[str]:
