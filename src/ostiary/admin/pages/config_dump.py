@@ -50,7 +50,7 @@ _INNER: Final = ("cluster", "endpoint_config", "listener", "route_config", "secr
 def _collect(worker: Doorkeeper, request: Request) -> Part:
     from ostiary.dialects.envoy_dump import config_dump  # the writers of Envoy's API, which nothing else needs here
 
-    moment = datetime.datetime.fromtimestamp(worker.started_at, datetime.UTC)
+    moment = datetime.datetime.fromtimestamp(max(worker.started_at, _reloaded_at(worker)), datetime.UTC)
     updated = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
     endpoints = None
     if request.parameter("include_eds") is not None and worker.runtime is not None:
@@ -59,6 +59,12 @@ def _collect(worker: Doorkeeper, request: Request) -> Part:
     bootstrap = found[0]["bootstrap"]
     found[0]["bootstrap"] = bootstrap | {"node": {**bootstrap.get("node", {}), **user_agent()}}
     return found
+
+
+def _reloaded_at(worker: Doorkeeper) -> int:
+    """Unix time; 0 before any reload."""
+    stats = worker.runtime.stats if worker.runtime is not None else None
+    return stats.counter("listener_manager.lds.config_reload_time_seconds").value if stats is not None else 0
 
 
 def _assignment(pool: ClusterPool) -> dict[str, Any]:
