@@ -29,6 +29,7 @@ from net.dns_server import DnsServer, Reply
 from ostiary.testing import provider_server
 from ostiary.testing.provider import DemoClient, DemoProvider
 from peers.in_thread import serving
+from peers.mesh import generated, sidecar
 from peers.person import Person
 from peers.proxies import Proxy, envoy_arguments, ostiary_arguments, ostiary_command
 from peers.recorders import Application
@@ -160,6 +161,19 @@ def run_arguments(app: int, flags: dict[str, str]) -> list[str]:
     return [*ostiary_command(), "run", *argv, "--log-level", "info"]
 
 
+def generated_sidecar(folder: Path, app: int, roots: Path) -> Path:
+    """A sidecar's bootstrap with what `ostiary envoyfilter` prints for this provider."""
+    (folder / "client-secret").write_text(CLIENT.client_secret)
+    where = ("--namespace", "httpbin", "--selector", "app=httpbin", "--external-url", f"http://127.0.0.1:{PORT}")
+    trusts = ("--ca", str(roots), "--trusted-ca", str(roots))
+    secrets = ("--client-secret-file", str(folder / "client-secret"), "--generate-hmac")
+    objects = generated("--issuer", ISSUER, "--client-id", "httpbin", *where, *trusts, *secrets)
+    objects.files(folder)
+    config = folder / "bootstrap.json"
+    config.write_text(json.dumps(sidecar(objects, folder, app, PORT, ADMIN)))
+    return config
+
+
 def make_proxy(folder: Path, app: int, roots: Path, proxy: str, family: str, level: str = "info") -> Proxy:
     """The proxy of a case, not started. Its system's roots know the provider's certificate."""
     written = "" if family == "none" else f"    dns_lookup_family: {family}\n"
@@ -167,6 +181,8 @@ def make_proxy(folder: Path, app: int, roots: Path, proxy: str, family: str, lev
         flags = {"issuer": ISSUER, "client-id": "httpbin", "client-secret-file": str(folder / "client-secret")}
         (folder / "client-secret").write_text(CLIENT.client_secret)
         argv = run_arguments(app, flags)
+    elif family == "generated":
+        argv = envoy_arguments(generated_sidecar(folder, app, roots))
     elif proxy == "envoyfilter":
         for name, value in {"token": CLIENT.client_secret, "hmac": "0123456789abcdef0123456789abcdef"}.items():
             (folder / f"{name}.yaml").write_text(SECRET.replace("@NAME@", name).replace("@VALUE@", value))

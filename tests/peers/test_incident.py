@@ -20,7 +20,7 @@ WORLD = Path(__file__).parent / "incident_world.py"
 FAMILIES = ("none", "AUTO", "ALL", "V4_ONLY", "V4_PREFERRED", "V6_ONLY")
 SIGNS_IN = {"ipv4_only": {"ALL", "V4_ONLY", "V4_PREFERRED"}, "ipv6_only": {"AUTO", "ALL", "V6_ONLY"}}
 CASES = [f"{proxy}/{family}" for proxy in ("envoy", "ostiary") for family in FAMILIES]
-CASES += ["ostiary/native", "envoyfilter/none", "envoyfilter/AUTO"]
+CASES += ["ostiary/native", "envoy/generated", "envoyfilter/none", "envoyfilter/AUTO"]
 MENDS = {
     "ipv4_only": {
         "AUTO": "ALL (both families race), or V4_ONLY where IPv6 can't come",
@@ -71,6 +71,10 @@ def test_ostiary(family: str, network: tuple[str, Seen]) -> None:
 
 def test_the_native_profile_signs_in_without_a_setting(network: tuple[str, Seen]) -> None:
     check(network[1]["ostiary/native"], True)
+
+
+def test_what_ostiary_prints_signs_in_in_either_network(network: tuple[str, Seen]) -> None:
+    check(network[1]["envoy/generated"], True)
 
 
 @pytest.mark.parametrize("family", ["none", "AUTO"])
