@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from ostiary.core.log_line import parse
 from peers.level_world import Command, levels, post, proxy, wait_for
-from peers.proxies import Proxy
+from peers.proxies import Proxy, envoy_arguments
 
 pytestmark = pytest.mark.peer
 
@@ -177,6 +178,20 @@ def test_every_worker_of_ostiary_follows_also_one_that_is_started_later(tmp_path
         wait_for(lambda: len(workers()) == 3)
     finally:
         running.stop()
+
+
+def test_an_admin_api_on_a_unix_socket(envoy: Path, tmp_path: Path) -> None:
+    assert envoy.exists()
+    config, path = tmp_path / "envoy.yaml", tmp_path / "admin"
+    config.write_text(f"admin: {{address: {{pipe: {{path: {path}}}}}}}\n")
+    with subprocess.Popen([*envoy_arguments(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        try:
+            wait_for(path.exists)
+            log = Command(tmp_path, ["--admin", f"unix:{path}"])
+            assert log("--level", "dns:trace").returncode == 0
+            assert "  dns: trace" in log().stdout.splitlines()
+        finally:
+            running.terminate()
 
 
 def test_nobody_there(tmp_path: Path) -> None:
