@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from peers.compare import Pair
 from peers.same_yaml import Tree
 from peers.strict_provider import Place, strict_provider
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 TALLY: Counter[str] = Counter()
 
@@ -67,3 +71,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if TALLY:
         counts = ", ".join(f"{count} {name}" for name, count in TALLY.items())
         terminalreporter.write_line(f"compared with real Envoy: {counts}")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Path) -> Iterator[Browser]:
+    """Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(
+            executable_path=str(chromium), args=["--no-sandbox", "--disable-dev-shm-usage"], timeout=30_000
+        )
+        yield running
+        running.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,17 +14,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("default")]
 SCREENSHOTS = Path(__file__).parent / "screenshots"
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(
-            executable_path=str(chromium), args=["--no-sandbox", "--disable-dev-shm-usage"], timeout=30_000
-        )
-        yield running
-        running.close()
 
 
 def opened(browser: Browser, name: str, folder: Path, width: int, scheme: Literal["light", "dark"]) -> Page:

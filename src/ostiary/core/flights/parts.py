@@ -134,31 +134,25 @@ def call_of(
     connects: tuple[ConnectTrace, ...] = (),
 ) -> Call:
     """What is kept of a request and its answer."""
-    kept = tuple(trimmed(trace) for trace in connects[-limits.MAX_FLIGHT_CONNECTS :])
+    status, error, description, failure, message = None, "", "", "", ""
     if isinstance(outcome, FetchFailed):
-        return Call(
-            purpose=fetch.purpose,
-            method=fetch.method,
-            url=address_of(fetch),
-            started=started,
-            ended=ended,
-            failure=outcome.kind,
-            message=words(outcome.reason),
-            tries=tries,
-            connects=kept,
-        )
-    error, description = _said(outcome, _sent_secrets(fetch))
+        failure, message = outcome.kind, words(outcome.reason)
+    else:
+        status = outcome.status
+        error, description = _said(outcome, _sent_secrets(fetch))
     return Call(
         purpose=fetch.purpose,
         method=fetch.method,
         url=address_of(fetch),
         started=started,
         ended=ended,
-        status=outcome.status,
+        status=status,
         error=error,
         error_description=description,
+        failure=failure,
+        message=message,
         tries=tries,
-        connects=kept,
+        connects=tuple(trimmed(trace) for trace in connects[-limits.MAX_FLIGHT_CONNECTS :]),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from ostiary.core.flights.note import flight_of
-from ostiary.core.flights.parts import Call, Part, Unreachable
+from ostiary.core.flights.parts import Part, Unreachable
 from ostiary.core.flights.telling import mend_of, sentence_of, sentence_of_unreachable
 from ostiary.core.mends import mends, split
 from ostiary.model import limits
@@ -213,8 +213,3 @@ def _connect(name: str, cause: Unreachable) -> Flight:
         mends=mends(cause.trace),
         unreachable=cause,
     )
-
-
-def calls_of(parts: Iterable[Part]) -> list[Call]:
-    """Every request to the provider, in order."""
-    return [call for part in parts for call in part.calls]
