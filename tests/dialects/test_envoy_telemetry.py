@@ -103,6 +103,10 @@ METADATA = {"kind": {"request": {}}, "metadata_key": {"key": "k", "path": [{"key
         (traced(verbose=True), "verbose: valid in Envoy, not implemented in Ostiary (remove it: connections are spans"),
         (traced(no_context_propagation=True), "no_context_propagation: valid in Envoy"),
         (traced(custom_tags=[{"tag": "t", "metadata": METADATA}]), "(use literal, environment or request_header)"),
+        (
+            traced(custom_tags=[{"tag": "t", "request_header": {"name": "Authorization"}}]),
+            "name: 'Authorization' would put a secret into traces (name another header)",
+        ),
         (traced({"http_service": SERVICE, "resource_detectors": DETECTOR}), "(write the attributes into a Static"),
         (traced(operation="%REQ(:path)%"), "operation: valid in Envoy, not implemented in Ostiary (remove it)"),
         (sink(grpc_service=GRPC), "(export over HTTP: http_service, with the collector's port 4318)"),

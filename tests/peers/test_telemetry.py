@@ -91,6 +91,8 @@ def test_a_reload_goes_on_with_the_new_collector(tmp_path: Path) -> None:
             ask(proxy)
             second.wait(lambda collector: total(collector) >= 2)  # counters go on
             second.spans_of(2, TRACE)
+            name = f"http_//127.0.0.1_{second.port}"  # the collector's own cluster is one like others
+            assert ("cluster.upstream_rq_total", ("envoy.cluster_name", name)) in second.metrics[-1]
             assert total(first) == 1
 
 

@@ -86,7 +86,7 @@ class Runtime:
         for cluster in self.config.clusters:
             self.clusters[cluster.name] = self._cluster(cluster)
         for export in self.config.metrics:
-            self._exporting().export_metrics(export, self._tags())
+            self._exporting().export_metrics(export, self._tags)
         signed_in = before.sign_ins if before is not None else []
         for listener in self.config.listeners:
             if listener.tls is not None:
@@ -195,7 +195,7 @@ class Runtime:
     def _tags(self) -> TagExtractor:
         from ostiary.core.stat_tags import TagExtractor
 
-        clusters = [stat_name(cluster) for cluster in self.config.clusters]
+        clusters = [stat_name(pool.cluster) for pool in self.pools()]
         return TagExtractor(clusters, [listener.http.stat_prefix for listener in self.config.listeners])
 
     def _exporting(self) -> Telemetry:

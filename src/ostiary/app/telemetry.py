@@ -217,7 +217,7 @@ class MetricsExporter(_Exporter):
         resource: tuple[tuple[str, str], ...],
         worker: _Worker,
         stats: Stats,
-        tags: TagExtractor,
+        tags: Callable[[], TagExtractor],
         started: float,
     ) -> None:
         super().__init__(worker)
@@ -235,9 +235,9 @@ class MetricsExporter(_Exporter):
             self._due = now + self._export.interval
             self.begin(self._send())
 
-    def _shown(self, full: str) -> tuple[str, Tags]:
+    def _shown(self, extractor: TagExtractor, full: str) -> tuple[str, Tags]:
         export = self._export
-        name, tags = self._tags.extract(full)
+        name, tags = extractor.extract(full)
         name = name if export.extract else full
         return f"{export.prefix}.{name}" if export.prefix else name, tags if export.attributes else ()
 
@@ -247,11 +247,12 @@ class MetricsExporter(_Exporter):
         counters: defaultdict[str, list[tuple[Tags, int]]] = defaultdict(list)
         gauges: defaultdict[str, list[tuple[Tags, int]]] = defaultdict(list)
         histograms: defaultdict[str, list[tuple[Tags, tuple[list[int], int]]]] = defaultdict(list)
+        extractor = self._tags()
         for full, value in self._stats.values().items():
-            name, tags = self._shown(full)
+            name, tags = self._shown(extractor, full)
             (gauges if self._stats.is_gauge(full) else counters)[name].append((tags, value))
         for full, histogram in self._stats.histograms().items():
-            name, tags = self._shown(full)
+            name, tags = self._shown(extractor, full)
             histograms[name].append((tags, (list(histogram.bins), histogram.total)))
         now = time.time()
         body = await self.worker.run(encode_metrics, self._resource, counters, gauges, histograms, self._started, now)
@@ -297,8 +298,8 @@ class Telemetry:
         maker = SpanMaker(tracing, dict(os.environ))
         return Tracer(Propagator(tracing, self._entropy), maker, exporter.add, counter)
 
-    def export_metrics(self, export: MetricsExport, tags: TagExtractor) -> None:
-        """Begin to export metrics."""
+    def export_metrics(self, export: MetricsExport, tags: Callable[[], TagExtractor]) -> None:
+        """Begin to export metrics; `tags` knows what there is by then, clusters of providers included."""
         resource, sender = self._resource(export.resource), self._sender(export.collector)
         exporter = MetricsExporter(export, sender, resource, self._worker, self._stats, tags, self._started)
         self._metrics.append(exporter)

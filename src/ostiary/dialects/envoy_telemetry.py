@@ -23,6 +23,7 @@ _OVER_HTTP: Final = "export over HTTP: http_service, with the collector's port 4
 UNKNOWN_SERVICE: Final = "unknown_service:envoy"
 MAX_CACHE: Final = 1024
 FLUSH_INTERVAL: Final = 5.0
+_SECRET_HEADERS: Final = frozenset(("authorization", "proxy-authorization", "cookie", "x-forwarded-access-token"))
 _TAG_KINDS: Final[dict[str, CustomTagKind]] = {"environment": "environment", "request_header": "request_header"}
 
 
@@ -88,6 +89,8 @@ def _custom_tag(message: Message) -> CustomTag | None:
         if (source := message.message(field)) is not None:
             name = source.text("name")
             value = name.lower() if kind == "request_header" else name
+            if value in _SECRET_HEADERS:
+                source.problem("name", f"'{name}' would put a secret into traces", "name another header")
             return CustomTag(tag=tag, kind=kind, value=value, default=source.text("default_value"))
     return None  # of a kind that is reported
 
