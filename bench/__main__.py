@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from bench import machine, report
-from bench.peers import PEERS, Peer, Ports, available, ostiary_command
+from bench.peers import PEERS, Peer, Ports, ostiary_command, usual
 from bench.upstreams import Nginx, Sink, wait_for_port
 from bench.workloads import ALL, Sample, Setting, Workload, prove_session
 
@@ -26,7 +26,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
     names = [w.name for w in ALL]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--peers", default=",".join(available()), help="comma-separated (default: %(default)s)")
+    parser.add_argument("--peers", default=",".join(usual()), help="comma-separated (default: %(default)s)")
     parser.add_argument("--work", default=",".join(names), help="comma-separated (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, choices=range(1, 21), metavar="1-20")
     parser.add_argument("--seconds", type=int, default=4, choices=range(1, 31), metavar="1-30", help="a round's length")

@@ -178,6 +178,15 @@ PEERS: dict[str, Factory] = {
 }
 
 
+ON_REQUEST = ("ostiary-untraced", "ostiary-traced")
+"""Not in the table: what telemetry costs."""
+
+
 def available() -> list[str]:
     """The peers that this machine has."""
     return [name for name in PEERS if name != "oauth2-proxy" or oauth2_proxy.binary() is not None]
+
+
+def usual() -> list[str]:
+    """Those of the table."""
+    return [name for name in available() if name not in ON_REQUEST]
