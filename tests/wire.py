@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -81,8 +82,8 @@ class Upstream:
         writer.close()
 
     @contextlib.asynccontextmanager
-    async def running(self, host: str = "127.0.0.1") -> AsyncIterator[Upstream]:
-        server = await asyncio.start_server(self._serve, host, self.port)
+    async def running(self, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> AsyncIterator[Upstream]:
+        server = await asyncio.start_server(self._serve, host, self.port, ssl=tls)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self

@@ -83,10 +83,10 @@ def until(what: Callable[[], bool], why: Callable[[], str]) -> None:
 
 
 @contextmanager
-def parent(directory: Path, body: str, number: int = 2) -> Iterator[Parent]:
+def parent(directory: Path, body: str, number: int = 2, program: str = PROGRAM) -> Iterator[Parent]:
     """Run `body` (of `work`) in so many workers."""
     said = directory / "said"
-    code = PROGRAM % ("\n".join("    " + line for line in body.splitlines()), number)
+    code = program % ("\n".join("    " + line for line in body.splitlines()), number)
     with said.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-c", code], stdout=out, stderr=out, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}
@@ -230,3 +230,38 @@ def test_a_worker_that_does_not_listen_yet_ends_too(tmp_path: Path) -> None:
             until(lambda: running.said("born") != [], running.output)  # type: ignore[has-type]
             running.process.terminate()
             running.ends_with(0)
+
+
+HUNG = """
+from ostiary.app import heartbeat
+from ostiary.model import limits
+limits.WATCHDOG, heartbeat._LOOK = 1.0, 0.2
+beats = heartbeat.Heartbeats(2)
+
+def hang_or_serve(number):
+    lives = len(open(FILE).read()) if number else 9
+    with open(FILE, "a") as file:
+        file.write("x" * number)
+    beats.beat(number)
+    say(f"up {number} {os.getpid()}")
+    while lives:
+        beats.beat(number)
+        time.sleep(0.1)
+    time.sleep(60)
+"""
+
+
+def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path) -> None:
+    lives = tmp_path / "lives"
+    lives.touch()
+    body = "hang_or_serve(number)"
+    code = PROGRAM.replace("logs.configure", HUNG.replace("FILE", repr(str(lives))) + "\nlogs.configure")
+    code = code.replace('lambda: say("closed"))', 'lambda: say("closed"), None, beats)')
+    with parent(tmp_path, body, program=code) as running:
+        until(lambda: len(running.said("up 1 ")) == 2, running.output)
+        assert "worker 1 is killed: it hangs, its loop has not turned for 1 s" in running.output()
+        assert len(running.said("up 0 ")) == 1, "who lives is left alone"
+        time.sleep(1.5)
+        assert len(running.said("up ")) == 3
+        running.process.terminate()
+        running.ends_with(0)

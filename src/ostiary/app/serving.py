@@ -113,6 +113,8 @@ class Serving:
             server.stop_accepting()
         if before is not None:
             before.retire(runtime, heirs)
+            for service in self._services():
+                _shorten(service)
             self._retired[before] = asyncio.get_running_loop().create_task(self._see_off(before, leaving))
 
     async def _see_off(self, runtime: Runtime, acceptors: list[Acceptor | None]) -> None:
@@ -180,6 +182,12 @@ class Serving:
             server.close()
         self.servers = []
         self.lasting.close()
+
+
+def _shorten(service: HttpService) -> None:
+    """Point at the last successor: a service that a WebSocket keeps for days must not keep all that came after it."""
+    while service.successor is not None and service.successor.successor is not None:
+        service.successor = service.successor.successor
 
 
 def _is_done(runtime: Runtime, acceptors: Iterable[Acceptor | None]) -> bool:
