@@ -14,22 +14,22 @@ def is_valid(path: str, tree: dict[str, Any], fields: dict[str, str]) -> bool:
 
     Paths lead through messages, not through lists, except at their end.
     """
-    first, _, rest = path.partition(".")
+    first, dot, rest = path.partition(".")
     kind = fields.get(first)
     if kind is None:
         return False
-    return not rest or (kind != "" and _leads_on(rest, kind, tree.get(first)))
+    return not dot or (kind != "" and _leads_on(rest, kind, tree.get(first)))
 
 
 def _leads_on(path: str, kind: str, node: Any) -> bool:
     if kind == _ANY:
         kind = node["@type"].rpartition("/")[2] if isinstance(node, dict) and "@type" in node else ""
     message = schema().message(kind)
-    first, _, rest = path.partition(".")
+    first, dot, rest = path.partition(".")
     field = message.fields.get(first) if message is not None else None
     if field is None:
         return False
-    if not rest:
+    if not dot:
         return True
     inner = node.get(first) if isinstance(node, dict) else None
     return field.type == "message" and not field.cardinality and _leads_on(rest, field.reference, inner)
