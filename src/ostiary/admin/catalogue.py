@@ -63,7 +63,9 @@ def _home(parts: list[Part], _request: Request) -> Reply:
     from ostiary.pages import render
 
     state, why = ready.worst(parts)
-    shown = [page for page in sorted(PAGES, key=lambda page: page.path) if not page.hidden and page.path != "/"]
+    shown = [
+        page for page in sorted(PAGES, key=lambda page: page.path) if not page.hidden and not page.path.endswith("/")
+    ]
     body = render("admin", {"state": state, "why": why, "version": __version__, "pages": shown})
     return Reply(body, content_type=HTML)
 

@@ -98,12 +98,13 @@ class Observer:
         if status and status != 101 and not exchange.health_check:
             self._completed.value += 1
             self._classes[status // 100 - 1].value += 1
-        now = time.monotonic()
-        self._time.record(int((now - exchange.started) * 1000))
+        now, sent = time.monotonic(), exchange.request_done_at
+        took = int((now - exchange.started) * 1000)
+        self._time.record(took)
         if exchange.details:
             count_by_details(self.counts, exchange.details)
-        elif isinstance(exchange.pool, Pool):
-            exchange.pool.load.request_time.record(int((now - (exchange.request_done_at or exchange.started)) * 1000))
+        elif isinstance(pool := exchange.pool, Pool):
+            pool.load.request_time.record(int((now - sent) * 1000) if sent else took)
         traced = self._tracer is not None and self._tracer.wants(exchange)
         if not self._logs and not traced:
             return

@@ -36,12 +36,12 @@ class Histogram:
 
     def record(self, milliseconds: int) -> None:
         """One more; negative ones (a clock that was set) count as 0."""
-        if milliseconds < 100:
-            if milliseconds < 0:
-                milliseconds = 0
+        if 0 <= milliseconds < 100:
             self.bins[milliseconds] += 1
-        else:
-            self.bins[bisect_right(LOWER, milliseconds) - 1] += 1
+            self.total += milliseconds
+            return
+        milliseconds = max(0, milliseconds)
+        self.bins[bisect_right(LOWER, milliseconds) - 1] += 1
         self.total += milliseconds
 
     def __repr__(self) -> str:
