@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
 from collections.abc import Sequence
@@ -60,6 +59,7 @@ def command(files: tuple[str, ...], config: str, diff: bool, explain: bool, as_j
     """
     if diff and explain:
         raise click.UsageError("--diff and --explain print different things: choose one")
+    from ostiary.core.line_diff import unified
     from ostiary.dialects.istio_proxy import facts, patch_config
     from ostiary.dialects.yaml_nodes import parse
     from ostiary.dialects.yaml_write import to_json, to_yaml
@@ -74,7 +74,7 @@ def command(files: tuple[str, ...], config: str, diff: bool, explain: bool, as_j
         _explain(patched.outcomes, as_json)
     elif diff:
         before, after = (write(node).splitlines(keepends=True) for node in (patched.before, patched.after))
-        sys.stdout.writelines(difflib.unified_diff(before, after, config, f"{config} (patched)"))
+        sys.stdout.writelines(unified(before, after, config, f"{config} (patched)"))
     else:
         sys.stdout.write(write(patched.after))
     if not explain:
