@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from istio_example import GOOD
 from ostiary._version import __version__
 from ostiary.cli.commands import VERBS
 from ostiary.cli.probe import Probed, probe
@@ -337,3 +338,18 @@ def test_completion_offers_files_and_words(line: str, expected: str) -> None:
     count = str(len(line.split(" ")) - 1)
     words = {"COMP_WORDS": line, "COMP_CWORD": count, "_OSTIARY_COMPLETE": "bash_complete"}
     assert expected in ostiary(**words).stdout.splitlines()
+
+
+def test_an_envoyfilter_is_checked_with_what_stands_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "secret.yaml").write_text("apiVersion: v1\nkind: Secret\nmetadata: {name: a}\n")
+    text = GOOD.replace("/etc/oauth", str(tmp_path))
+    (tmp_path / "envoyfilter.yaml").write_text(text)
+    files = ["-c", str(tmp_path / "secret.yaml"), "-c", str(tmp_path / "envoyfilter.yaml")]
+    done = ostiary("check", *files, "--upstream", "http://127.0.0.1:8080")
+    assert done.returncode == 2
+    assert "secret.yaml:1:1: info: Secret a is left out" in done.stdout
+    assert re.search(r"envoyfilter.yaml:40:\d+: error: .*can't read .*/token.yaml: No such file", done.stdout)
+    done = ostiary("check", *files)
+    assert "--upstream: error: an EnvoyFilter doesn't say where the application is" in done.stdout
+    done = ostiary("check", *files, "--upstream", "http://127.0.0.1:8080", "--issuer", "https://login.example")
+    assert "--issuer: error: this flag belongs to the native dialect" in done.stdout

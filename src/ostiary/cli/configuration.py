@@ -149,7 +149,7 @@ def load(
     """
     try:
         contents = [(name, read_bytes(name, standard_input)) for name in files]
-        chosen = dialect or (_detected(*contents[0]) if contents else "native")
+        chosen = dialect or (_detected(contents) if contents else "native")
     except ConfigError as error:
         return Loaded(dialect="unknown", config=None, process=None, diagnostics=error.diagnostics)
     if chosen == "native":
@@ -187,10 +187,17 @@ def _loaded(
     )
 
 
-def _detected(name: str, content: bytes) -> str:
+def _detected(contents: Sequence[tuple[str, bytes]]) -> str:
+    """The dialect of the first file that has one: a Secret may come before the EnvoyFilter. Raises ConfigError."""
     from ostiary.dialects.detect import detect  # loads Envoy's schema
 
-    return detect(content, name)
+    errors = []
+    for name, content in contents:
+        try:
+            return detect(content, name)
+        except ConfigError as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def read_bytes(name: str, standard_input: dict[str, bytes] | None = None) -> bytes:

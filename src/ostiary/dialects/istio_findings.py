@@ -94,8 +94,10 @@ class Active:
     value: Message | None
     findings: list[Finding] = field(default_factory=list)
     hits: list[Hit] = field(default_factory=list)
-    misses: dict[tuple[int, Code, str], None] = field(default_factory=dict)
-    """Why it missed what it met: (how far it came, code, message)."""
+    misses: dict[tuple[Code, str], None] = field(default_factory=dict)
+    """Why it missed what it met, of those that it came furthest with: (code, message)."""
+    depth: int = 0
+    """How far that was."""
 
     @property
     def operation(self) -> str:
@@ -116,8 +118,11 @@ class Active:
 
     def miss(self, depth: int, code: Code, message: str) -> None:
         """It met something that it doesn't concern; the deepest of these is the reason if it never hits."""
-        if len(self.misses) < MAX_HITS:
-            self.misses[depth, code, message] = None
+        if depth > self.depth:
+            self.misses.clear()
+            self.depth = depth
+        if depth == self.depth and len(self.misses) < MAX_HITS:
+            self.misses[code, message] = None
 
     def note(
         self, code: Code, severity: Severity, key: str | Node, message: str, mend: str = "", *, value_path: str = ""
@@ -171,7 +176,7 @@ _ORDER: Final = {"error": 0, "warning": 1, "info": 2}
 
 def outcome(active: Active) -> Outcome:
     """The outcome of a patch that has been tried on everything."""
-    if not active.hits and not any(found.severity == "error" and _kept_it(found) for found in active.findings):
+    if not active.hits and not any(found.code in _EXPLAINED for found in active.findings):
         for code, message in _reasons(active):
             key = _KEYS.get(code, "applyTo")
             mend = "" if code == "anchor-missing" and active.operation not in INSERTS else _MENDS.get(code, "")
@@ -180,11 +185,10 @@ def outcome(active: Active) -> Outcome:
     return Outcome(owner=active.owner, patch=active.patch, hits=tuple(active.hits), findings=tuple(findings))
 
 
-def _kept_it(found: Finding) -> bool:
-    """True for what explains by itself why nothing was hit."""
-    return RULES.get(found.code, "") in ("", "patch-crashes-istiod", "config-invalid") and found.code != "no-effect"
-
-
+_EXPLAINED: Final[frozenset[Code]] = frozenset(
+    {"refused", "other-namespace", "selector-mismatch", "target-refs-ignored", "no-target-ref", "panic"}
+)
+"""What is said before a patch is tried on anything, or ends it."""
 _KEYS: Final[MappingType[Code, str]] = {
     "context-mismatch": "match.context",
     "proxy-version-mismatch": "match.proxy.proxyVersion",
@@ -216,11 +220,9 @@ def _reasons(active: Active) -> list[tuple[Code, str]]:
                                          "VIRTUAL_HOST": "no-virtual-host", "HTTP_ROUTE": "no-route"}  # fmt: skip
         code = codes.get(kind, "no-listener")
         return [(code, f"the proxy has nothing that a {kind} patch with this context could change")]
-    deepest = max(depth for depth, _, _ in active.misses)
     by_code: dict[Code, list[str]] = {}
-    for depth, code, message in active.misses:
-        if depth == deepest:
-            by_code.setdefault(code, []).append(message)
+    for code, message in active.misses:
+        by_code.setdefault(code, []).append(message)
     return [(code, _joined(messages)) for code, messages in by_code.items()]
 
 
