@@ -146,9 +146,10 @@ def test_as_json(before: dict[str, str], log: Command) -> None:
     assert (document["restored"], document["levels"]["dns"]) == (True, "trace")
 
 
-def test_without_memory_reset_goes_back_to_the_start(envoy: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["envoy", "ostiary"])
+def test_without_memory_reset_goes_back_to_the_start(kind: str, envoy: Path, tmp_path: Path) -> None:
     assert envoy.exists()
-    running = proxy("envoy", tmp_path)
+    running = proxy(kind, tmp_path)
     try:
         fresh = levels(running)
         post(running, "/logging?level=debug")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, final
 
 from ostiary.app.calls import Fetcher, told, with_calls
 from ostiary.core.decision import Allow, Fetch, Fetched, FetchFailed, Flow, Respond, Start
-from ostiary.core.oauth2.envoy.token_response import router_answer, shown
 from ostiary.net.log import log
 
 if TYPE_CHECKING:
@@ -60,6 +59,8 @@ def _answered(wanted: Fetch, answer: Fetched, tags: Tags) -> None:
     if answer.status == 200 or not _LOG.debugs:
         return
     if wanted.purpose in _DISPATCHED:
+        from ostiary.core.oauth2.envoy.token_response import shown  # for debugging only
+
         _LOG.debug("Oauth response code: %d", answer.status, **tags)
         _LOG.debug("Oauth response body: %s", shown(answer), **tags)
     else:
@@ -71,6 +72,8 @@ def _unanswered(wanted: Fetch, error: FetchFailed, tags: Tags) -> None:
     if not _LOG.debugs:
         return
     if wanted.purpose in _DISPATCHED and error.kind != "no_cluster":
+        from ostiary.core.oauth2.envoy.token_response import router_answer  # for debugging only
+
         status, body = router_answer(error)
         _LOG.debug("Oauth response code: %d", status, **tags)
         _LOG.debug("Oauth response body: %s", body, **tags)
