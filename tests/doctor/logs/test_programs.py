@@ -166,7 +166,75 @@ LINES: dict[str, tuple[str, set[str]]] = {
         "2024-10-04T13:37:05.5Z\twarn\tEnvoy proxy is NOT ready: config not received from XDS server\n2024-10-04T13:37:07.5Z\tinfo\tEnvoy proxy is ready",
         set(),
     ),
+    "envoy gateway, discovery": (
+        '2024-10-04T13:37:05.541Z\tERROR\tgateway-api\tOIDC: failed fetching openid-configuration from issuer URL: https://login.example.com/.well-known/openid-configuration: Get "https://login.example.com/.well-known/openid-configuration": tls: failed to verify certificate: x509: certificate signed by unknown authority',
+        {
+            "FetchFailed discovery https://login.example.com/.well-known/openid-configuration envoy",
+            "HandshakeFailed login.example.com:443 untrusted-ca application",
+        },
+    ),
+    # --- Envoy beside its sign-in
+    "envoy, keys": (
+        "[2024-10-04 13:37:05.541][15][warning][jwt] [a.cc:1] Jwks async fetching url=https://login.example.com/keys: failed",
+        {"FetchFailed jwks https://login.example.com/keys envoy"},
+    ),
+    "envoy, keys at a request": (
+        '[2024-10-04T13:37:05.825Z] "GET /x HTTP/1.1" 401 - jwt_authn_access_denied{Jwks_remote_fetch_is_failed} - "-" 0 28 3 - "10.0.0.7" "-" "edb" "app.example.com" "-" backend - 127.0.0.1:21101 10.0.0.7:0 - default',
+        {"FetchFailed jwks envoy"},
+    ),
+    "envoy, placeholder keys": (
+        '[2024-10-04T13:37:05.825Z] "GET /x HTTP/1.1" 401 - jwt_authn_access_denied{Jwt_verification_fails} - "-" 0 28 3 - "10.0.0.7" "-" "edb" "app.example.com" "-" backend - 127.0.0.1:21101 10.0.0.7:0 - default',
+        {"JwtRejected key envoy"},
+    ),
+    "envoy, issuer": (
+        '[2024-10-04T13:37:05.825Z] "GET /x HTTP/1.1" 401 - jwt_authn_access_denied{Jwt_issuer_is_not_configured} - "-" 0 28 3 - "10.0.0.7" "-" "edb" "app.example.com" "-" backend - 127.0.0.1:21101 10.0.0.7:0 - default',
+        {"JwtRejected issuer envoy"},
+    ),
+    "envoy, clock": (
+        "[2024-10-04 13:37:05.541][15][debug][jwt] [a.cc:1] p: JWT verification completed with: Jwt not yet valid",
+        {"JwtRejected not-yet-valid envoy"},
+    ),
+    "envoy, policy": (
+        '[2024-10-04T13:37:05.825Z] "GET /token HTTP/1.1" 502 - direct_response - "-" 0 0 0 - "-" "-" "edb" "login.example.com" "-" - - 10.1.2.3:80 10.244.1.7:41000 - block_all',
+        {"EgressRefused login.example.com black-hole"},
+    ),
+    "envoy, policy for TLS": (
+        '[2024-10-04T13:37:05.825Z] "- - -" 0 UH - - "-" 0 0 0 - "-" "-" "-" "-" "-" BlackHoleCluster - 10.1.2.3:443 10.244.1.7:41000 login.example.com -',
+        {"EgressRefused login.example.com black-hole"},
+    ),
+    "envoy, ext_authz": (
+        '[2024-10-04T13:37:05.825Z] "GET /x HTTP/1.1" 403 UAEX ext_authz_error - "-" 0 0 3 - "10.0.0.7" "-" "edb" "app.example.com" "-" backend - 127.0.0.1:21101 10.0.0.7:0 - default',
+        {"ExtAuthzFailed unreachable"},
+    ),
+    "envoy, TLS secret": (
+        "[2024-10-04 13:37:05.541][15][debug][connection] [a.cc:1] [C8] TLS error: Secret is not supplied by SDS",
+        {"Warming secret"},
+    ),
+    "envoy, extension": (
+        "[2024-10-04 13:37:05.541][15][warning][config] [a.cc:1] gRPC config for type.googleapis.com/envoy.config.listener.v3.Listener rejected: Error adding/updating listener(s) ingress: Didn't find a registered implementation for 'envoy.filters.http.oauth2' with type URL: 'envoy.extensions.filters.http.oauth2.v3.OAuth2'",
+        {"UpdateRejected listener ingress", "ConfigurationProblem extension-missing envoy.filters.http.oauth2 True"},
+    ),
+    "envoy, secrets' time": (
+        "[2024-10-04 13:37:05.541][15][warning][config] [a.cc:1] gRPC config: initial fetch timed out for type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+        {"Warming secret"},
+    ),
+    "envoy, crash": (
+        "[2026-11-26 02:14:00.140][9561][critical][main] [source/exe/terminate_handler.cc:34] std::terminate called! Uncaught EnvoyException 'Incorrect configuration: https://%REQ(:authority%/callback. Couldn't find valid command at position 8', see trace.",
+        {"ConfigurationProblem redirect-uri-template https://%REQ(:authority%/callback True"},
+    ),
+    "envoy, overflow": (
+        "Oauth response code: 503\nOauth response body: upstream connect error or disconnect/reset before headers. reset reason: overflow",
+        {"Overflowed"},
+    ),
+    "envoy, HTTP version": (
+        "Oauth response code: 502\nOauth response body: upstream connect error or disconnect/reset before headers. reset reason: protocol error",
+        {"ProtocolMismatch"},
+    ),
     # --- nginx
+    "nginx, lua": (
+        '2024/10/04 13:37:05 [error] 29#29: *7 [lua] openidc.lua:494: openidc_discover(): accessing discovery url (https://login.example.com/.well-known/openid-configuration) failed: network is unreachable, client: 10.0.0.7',
+        {"FetchFailed discovery https://login.example.com/.well-known/openid-configuration nginx"},
+    ),
     "nginx, no host": (
         '2024/10/04 13:37:05 [emerg] 1#1: host not found in upstream "login.example.com" in /etc/nginx/conf.d/default.conf:12',
         {"ResolutionFailed login.example.com not-found nginx"},

@@ -27,6 +27,8 @@ _ENVOY: Final = re.compile(
 )
 _ISTIO: Final = re.compile(rf"(?P<when>{_TIME})\s+(?P<level>{_LEVELS})\s+envoy\s+(?P<logger>[\w.]+)\s+(?:\S+:\d+\s+)?")
 _AGENT: Final = re.compile(rf"(?P<when>{_TIME})\s+(?P<level>{_LEVELS})\s+(?:(?P<logger>[a-zA-Z][\w-]*)\t)?")
+_TOOL: Final = re.compile(rf"(?:\[pod/[^\]\s]+\]\s+|[\w.-]+\s*\|\s|{_TIME}\s+(?:stdout|stderr)\s[FP]\s)(?:{_TIME}\s)?")
+"""What kubectl, docker compose and CRI put before a line, for lines that have no mark of their own."""
 _THREAD: Final = re.compile(r"\s+thread=(\d+)\s*$")
 _TAGS: Final = re.compile(r'^\[Tags:\s*((?:"\w+":"[^"]*",?\s*)+)\]\s*')
 _USUAL_TAGS: Final = re.compile(r'\[Tags: "ConnectionId":"(\d+)"(?:,"StreamId":"(\d+)")?\]\s*')
@@ -184,4 +186,6 @@ def _others(line: str) -> Record:
                 message=line[start:], format=kind, when=groups["when"], level=groups.get("level") or "",  # type: ignore[arg-type]
                 logger=groups.get("logger") or "", program=program, place=_place(line[: found.start()]),
             )  # fmt: skip
-    return Record(message=line.strip())
+    prefix = _TOOL.match(line)
+    start = prefix.end() if prefix is not None else 0
+    return Record(message=_THREAD.sub("", line[start:]).strip(), place=_place(line[:start]))

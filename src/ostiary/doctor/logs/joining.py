@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, TypeVar, final
 
+from ostiary.doctor.facts.configuration import ConfigurationProblem
 from ostiary.doctor.facts.connection import Attempted, ConnectFailed
 from ostiary.doctor.facts.dns import ResolutionFailed
 from ostiary.doctor.facts.origin import Fact, Origin
@@ -27,6 +28,7 @@ from ostiary.doctor.logs.record import Record
 from ostiary.doctor.logs.wording import errno_of, family_of, handshake_fault, speaks_of_tls, stage_of, tls_detail
 from ostiary.model import limits
 
+What = Literal["cluster", "listener", "secret", "route"]
 Purpose = Literal["token", "other", "application", "control"]
 Key = tuple[str, str]
 K = TypeVar("K")
@@ -112,6 +114,7 @@ class Joiner:
         self._unclaimed: deque[Fact] = deque(maxlen=limits.MAX_JOINED)
         self._names: Recent[str, Fact] = Recent()
         self._not_ready: NotReady | None = None
+        self._dump: tuple[ConfigurationProblem, tuple[What, str] | None] | None = None
         self.routed = False
         """The log has the router's lines: what belongs to no call of theirs is nobody's here."""
         self.token_clusters: Recent[str, None] = Recent()
@@ -281,7 +284,16 @@ class Joiner:
         elif call.for_provider:
             yield fact
 
-    # --- names and readiness
+    # --- names, readiness, rejections
+
+    def dumps(self, so_far: ConfigurationProblem, update: tuple[What, str] | None) -> None:
+        """A rejection begins with a dump: its reason comes in a later line."""
+        self._dump = so_far, update
+
+    def dump_ends(self) -> tuple[What, str] | None:
+        """The reason came; the update that was refused, if it was one."""
+        dump, self._dump = self._dump, None
+        return dump[1] if dump is not None else None
 
     def name_failed(self, fact: ResolutionFailed) -> None:
         """A name has no address, as of now."""
@@ -303,6 +315,8 @@ class Joiner:
             yield from self._names.values()
         if self._not_ready is not None:
             yield self._not_ready
+        if self._dump is not None:
+            yield self._dump[0]
         if not self.routed:
             yield from self._unclaimed
         yield from self._started()

@@ -20,7 +20,7 @@ def _upstream(found: Found) -> Iterator[Fact]:
     """The application's upstream: a token call writes no entry of its own."""
     entry = found.record.access
     flags = set(entry.get("response_flags", "").split(","))
-    if not flags & _UPSTREAM or entry.get("upstream_cluster", "-") in ("-", ""):
+    if not flags & _UPSTREAM or entry.get("upstream_cluster", "-") in ("-", "", "BlackHoleCluster"):
         return
     yield ConnectFailed(
         origin=found.origin, target=entry["upstream_cluster"], errno=errno_of(found.record.message[:_MORE]),
@@ -30,8 +30,10 @@ def _upstream(found: Found) -> Iterator[Fact]:
 
 def _black_hole(found: Found) -> Iterator[Fact]:
     entry = found.record.access
+    names = (entry.get("authority", "-"), entry.get("requested_server_name", "-"))
     if entry:
-        yield EgressRefused(origin=found.origin, target=entry.get("authority", ""), how="black-hole")
+        target = next((name for name in names if name != "-"), "")
+        yield EgressRefused(origin=found.origin, target=target, how="black-hole")
 
 
 def _preflight(found: Found) -> Iterator[Fact]:

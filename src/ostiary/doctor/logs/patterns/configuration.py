@@ -10,6 +10,7 @@ from ostiary.core.redaction import redacted
 from ostiary.doctor.facts.configuration import ConfigurationProblem, ProblemKind
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.sidecar import UpdateRejected
+from ostiary.doctor.logs.joining import What
 from ostiary.doctor.logs.pattern import Found, Pattern, expanded
 
 _LONGEST: Final = 600
@@ -30,8 +31,10 @@ _KINDS: Final[tuple[tuple[str, ProblemKind], ...]] = (
     (r"invalid value (?P<subject>[\w.]+)", "invalid"),
 )  # fmt: skip
 _COMPILED: Final = tuple((re.compile(expanded(expression), re.DOTALL), kind) for expression, kind in _KINDS)
-_DUMP: Final = re.compile(r"^goo\.gle/\w+\s*$|^[\w.]+ \{|^\s*[\w.]+: |^\s*\}|^\s*$")
 _PLACE: Final = re.compile(r"@\s+([\w.<>\[\]]+):")
+_FIELD: Final = re.compile(r"ValidationError\.(\w+): (?!embedded)")
+_DUMP: Final = "goo.gle/"
+"""How protobuf begins a dump of a whole message: the reason stands in the last line, behind it."""
 
 
 def problem_of(text: str) -> tuple[ProblemKind, str]:
@@ -42,40 +45,65 @@ def problem_of(text: str) -> tuple[ProblemKind, str]:
     return "invalid", ""
 
 
-def reason_of(message: str, rest: tuple[str, ...]) -> str:
-    """Why, out of a dump: it is the last line that is none of the dump's, or else the message itself."""
-    if message.strip().startswith("goo.gle/"):
-        told = [line.strip() for line in rest if _DUMP.match(line) is None]
-        reason = next((line for line in reversed(told) if "(" in line or ":" in line), "")
-        return " ".join(reason.lstrip(": ").split()) or "the reason is cut off: it is the last line of the record"
-    cut = re.sub(r"\):\s*\{\"?.*$", ")", message, flags=re.DOTALL)
-    return " ".join(cut.split())
+def _subject(reason: str) -> str:
+    """The field that a reason names, in its last part: `OAuth2ConfigValidationError.RedirectUri: value ...`."""
+    if (field := _FIELD.search(reason)) is not None:
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", field[1]).lower()
+    place = _PLACE.search(reason)
+    return place[1].rpartition(".")[2] if place is not None else ""
 
 
 def _problem(found: Found, text: str, *, rejected: bool) -> ConfigurationProblem:
-    reason = redacted(reason_of(text, found.record.rest))
+    cut = re.sub(r"\):\s*\{\"?.*$", ")", text, flags=re.DOTALL)  # the whole configuration, as JSON
+    reason = redacted(" ".join(cut.split()))
     kind, subject = problem_of(reason)
-    place = _PLACE.search(reason)
-    if kind == "invalid" and not subject and place is not None:
-        subject = place[1].rpartition(".")[2]
     return ConfigurationProblem(
-        origin=found.origin, kind=kind, subject=subject, message=reason[:_LONGEST], rejected=rejected
-    )
+        origin=found.origin, kind=kind, subject=subject or _subject(reason), message=reason[:_LONGEST],
+        rejected=rejected,
+    )  # fmt: skip
 
 
 def _start(found: Found) -> Iterator[Fact]:
-    yield _problem(found, found["why"], rejected=True)
+    if found["why"].strip().startswith(_DUMP):
+        found.join.dumps(_cut_off(found), None)
+    else:
+        yield _problem(found, found["why"], rejected=True)
+
+
+def _cut_off(found: Found) -> ConfigurationProblem:
+    """What is known as long as the last line of a dump has not come."""
+    return ConfigurationProblem(
+        origin=found.origin, kind="invalid", subject="", rejected=True,
+        message="the reason is cut off: it is the last line of the record",
+    )  # fmt: skip
 
 
 def _update(found: Found) -> Iterator[Fact]:
-    what = found["what"].lower()
-    problem = _problem(found, found["why"], rejected=True)
-    for sign, kind in (("lds", "listener"), ("listener", "listener"), ("cds", "cluster"), ("cluster", "cluster"),
-                       ("rds", "route"), ("route", "route"), ("secret", "secret"), ("sds", "secret")):  # fmt: skip
-        if sign in what:
-            yield UpdateRejected(origin=found.origin, what=kind, name=found["name"], reason=problem.message)  # type: ignore[arg-type]
-            break
+    what, text = found["what"].lower() + found["kind"], found["why"]
+    kind = next((kind for sign, kind in _UPDATES if sign in what), None)
+    if text.strip().startswith(_DUMP):
+        found.join.dumps(_cut_off(found), (kind, found["name"]) if kind is not None else None)
+        return
+    problem = _problem(found, text, rejected=True)
+    if kind is not None:
+        yield UpdateRejected(origin=found.origin, what=kind, name=found["name"], reason=problem.message)
     yield problem
+
+
+def _reason(found: Found) -> Iterator[Fact]:
+    """The last line of a dump."""
+    problem = _problem(found, found["why"], rejected=True)
+    update = found.join.dump_ends()
+    if update is not None:
+        yield UpdateRejected(origin=found.origin, what=update[0], name=update[1], reason=problem.message)
+    yield problem
+
+
+def _crashed(found: Found) -> Iterator[Fact]:
+    yield ConfigurationProblem(
+        origin=found.origin, kind="redirect-uri-template", subject=found["template"], rejected=True,
+        message=redacted(found["why"])[:_LONGEST],
+    )  # fmt: skip
 
 
 def _said(found: Found) -> Iterator[Fact]:
@@ -83,11 +111,31 @@ def _said(found: Found) -> Iterator[Fact]:
     yield _problem(found, found["why"], rejected=found.record.level in ("error", "critical"))
 
 
+_UPDATES: Final[tuple[tuple[str, What], ...]] = (
+    ("lds", "listener"), ("listener", "listener"), ("cds", "cluster"), ("cluster", "cluster"), ("rds", "route"),
+    ("route", "route"), ("secret", "secret"), ("sds", "secret"),
+)  # fmt: skip
+
 PATTERNS: Final = (
     Pattern(
         words=("error initializing configuration",),
         expression=r"error initializing configuration '[^']*': ?(?P<why>.*)",
         facts=_start,
+    ),
+    Pattern(
+        words=("error `",),
+        expression=r"^error `(?P<why>.*?)(?:` initializing config .*)?$",
+        facts=_start,
+    ),
+    Pattern(
+        words=("Proto constraint validation failed",),
+        expression=r"^:? ?(?P<why>Proto constraint validation failed [^`]*)",
+        facts=_reason,
+    ),
+    Pattern(
+        words=("Uncaught EnvoyException 'Incorrect configuration",),
+        expression=r"Uncaught EnvoyException '(?P<why>Incorrect configuration: (?P<template>\S+)\. .*?)', see trace",
+        facts=_crashed,
     ),
     Pattern(
         words=("config rejected", r"gRPC config for \S+ rejected", "error adding listener", "Error adding/updating"),

@@ -98,8 +98,9 @@ PATTERNS: Final = (
     ),
     Pattern(
         words=("openid-configuration",),
-        expression=r"(?:discovery url|endpoints from issuer|Failed to fetch|error (?:fetching|getting)[^:]*|"
-        r"failed to (?:fetch|get)[^:]*openid[^:]*) ?:? ?\(?\"?(?P<url>https?://[^\s\")]+)\"?\)?:? (?P<why>.*)",
+        expression=r"(?:discovery url|from issuer URL:|endpoints from issuer|Failed to fetch|"
+        r"error (?:fetching|getting)[^:]*|failed to (?:fetch|get)[^:]*openid[^:]*) ?:? ?"
+        r"\(?\"?(?P<url>https?://[^\s\")]+)\"?\)?:? (?P<why>.*)",
         facts=_fetch("discovery"),
     ),
     Pattern(

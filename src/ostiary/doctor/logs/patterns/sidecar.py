@@ -47,6 +47,12 @@ PATTERNS: Final = (
         facts=_secret_timeout,
     ),
     Pattern(
+        words=("Secret is not supplied by SDS",),
+        expression="Secret is not supplied by SDS",
+        facts=_secret_timeout,
+        plain=False,
+    ),
+    Pattern(
         words=("Unexpected SDS secret",),
         expression=r"Unexpected SDS secret \(expecting (?P<wanted>[^)]*)\): (?P<got>[\w.-]+)",
         facts=_unexpected,
