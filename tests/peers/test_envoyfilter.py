@@ -135,10 +135,13 @@ def test_ostiary_runs_it_too(app: Application, tmp_path: Path) -> None:
 def test_signing_out_ends_the_session_at_the_provider_too(envoy: Path, app: Application, tmp_path: Path) -> None:
     port, admin = ports()
     with tls_provider() as provider:
-        objects = make(provider, tmp_path, port)
+        objects = make(provider, tmp_path, port, "--no-bearer-token")
         with envoy_runs(sidecar(objects, tmp_path, app.port, port, admin), tmp_path):
             person = trusting(tmp_path)
             assert walk(person, f"http://127.0.0.1:{port}/").status == 200
+            [reached] = app.drain()
+            assert (reached.get("authorization"), person.value("BearerToken")) == (None, None)
+            assert person.value("IdToken") is not None
             status, headers, _ = person.step(f"http://127.0.0.1:{port}/oauth2/sign_out")
             location = next(value for name, value in headers if name.lower() == "location")
             assert (status, location.partition("?")[0]) == (302, f"{provider.issuer}/end_session")

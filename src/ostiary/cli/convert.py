@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import click
 
-from ostiary.cli.configuration import DIALECTS, read_file, show
+from ostiary.cli.configuration import DIALECTS, read_bytes, read_file, show
 from ostiary.cli.envoyfilter import selector
 from ostiary.cli.exit_codes import EXIT_PROBLEM
 from ostiary.dialects.envoy_common import Reader
@@ -22,7 +21,6 @@ from ostiary.dialects.lost import lost, placed
 from ostiary.dialects.schema_tree import NOT_IMPLEMENTED
 from ostiary.dialects.yaml_nodes import Node, parse_all
 from ostiary.dialects.yaml_text import Noted, Tree, dump, plain
-from ostiary.model import limits
 from ostiary.model.config import Config
 from ostiary.model.errors import ConfigError, Diagnostic
 from ostiary.model.process import Process
@@ -97,11 +95,11 @@ def _read(file: str, dialect: str | None, upstream: str) -> _Source:
     """FILE, without looking for the files that it names: they may be on another machine. Raises ConfigError."""
     from ostiary.dialects.detect import detect  # loads Envoy's schema
 
-    content = _content(file)
+    content = read_bytes(file)
     chosen = dialect or detect(content, file)
     if chosen == _ABSENT:
         text = f"this is written in the dialect {chosen}, which this version can't read yet"
-        raise ConfigError([_refused(file, text)])
+        raise ConfigError([Diagnostic(file=file, line=0, column=0, path="", message=text)])
     config, diagnostics, process = _load(file, content, chosen, upstream)
     if config is None:
         raise ConfigError([each for each in diagnostics if each.severity == "error"])
@@ -130,17 +128,6 @@ def _load(
     if config is None:  # what is read from files belongs to it, or something else is wrong
         config, diagnostics = load(read_file)
     return config, diagnostics, None
-
-
-def _content(file: str) -> bytes:
-    try:
-        return sys.stdin.buffer.read(limits.MAX_CONFIG_BYTES + 1) if file == "-" else read_file(file)
-    except OSError as error:
-        raise ConfigError([_refused(file, f"can't read it: {error.strerror or error}")]) from None
-
-
-def _refused(file: str, message: str) -> Diagnostic:
-    return Diagnostic(file=file, line=0, column=0, path="", message=message)
 
 
 def _hidden(what: str) -> Diagnostic:
@@ -211,7 +198,7 @@ def _unfit_secrets(config: Config) -> list[Diagnostic]:
             fits = False
         if not fits:
             message = f"{file} has a line break or characters that Envoy doesn't encode"
-            found.append(lost("provider.client_secret_file", message, "write it without, percent-encoded"))
+            found.append(lost("provider.client_secret_file", message, "write it without, and percent-encoded"))
     return found
 
 

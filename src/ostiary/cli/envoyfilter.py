@@ -123,7 +123,7 @@ def _external_url(_context: click.Context, _parameter: click.Parameter, text: st
 )
 @click.option("--pass-through-preflight", "preflight", is_flag=True, help="No sign-in for OPTIONS (CORS).")
 @click.option("--redirect-programs", is_flag=True, help="Redirect fetch and XHR too, instead of answering 401.")
-@click.option("--no-bearer-token", is_flag=True, help="Don't send the access token to the application.")
+@click.option("--no-bearer-token", is_flag=True, help="Don't keep the access token, nor send it to the application.")
 @click.option("--no-refresh-token", is_flag=True, help="Sign in anew when the access token ends.")
 @click.option(
     "--client-auth", type=click.Choice(tuple(_AUTH)), help="How the client's secret is sent; told by discovery."

@@ -68,7 +68,9 @@ def chosen_provider(options: dict[str, Any], client_id: str) -> Chosen:
     written = bool(endpoints["authorization_endpoint"] and endpoints["token_endpoint"])
     if written and not name:
         return _written(issuer or "", client_id, endpoints)
-    if bool(issuer) == bool(name):
+    if issuer and name:
+        raise click.UsageError("--issuer and --provider: keep the one that signs users in")
+    if not issuer and not name:
         raise click.UsageError(
             "name the provider: --issuer URL, --provider NAME:ARG, or --authorization-endpoint and --token-endpoint"
         )

@@ -131,6 +131,7 @@ def filter_config(choices: SignInChoices) -> OAuth2Config:
         auth_type=choices.auth_type or auth_type(metadata, openid=choices.openid),
         use_refresh_token=choices.use_refresh_token,
         default_expires_in=DEFAULT_EXPIRES_IN,
+        disable_access_token_set_cookie=not choices.forward_bearer_token,  # nobody needs it, and cookies end at 4 KB
         cookie_configs=CookieConfigs(**dict.fromkeys(CookieConfigs.__struct_fields__, cookie)),
         original_request_uri=base,
         allowed_redirect_domains=choices.redirect_domains or (((urlsplit(base).hostname or ""),) if base else ()),

@@ -76,9 +76,11 @@ class _SignIn:
     def build(self, issuer: str) -> SignIn:
         config = self._config
         plain = {each.name: each.default for each in msgspec.structs.fields(config)}
-        for field in _NO_KEY:
-            if getattr(config, field) != plain[field]:
-                self._lost(field.removesuffix("_header"), "there is no key for it")
+        changed = {field for field in _NO_KEY if getattr(config, field) != plain[field]}
+        if not config.forward_bearer_token:
+            changed.discard("disable_access_token_set_cookie")  # what nothing forwards isn't kept here, either
+        for field in sorted(changed):
+            self._lost(field.removesuffix("_header"), "there is no key for it")
         external = _REPLACED.match(config.redirect_uri)
         token, hmac = config.credentials.token_secret, config.credentials.hmac_secret
         return SignIn(

@@ -87,15 +87,14 @@ class NativeText:
         return _address(listener.address)
 
     def _tls(self, tls: DownstreamTlsContext) -> Tree:
-        certificate = tls.tls_certificates[0]
+        certificate, version = tls.tls_certificates[0], tls.tls_minimum_protocol_version
         usual = DownstreamTlsContext(
             tls_certificates=tls.tls_certificates[:1],
             alpn_protocols=tls.alpn_protocols,
-            tls_minimum_protocol_version=tls.tls_minimum_protocol_version,
+            tls_minimum_protocol_version=version if version in _VERSIONS else "TLS_AUTO",
         )
         for field in changed(tls, usual):
             self.lost.append(lost(f"{self._at(0)}.filter_chains[0].transport_socket", f"{field} of the listener"))
-        version = tls.tls_minimum_protocol_version
         return given(
             certificate_file=self._file(certificate.certificate_chain, "the listener's certificate"),
             key_file=self._file(certificate.private_key, "the listener's private key"),
