@@ -149,7 +149,7 @@ async def test_what_is_not_recorded_leaves_a_trace_header_and_nothing_else() -> 
 
 
 @scenario
-async def test_a_body_an_upgrade_or_a_rewrite_changes_nothing_about_it() -> None:
+async def test_a_request_that_is_one_of_its_kind_gets_the_same() -> None:
     with Receiver() as collector:
         async with Upstream().running() as app, running(traced(app.port, collector)) as door:
             client = await Client.connect(address(door))
@@ -160,6 +160,32 @@ async def test_a_body_an_upgrade_or_a_rewrite_changes_nothing_about_it() -> None
             upstream = next(s for s in await spans(collector, 3, TRACE) if s.kind == "CLIENT" and s.id in parent)
             assert app.heard[-1].body == b"abc"
             assert upstream.attributes["http.request.method"] == "POST"
+
+
+@scenario
+async def test_whatever_a_client_sends_is_answered_and_traced_without_a_mishap(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hostile = [
+        b"GARBAGE\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+        b"B\xc3\xa4D / HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"BREW /\xff HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"BREW / HTTP/1.1\r\nhost: \xe4\r\nuser-agent: \xff\xfe\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: a\r\ntraceparent: \xff\r\ntracestate: \xff=\xff\r\n\r\n",
+        f"GET / HTTP/1.1\r\nhost: a\r\n{SAMPLED}\r\n".encode() + b"tracestate: \xff=" + b"x" * 600 + b"\r\n\r\n",
+    ]
+    with Receiver() as collector:
+        async with Upstream().running() as app, running(traced(app.port, collector)) as door:
+            for data in hostile:
+                client = await Client.connect(address(door))
+                client.send(data)
+                assert (await client.answer()).status in (200, 400, 404)
+            client.send(b"GET /last HTTP/1.1\r\nhost: a\r\n\r\n")
+            await client.answer()
+        paths = [span.attributes.get("url.path") for span in collector.spans if span.kind == "SERVER"]
+        assert "/last" in paths
+        assert [record.message for record in caplog.records if record.levelname in ("ERROR", "WARNING")] == []
 
 
 @scenario

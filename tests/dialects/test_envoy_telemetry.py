@@ -43,6 +43,7 @@ def tracing(*replacements: tuple[str, str]) -> Tracing:
 
 
 def test_envoys_defaults() -> None:
+    assert any("traffic_direction" in line for line in good(traced()).differences)
     found = tracing(traced())
     collector = found.collector
     assert (collector.cluster, collector.authority, collector.path) == ("idp", "c.test", "/v1/traces?x=1")

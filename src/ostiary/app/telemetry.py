@@ -69,7 +69,7 @@ class _Sender:
         self._collector = collector
         self._client = client
         self._headers = [(name, files.source(source, strip=True)) for name, source in collector.headers]
-        self._where = collector.url or f"cluster {collector.cluster}"
+        self._where = collector.url.partition("?")[0] or f"cluster {collector.cluster}"
         self._failing = False
 
     async def send(self, body: bytes, purpose: str) -> bool:

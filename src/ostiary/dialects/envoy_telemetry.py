@@ -41,6 +41,7 @@ def tracing(message: Message, context: Context, *, child_span: bool) -> Tracing 
     random, overall = (_percent(message, name) for name in ("random_sampling", "overall_sampling"))
     message.take("client_sampling")
     context.differs("x-client-trace-id and x-envoy-force-trace do not make a request traced")
+    context.differs("a request's span is a SERVER's called ingress, whatever decorators and traffic_direction say")
     if message.boolean("verbose"):
         message.unsupported("verbose", "remove it: connections are spans of their own here")
     spawns, longest = message.boolean("spawn_upstream_span"), message.integer("max_path_tag_length", 256)
