@@ -16,6 +16,7 @@ GAUGES: Final = frozenset(
     {
         "upstream_cx_active", "upstream_rq_active", "upstream_rq_pending_active", "membership_healthy",
         "membership_degraded", "membership_excluded", "membership_total", "ejections_active", "healthy",
+        "warming_state",
         *_BREAKERS, *_REMAINING,
     }
 )  # fmt: skip
@@ -64,6 +65,7 @@ def cluster_stats(cluster: ClusterPool) -> dict[str, int]:
     found["membership_healthy"] = sum(host.healthy for host in counted)
     found["membership_excluded"] = len(members) - len(counted)
     found["membership_degraded"] = 0
+    found["warming_state"] = int(not cluster.is_warm)
     _add_breakers(found, cluster)
     if cluster.detector is not None:
         for name in _EJECTIONS:

@@ -18,7 +18,8 @@ _OF_THE_PROCESS: Final = ("server.", "listener_manager.", "cluster_manager.")
 _SUMMED: Final = ("server.total_connections", "server.memory_")
 _ONCE: Final = frozenset(
     ("membership_total", "membership_healthy", "membership_excluded", "membership_degraded", "membership_change",
-     "healthy", "ejections_active", "cx_open", "cx_pool_open", "rq_open", "rq_pending_open", "rq_retry_open")
+     "healthy", "warming_state", "ejections_active", "cx_open", "cx_pool_open", "rq_open", "rq_pending_open",
+     "rq_retry_open")
 )  # fmt: skip
 """Each worker has its own view of the same: what counts is the largest number, not their sum."""
 _TYPES: Final = ("All", "Counters", "Histograms", "Gauges", "TextReadouts")
