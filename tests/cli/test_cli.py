@@ -332,6 +332,8 @@ def test_a_reader_that_has_seen_enough_is_no_error_message(good: str) -> None:
         ("ostiary run --secret-file ", "file,"),
         ("ostiary run --log-level d", "plain,debug"),
         ("ostiary run --log-format i", "plain,istio"),
+        ("ostiary log --level oauth2:debug,happy_eyeballs:tr", "plain,oauth2:debug,happy_eyeballs:trace"),
+        ("ostiary log --level happ", "plain,happy_eyeballs:"),
     ],
 )
 def test_completion_offers_files_and_words(line: str, expected: str) -> None:

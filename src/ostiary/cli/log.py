@@ -25,6 +25,16 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, value: str | 
     return total
 
 
+def _levels(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """What a shell may complete: after `logger:` a level, before it either."""
+    from ostiary.model.process import LOG_COMPONENTS, LOG_LEVELS
+
+    done, comma, item = incomplete.rpartition(",")
+    name, colon, _ = item.partition(":")
+    fits = [f"{name}:{level}" for level in LOG_LEVELS] if colon else [*LOG_LEVELS, *(f"{c}:" for c in LOG_COMPONENTS)]
+    return [f"{done}{comma}{each}" for each in fits if each.startswith(item)]
+
+
 @click.command()
 @click.option("--admin", metavar="URL", help=f"The proxy's admin port: http://HOST:PORT or unix:PATH.  [{_DEFAULT}]")
 @click.option("--pod", metavar="NS/POD", help="A pod with an Istio proxy, asked through kubectl.")
@@ -33,6 +43,7 @@ def _seconds(_context: click.Context, _parameter: click.Parameter, value: str | 
     "levels",
     multiple=True,
     metavar="LEVEL|LOGGER:LEVEL,...",
+    shell_complete=_levels,
     help="Set levels: for all loggers, or for some, or both: `info,oauth2:debug`. Repeatable.",
 )
 @click.option("-r", "--reset", is_flag=True, help="Back to the levels before the first --level.")
