@@ -5,6 +5,7 @@ The input is what a client sends over one connection.
 
 from __future__ import annotations
 
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -128,8 +129,10 @@ class _Application:
     remote_address = local_address = "127.0.0.1:1"
     protocol = "HTTP/1.1"
     paused = draining = False
+    successor = None
 
     def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
         self.settings = ServerSettings(max_head_bytes=MAX_HEAD_BYTES)
         self.ticker = SimpleNamespace(now=0.0, date=b"today", active=set(), idle=set())
         self.heads = HeadReader(MAX_LINES, _classify)

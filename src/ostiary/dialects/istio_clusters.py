@@ -25,7 +25,7 @@ def patch_cluster(run: Run, found: Message, hosts: Sequence[str] = ()) -> Messag
     where = f"cluster {found.text('name')}"
     patches = run.of("CLUSTER")
     for index, active in enumerate(patches):
-        if active.operation == "ADD" or not _mine(active, found, hosts):
+        if active.operation == "ADD" or not matches.cluster(active, found, hosts):
             continue
         if active.operation == "REMOVE":
             active.hit(where, "removed")
@@ -40,10 +40,6 @@ def patch_cluster(run: Run, found: Message, hosts: Sequence[str] = ()) -> Messag
             panicked(active, panic, patches[index + 1 :])
             break
     return found
-
-
-def _mine(active: Active, found: Message, hosts: Sequence[str]) -> bool:
-    return active.value is not None or active.operation == "REMOVE" if matches.cluster(active, found, hosts) else False
 
 
 def _merge(active: Active, found: Message, where: str) -> None:
