@@ -11,9 +11,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 export FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 300
 SETUP := VENV=$(VENV) tools/setup
 
-.PHONY: help demo test lint format bench bench-connect bench-logs fuzz clean
+.PHONY: help demo test lint format bench bench-connect bench-logs fuzz soak clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +68,10 @@ fuzz: $(VENV)/.fuzz ## hostile bytes for FUZZ_SECONDS=60 a target (or TARGET=hea
 ifndef TARGET
 	$(BIN)/python -m pytest -m property --hypothesis-profile=fuzz --timeout=0 $(ARGS)
 endif
+
+soak: $(VENV)/.test ## reloads and deaths of workers under load for SOAK_SECONDS=300, with memory and descriptors
+	PYTHONPATH=src $(BIN)/python tests/soak $(SOAK_SECONDS) 1
+	PYTHONPATH=src $(BIN)/python tests/soak $(SOAK_SECONDS) 2
 
 clean: ## remove what make made
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist \
