@@ -33,7 +33,9 @@ def memory(pid: int) -> int:
     return int(next(line.split()[1] for line in lines if line.startswith("VmRSS")))
 
 
-async def rounds(run: Run, ports: tuple[int, int, int], load: Load, until: float) -> list[tuple[int, int]]:
+async def rounds(
+    run: Run, ports: tuple[int, int, int], load: Load, workers: int, until: float
+) -> list[tuple[int, int]]:
     """(memory of the parent, descriptors of the parent) after each round; workers are too young to tell."""
     port, *apps = ports
     found: list[tuple[int, int]] = []
@@ -41,13 +43,12 @@ async def rounds(run: Run, ports: tuple[int, int, int], load: Load, until: float
         for app in apps:
             await run.reload(native(port, app, timeouts={"route": f"{10 + len(found)}s"}))
             await load.progress()
-        children = run.children()
-        if len(children) > 1:
+        if workers > 1:
             for number, code in ((signal.SIGTERM, 0), (signal.SIGKILL, -9)):
                 before = run.said(f"ended with {code} and is replaced")
                 os.kill(run.children()[0], number)
                 await run.hears(f"ended with {code} and is replaced", before + 1)
-                await run.until(lambda: len(run.children()) == len(children))
+                await run.until(lambda: len(run.children()) == workers)
         found.append((memory(run.process.pid), run.descriptors()[0]))
         sizes = [f"{memory(pid) / 1024:.0f} MiB" for pid in (run.process.pid, *run.children())]
         said = f"{sum(load.answers.values())} answers, {load.retried} sent again, {len(load.failures)} failures"
@@ -66,7 +67,7 @@ async def main(seconds: float, workers: int) -> int:
                 load = Load(f"127.0.0.1:{port}", retries=workers > 1)
                 kinds = {"websockets": 0, "posts": 0, "streams": 0} if workers > 1 else {}
                 async with load.running(**kinds):
-                    found = await rounds(run, (port, one, two), load, time.monotonic() + seconds)
+                    found = await rounds(run, (port, one, two), load, workers, time.monotonic() + seconds)
     quarter = max(1, len(found) // 4)
     second, last = found[quarter : 2 * quarter] or found, found[-quarter:]
     grown = max(size for size, _ in last) / max(size for size, _ in second)
