@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -272,3 +274,15 @@ def test_a_page_that_has_it_all_is_not_made_again(native: FlightsWorld) -> None:
         assert have is not None
     native.leave(Person())
     assert native.get(f"/flights?have={have[1]}", "text/html")[0] == 200
+
+
+def test_a_new_configuration_forgets_no_flight(tmp_path: Path) -> None:
+    with flights_world(tmp_path) as running:
+        running.sign_in()
+        before = running.flights()
+        (config,) = tmp_path.glob("doorkeeper-*.yaml")
+        config.write_text(config.read_text() + "redirect_hosts: [other.example]\n")
+        os.kill(running.proxy.pid, signal.SIGHUP)
+        running.log_line("the new configuration is in use")
+        assert running.flights() == before
+        assert running.sign_in()[0] == 302 and len(running.flights()) == 2
