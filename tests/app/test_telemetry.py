@@ -93,6 +93,7 @@ async def test_a_request_and_its_upstreams_part_are_spans_of_the_callers_trace()
                     "component": "proxy",
                 }
                 assert expected.items() <= attributes.items()
+                assert attributes["guid:x-request-id"] == sent(app, "x-request-id")[0]
                 assert "error.type" not in attributes and server.status == 0
                 assert upstream.attributes["server.port"] == app.port
                 assert server.resource["service.name"] == "door"

@@ -29,7 +29,7 @@ Points = Mapping[str, Sequence[tuple[Tags, int]]]
 _SCOPE = InstrumentationScope(name="ostiary", version=__version__)
 
 
-_SELDOM_TWICE = frozenset(("guid:x-request-id", "http.request.header.x-request-id", "http.url", "url.path"))
+_SELDOM_TWICE = frozenset(("guid:x-request-id", "http.url", "url.path"))
 
 
 def _new_attribute(key: str, value: Value) -> KeyValue:

@@ -227,7 +227,7 @@ def _otel_server(record: Record) -> Attributes:
     if record.route_name:
         found.append(("http.route", record.route_name))
     if record.stream_id:
-        found.append(("http.request.header.x-request-id", record.stream_id))
+        found.append(("guid:x-request-id", record.stream_id))
     if record.upstream_cluster:
         found.append(("upstream_cluster", record.upstream_cluster))
     if record.response_flags:
