@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -19,6 +20,7 @@ from ostiary.cli.outputs import reads, writable, write_page
 if TYPE_CHECKING:
     from ostiary.doctor.examine import Question
     from ostiary.doctor.report import Report
+    from ostiary.net.admin_client import HttpAdmin, PodAdmin
 
 _STDIN: Final = "-"
 
@@ -27,6 +29,21 @@ def _complete_rule(_context: click.Context, _parameter: click.Parameter, incompl
     from ostiary.doctor.rules import all_rules
 
     return [rule.name for rule in all_rules() if rule.name.startswith(incomplete)]
+
+
+def _admin(url: str) -> HttpAdmin:
+    from ostiary.net.admin_client import HttpAdmin
+
+    return HttpAdmin(url)
+
+
+def _pods(names: tuple[str, ...], container: str, context: str, kubeconfig: str) -> list[PodAdmin]:
+    from ostiary.net.admin_client import Pod, PodAdmin
+
+    try:
+        return [PodAdmin(Pod.parse(name, container, context, kubeconfig)) for name in names]
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--pod") from error
 
 
 @click.command()
@@ -48,6 +65,24 @@ def _complete_rule(_context: click.Context, _parameter: click.Parameter, incompl
     metavar="FILE",
     help="A log of any program, gzip or not; - is standard input; may be repeated.",
 )
+@click.option(
+    "--admin",
+    "admins",
+    multiple=True,
+    callback=reads(_admin),
+    metavar="URL",
+    help="The admin API of a running Envoy or Ostiary: http://HOST:PORT or unix:PATH; may be repeated.",
+)
+@click.option(
+    "--pod",
+    "pods",
+    multiple=True,
+    metavar="NAMESPACE/POD",
+    help="A pod with a sidecar, through kubectl; may be repeated.",
+)
+@click.option("--container", default="istio-proxy", show_default=True, help="The proxy's container in the pod.")
+@click.option("--context", default="", help="kubectl's context.")
+@click.option("--kubeconfig", default="", type=click.Path(), help="kubectl's configuration.")
 @click.option("--no-probe", is_flag=True, help="Connect to nothing that a configuration names.")
 @click.option("--patch", "only_patch", is_flag=True, help="Print only the patch that mends it.")
 @click.option(
@@ -60,9 +95,21 @@ def _complete_rule(_context: click.Context, _parameter: click.Parameter, incompl
 @click.option("--list-rules", is_flag=True, help="List everything that can be found.")
 @click.option("--explain", metavar="RULE", shell_complete=_complete_rule, help="Explain one rule.")
 def command(
-    target: str | None, configurations: tuple[str, ...], logs: tuple[str, ...], no_probe: bool, only_patch: bool,
-    html: str | None, as_json: bool, list_rules: bool, explain: str | None,
-) -> int:  # fmt: skip
+    target: str | None,
+    configurations: tuple[str, ...],
+    logs: tuple[str, ...],
+    admins: tuple[HttpAdmin, ...],
+    pods: tuple[str, ...],
+    container: str,
+    context: str,
+    kubeconfig: str,
+    no_probe: bool,
+    only_patch: bool,
+    html: str | None,
+    as_json: bool,
+    list_rules: bool,
+    explain: str | None,
+) -> int:
     """Find out why sign-in fails: root cause, proof, mend.
 
     TARGET is a URL or HOST:PORT to probe from here. Kinds of evidence combine. Exits with 0 if all is well, with 1 if
@@ -72,6 +119,7 @@ def command(
     Examples:
       ostiary doctor https://login.example.com
       ostiary doctor -c envoyfilter.yaml
+      ostiary doctor --admin http://127.0.0.1:15000 -c envoyfilter.yaml
       kubectl logs POD -c istio-proxy | ostiary doctor --log - -c envoyfilter.yaml
       ostiary doctor -c envoyfilter.yaml --patch | patch -p0
       ostiary doctor --explain dns-family-unreachable
@@ -80,11 +128,13 @@ def command(
         return _list_rules(as_json)
     if explain is not None:
         return _explain(explain)
-    if target is None and not configurations and not logs:
-        raise click.UsageError("nothing to look at: name a URL, a configuration (-c) or a log (--log); see --help")
+    if target is None and not (configurations or logs or admins or pods):
+        kinds = "a URL, a configuration (-c), a log (--log), an admin API (--admin) or a pod (--pod)"
+        raise click.UsageError(f"nothing to look at: name {kinds}; see --help")
     if html == _STDIN and (as_json or only_patch):
         raise click.UsageError("--html - wants standard output for itself: give it a file")
     question = _question(target or "", configurations, logs, probes=not no_probe)
+    question = replace(question, admins=(*admins, *_pods(pods, container, context, kubeconfig)))
     report = _examine(question)
     if report is None:
         return EXIT_INTERRUPTED
@@ -93,7 +143,7 @@ def command(
 
         write_page(page(report), html)
     if html != _STDIN:
-        _show(report, question, as_json=as_json, only_patch=only_patch)
+        _show(report, as_json=as_json, only_patch=only_patch)
     return 0 if report.healthy else EXIT_PROBLEM
 
 
@@ -143,12 +193,11 @@ def _examine(question: Question) -> Report | None:
         return None
 
 
-def _show(report: Report, question: Question, *, as_json: bool, only_patch: bool) -> None:
+def _show(report: Report, *, as_json: bool, only_patch: bool) -> None:
     if only_patch:
         from ostiary.doctor.examine import whole_patch
 
-        texts = {name: content.decode("utf-8", "replace") for name, content in question.configurations}
-        patch = whole_patch(report, texts)
+        patch = whole_patch(report)
         sys.stdout.write(patch)
         if not patch:
             print("ostiary: no file can be patched: see the report for what to do", file=sys.stderr)

@@ -33,5 +33,9 @@ class Case:
         """The first fact of this type that fits, or None."""
         return next((fact for fact in self.all(kind) if fits(fact)), None)
 
+    def kinds(self) -> list[type[Fact]]:
+        """The types of which there are facts."""
+        return list(self._by_type)
+
     def __len__(self) -> int:
         return sum(map(len, self._by_type.values()))

@@ -52,7 +52,7 @@ def _without_repeats(found: Sequence[Finding]) -> list[Finding]:
     named = {one.rule for one in found if one.subject}
     kept: dict[tuple[str, str, str], Finding] = {}
     for one in sorted(found, key=lambda each: _CONFIDENCE.index(each.confidence)):
-        where = f"{one.where.file}:{one.where.line}" if one.where is not None else ""
+        where = f"{one.where.file}:{one.where.line}" if one.where is not None and not one.subject else ""
         if one.subject or one.rule not in named:
             kept.setdefault((one.rule, one.subject, where), one)
     return list(kept.values())

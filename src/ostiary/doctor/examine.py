@@ -7,7 +7,7 @@ for them. A source that can't be read is evidence too, and never the end of the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import BinaryIO, Final
@@ -19,6 +19,7 @@ from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.mends.patch import all_edits, patch_of, with_patches
 from ostiary.doctor.report import Evidence, Found, Report
 from ostiary.doctor.rules import all_rules
+from ostiary.net.admin_client import AdminClient
 
 Tell = Callable[[str, str], None]
 """(source, what is being done with it now)."""
@@ -34,6 +35,8 @@ class Question:
     configurations: tuple[tuple[str, bytes], ...] = ()
     logs: tuple[tuple[str, Callable[[], BinaryIO]], ...] = ()
     """(name, what opens it)."""
+    admins: tuple[AdminClient, ...] = ()
+    """Admin APIs of running proxies."""
     environment: Mapping[str, str] = field(default_factory=dict)
     open_file: Reader | None = None
     """Opens files that a configuration names."""
@@ -44,46 +47,49 @@ class Question:
     def name(self) -> str:
         """What it is about, in a few words."""
         sources = [name for name, _ in (*self.configurations, *self.logs)]
+        sources += [client.where for client in self.admins]
         return self.target or ", ".join(sources) or "nothing"
 
 
 async def examine(question: Question, tell: Tell = _SILENT) -> Report:
     """Look at everything, and diagnose."""
     found = Found()
-    for each in await asyncio.gather(_configurations(question), *_logs(question, tell)):
+    for each in await asyncio.gather(_configurations(question), *_logs(question, tell), *_admins(question, tell)):
         found.add(each)
     if question.target or question.probes:
         from ostiary.doctor.probes import probe
 
-        found.add(await probe(question.target, Case(found.facts), tell))
+        found.add(await probe(question.target, Case(_of_this_place(question, found.facts)), tell))
     return conclude(question, found)
 
 
 def conclude(question: Question, found: Found) -> Report:
     """The rules applied, and their edits turned into patches."""
-    texts = {name: content.decode("utf-8", "replace") for name, content in question.configurations}
+    written = {name: content.decode("utf-8", "replace") for name, content in question.configurations}
+    texts = found.texts | written
     findings = diagnose(Case(found.facts), all_rules())
     return Report(
         target=question.name,
         evidence=tuple(found.evidence),
         findings=tuple(with_patches(findings, texts)),
         traces=tuple(found.traces),
+        texts=texts,
         taken=datetime.now(UTC),
     )
 
 
-def whole_patch(report: Report, texts: Mapping[str, str]) -> str:
+def whole_patch(report: Report) -> str:
     """One patch that mends everything that can be mended: edits of one file together, each once.
 
     An edit that can't be made beside the others is left out, the most telling finding's first.
     """
     edits = all_edits(report.findings)
     while edits:
-        patch = patch_of(edits, texts)
+        patch = patch_of(edits, report.texts)
         if patch is not None:
             return patch
         edits = edits[:-1]
-    return ""
+    return report.patch
 
 
 async def _configurations(question: Question) -> Found:
@@ -103,6 +109,22 @@ def _configuration(name: str, content: bytes, facts: Sequence[Fact]) -> Evidence
     counts = (("ClusterSeen", "cluster"), ("OAuth2Seen", "sign-in filter"), ("ConfigurationProblem", "problem"))
     told = [f"{kinds.count(kind)} {word}{'s' * (kinds.count(kind) != 1)}" for kind, word in counts]
     return Evidence(kind="config", source=name, summary=", ".join(told), details={"bytes": len(content)})
+
+
+def _admins(question: Question, tell: Tell) -> list[Coroutine[None, None, Found]]:
+    if not question.admins:
+        return []
+    from ostiary.doctor.configuration.read import walk_files
+    from ostiary.doctor.live import look
+
+    written = walk_files(question.configurations)
+    return [look(client, written, tell) for client in question.admins]
+
+
+def _of_this_place(question: Question, facts: Iterable[Fact]) -> list[Fact]:
+    """Facts whose hosts may be probed from here: a proxy elsewhere has other routes and another DNS."""
+    far = tuple(client.where for client in question.admins if not client.is_local)
+    return [fact for fact in facts if not (far and fact.origin.source.startswith(far))]
 
 
 def _logs(question: Question, tell: Tell) -> Iterable[asyncio.Future[Found] | asyncio.Task[Found]]:

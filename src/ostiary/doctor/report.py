@@ -36,9 +36,12 @@ class Found:
     facts: list[Fact] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
     traces: list[ConnectTrace] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+    """Texts that can be patched, by their name, besides the configuration files."""
 
     def add(self, other: Found) -> None:
         """Both together."""
+        self.texts |= other.texts
         self.facts += other.facts
         self.evidence += other.evidence
         self.traces += other.traces
@@ -54,6 +57,8 @@ class Report:
     """The most telling first."""
     traces: tuple[ConnectTrace, ...] = ()
     """Connections that were tried from here."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """What the findings' edits change, by name."""
     taken: datetime
 
     @property

@@ -20,6 +20,7 @@ from ostiary.model.errors import OstiaryError
 
 _HEADERS: Final = {"Host": "localhost", "Accept": "*/*", "Content-Length": "0"}
 _REFUSED: Final = re.compile(rb"unsuccessful status code (\d{3}):? ?(.*)", re.DOTALL)
+_LOOPBACK: Final = ("localhost", "::1")
 _NO_PAGE: Final = b"invalid path."
 _MENDS: Final = (
     ("executable file not found", "no pilot-agent there: --container names the proxy's; other Envoys by --admin"),
@@ -58,6 +59,10 @@ class AdminClient(Protocol):
     def where(self) -> str:
         """Whom it asks, for people and as a key: `http://127.0.0.1:9901`, `pod default/httpbin-1`."""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the proxy is on this machine, in this network."""
+
     async def request(self, path: str, method: str = "GET") -> AdminAnswer:
         """One request; `path` with its query. Raises AdminError."""
 
@@ -77,6 +82,7 @@ class HttpAdmin:
             raise ValueError(f"{url!r} is no address of an admin port: http://HOST:PORT, HOST:PORT or unix:PATH")
         self._host, self._port = parts.hostname or "", parts.port or 80
         self.where = url if self._path or "://" in url else f"http://{url}"
+        self.is_local = bool(self._path) or self._host in _LOOPBACK or self._host.startswith("127.")
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(limits.MAX_ADMIN_REQUESTS, "admin")
 
@@ -146,6 +152,7 @@ class PodAdmin:
     def __init__(self, pod: Pod, *, timeout: float = limits.KUBECTL_TIMEOUT) -> None:
         self.pod = pod
         self.where = f"pod {pod}"
+        self.is_local = False
         self._timeout = timeout
         self._turn = asyncio.Semaphore(limits.MAX_KUBECTLS)
 

@@ -42,6 +42,19 @@ def read(files: Files, *, env: MappingType[str, str], open_file: Reader | None =
     return facts
 
 
+def walk_files(files: Files) -> Walked:
+    """Everything of interest in the files that can be read, in one."""
+    found = Walked([], [], [])
+    for name, content in files:
+        try:
+            one = walk(parse_all(content, name, merge=False))
+        except ConfigError:
+            continue
+        for whole, part in zip(found, one, strict=True):
+            whole.extend(part)
+    return found
+
+
 def tree_facts(walked: Sequence[Walked], kind: Kind = "config", source: str = "") -> list[Fact]:
     """The facts of trees in which Envoy's messages stand."""
     oauth2 = [oauth2_fact(seen, kind, source) for each in walked for seen in each.oauth2]

@@ -30,6 +30,14 @@ from ostiary.doctor.rules.families import family_of, mend_of_family, unreachable
 _NAMES: Final[dict[Family, str]] = {"v4": "IPv4", "v6": "IPv6"}
 _OTHER: Final[dict[Family, Family]] = {"v4": "v6", "v6": "v4"}
 _TYPES: Final = {"v4": "A", "v6": "AAAA"}
+_CLUSTER_PATCH: Final = """\
+--- cluster.yaml
++++ cluster.yaml
+@@ -1 +1,2 @@
+ type: LOGICAL_DNS
++dns_lookup_family: {setting}  # {reason}
+"""
+"""What to write where the file is not at hand: shown, not applied."""
 _LOOKS_AT_ONE: Final[dict[str, Family]] = {"V4_ONLY": "v4", "V6_ONLY": "v6"}
 
 
@@ -92,6 +100,7 @@ def _unreachable_finding(
         confidence=confidence,
         where=cluster.where if cluster is not None else None,
         edits=edits,
+        patch=None if edits else _CLUSTER_PATCH.format(setting=setting, reason=reason),
         subject=subject,
     )
 

@@ -1,0 +1,47 @@
+"""A running Envoy or Ostiary, asked through its admin API: documents are fetched, then read into facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ostiary.doctor.case import Case
+from ostiary.doctor.configuration.walk import Walked
+from ostiary.doctor.facts.configuration import ClusterSeen, OAuth2Seen
+from ostiary.doctor.facts.origin import Fact
+from ostiary.doctor.live.configuration import differences, running
+from ostiary.doctor.live.fetch import Documents, fetch
+from ostiary.doctor.live.plain import load, text
+from ostiary.doctor.live.state import state_facts
+from ostiary.doctor.live.traffic import traffic_facts
+from ostiary.doctor.report import Evidence, Found
+from ostiary.net.admin_client import AdminClient
+
+
+async def look(client: AdminClient, written: Walked, tell: Callable[[str, str], None]) -> Found:
+    """One admin API's facts. `written` is what configuration files say, to be compared with what runs."""
+    tell(client.where, "asking the admin API")
+    documents = await fetch(client)
+    found = read(documents, written)
+    return Found(found.facts, [_evidence(documents, found.facts)], texts=found.texts)
+
+
+def read(documents: Documents, written: Walked) -> Found:
+    """Everything that the documents say. Pure."""
+    facts: list[Fact] = [*state_facts(documents)]
+    live = running(documents)
+    facts += live.facts
+    facts += traffic_facts(documents, [fact for fact in live.facts if isinstance(fact, ClusterSeen)])
+    if "cluster_dump" in documents.bodies:
+        facts += differences(written, live.walked, Case(facts))
+    return Found(facts, texts=live.texts)
+
+
+def _evidence(documents: Documents, facts: list[Fact]) -> Evidence:
+    info = load(documents.bodies.get("server_info"))
+    version = text(info, "version").split("/")
+    ready = documents.bodies.get("ready", b"").decode("utf-8", "replace").strip().split("\n")[0]
+    filters = sum(isinstance(fact, OAuth2Seen) for fact in facts)
+    clusters = sum(isinstance(fact, ClusterSeen) and fact.for_provider for fact in facts)
+    told = documents.problem or f"{ready or 'no answer'}, {filters} sign-in filters, {clusters} clusters of providers"
+    details = {"version": version[1] if len(version) > 1 else text(info, "version"), "state": ready}
+    return Evidence(kind="admin", source=documents.source, summary=told, details=details)

@@ -1,0 +1,164 @@
+"""The configuration that a proxy runs, from its dump; and what of an EnvoyFilter's patches is missing in it.
+
+istiod drops unknown fields without a word, a rejected listener leaves the old one in place, and a selector that does
+not match leaves nothing at all: only the dump shows what arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as MappingType
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+import yaml
+
+from ostiary.dialects.yaml_nodes import Mapping, Node, Scalar, Sequence
+from ostiary.doctor.case import Case
+from ostiary.doctor.configuration.read import tree_facts
+from ostiary.doctor.configuration.walk import Seen, Walked, field, text, walk
+from ostiary.doctor.facts.configuration import ClusterSeen, ConfigurationProblem
+from ostiary.doctor.facts.origin import Fact, Origin
+from ostiary.doctor.facts.sidecar import UpdateRejected
+from ostiary.doctor.finding import Where
+from ostiary.doctor.live.fetch import Documents
+from ostiary.doctor.live.plain import has_sign_in, items, load, node
+
+_SECTIONS: Final = ("static_clusters", "dynamic_active_clusters", "dynamic_warming_clusters")
+_DEFAULTS: Final = frozenset({"ROUND_ROBIN", "AUTO", "STATIC", "URL_ENCODED_BODY", "", "0", "0s", "false", "DEFAULT"})
+"""What protobuf leaves out of a dump because it is what stands there anyway."""
+
+
+class Running(NamedTuple):
+    """What runs."""
+
+    walked: Walked
+    facts: list[Fact]
+    texts: dict[str, str]
+    """The clusters of providers as YAML: `running/NAME.yaml` -> text."""
+
+
+def running(documents: Documents) -> Running:
+    """What of the dump matters, and its facts: the sign-in filters, their chains, and the clusters they need."""
+    source = f"{documents.source}/config_dump"
+    chains: list[Node] = []
+    body = documents.bodies.get("listener_dump")
+    if has_sign_in(body):
+        chains = [node(listener, source) for listener in _active(load(body))]
+    walked = walk(chains)
+    dumped = [
+        each["cluster"]
+        for section in items(load(documents.bodies.get("cluster_dump")), "configs")
+        for name in _SECTIONS
+        for each in items(section, name)
+        if isinstance(each.get("cluster"), dict)
+    ]
+    clusters = [Seen(found, "", 0) for each in dumped if isinstance(found := node(each, source), Mapping)]
+    everything = Walked(clusters, walked.oauth2, walked.chains)
+    facts = tree_facts([everything], "admin", source)
+    needed = {fact.name for fact in facts if isinstance(fact, ClusterSeen) and fact.for_provider}
+    texts = {f"running/{each.get('name')}.yaml": _written(each) for each in dumped if each.get("name") in needed}
+    return Running(everything, [_placed(fact, texts) for fact in facts], texts)
+
+
+def _written(cluster: dict[str, Any]) -> str:
+    """A running cluster as somebody would write it, so that a patch of it can be shown."""
+    fields = {key: value for key, value in cluster.items() if key != "@type"}
+    return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
+
+
+def _placed(fact: Fact, texts: MappingType[str, str]) -> Fact:
+    """A cluster's fact with the place that an edit needs: its text as `running/NAME.yaml`."""
+    if not isinstance(fact, ClusterSeen) or f"running/{fact.name}.yaml" not in texts:
+        return fact
+    return replace(fact, where=Where(file=f"running/{fact.name}.yaml", line=1))
+
+
+def _active(dump: object) -> Iterator[object]:
+    """The listeners that serve: a rejected one is told elsewhere."""
+    for section in items(dump, "configs"):
+        for each in items(section, "static_listeners"):
+            yield each.get("listener")
+        for each in items(section, "dynamic_listeners"):
+            state = each.get("active_state")
+            if isinstance(state, dict):
+                yield state.get("listener")
+
+
+def differences(written: Walked, live: Walked, case: Case) -> Iterator[ConfigurationProblem]:
+    """What the patches in a file say and the running proxy does not have. `case` has the live proxy's facts."""
+    rejected = [fact.name for fact in case.all(UpdateRejected)]
+    by_name = {text(seen.node, "name"): seen for seen in live.clusters}
+    for seen in written.clusters:
+        name = text(seen.node, "name")
+        there = by_name.get(name)
+        if there is None:
+            yield _absent(seen, f"cluster {name}", rejected)
+        else:
+            yield from _fields(seen, there.node)
+    for seen in written.oauth2:
+        others = live.oauth2
+        if not others:
+            yield _absent(seen, "OAuth2 filter", rejected)
+        elif len(others) == 1:
+            yield from _fields(seen, others[0].node)
+
+
+def _absent(seen: Seen, what: str, rejected: Iterable[str]) -> ConfigurationProblem:
+    names = ", ".join(rejected)
+    why = (
+        f"The proxy refused the listener {names}, so the one before it serves on"
+        if names
+        else "Its namespace, workloadSelector, context, match or anchor leaves this proxy out"
+    )
+    return _problem(seen, seen.node, "", what, f"The running proxy has no {what}. {why}.")
+
+
+def _fields(seen: Seen, live: Mapping) -> Iterator[ConfigurationProblem]:
+    """Values that are written and not there, or other ones."""
+    for path, leaf in _leaves(seen.node, ""):
+        there = _follow(live, path)
+        if isinstance(there, Scalar) and (there.text == leaf.text or there.text == "[redacted]"):
+            continue
+        if there is None and leaf.text in _DEFAULTS:
+            continue
+        if isinstance(there, Scalar):
+            said = f"{path} is {leaf.text} in the file and {there.text} in the running proxy: an older version runs."
+            yield _problem(seen, leaf, path, path, said)
+        elif there is None:
+            said = f"{path} is in the file and not in the running proxy: istiod does not know it, or an older one runs."
+            yield _problem(seen, leaf, path, path, said)
+
+
+def _leaves(node: Node, path: str) -> Iterator[tuple[str, Scalar]]:
+    if isinstance(node, Scalar):
+        if not node.is_null:
+            yield path, node
+    elif isinstance(node, Sequence):
+        for index, item in enumerate(node):
+            yield from _leaves(item, f"{path}[{index}]")
+    else:
+        for key, value in node:
+            yield from _leaves(value, f"{path}.{key.text}" if path else key.text)
+
+
+def _follow(node: Node | None, path: str) -> Node | None:
+    for step in path.replace("[", ".[").split("."):
+        if step.startswith("["):
+            index = int(step[1:-1])
+            node = node.items[index] if isinstance(node, Sequence) and index < len(node) else None
+        elif step:
+            node = field(node, step)
+    return node
+
+
+def _problem(seen: Seen, place: Node, path: str, subject: str, message: str) -> ConfigurationProblem:
+    where = Where(file=place.file, line=place.line, path=f"{seen.path}.{path}".rstrip("."))
+    return ConfigurationProblem(
+        origin=Origin(kind="config", source=place.file, line=place.line, quote=message),
+        kind="patch-nothing",
+        subject=subject,
+        message=message,
+        where=where,
+        document=seen.document,
+    )
