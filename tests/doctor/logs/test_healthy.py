@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from doctor.logs.reading import facts, short, told
+from doctor.rules.facts import find
 from envoy_real import FLOW_COOKIES, SETTINGS, SIGNED_IN, callback, cbc, session, token_members
 from ostiary.doctor.facts.connection import Attempted, ConnectFailed
 from ostiary.doctor.facts.origin import Fact
@@ -107,6 +108,7 @@ def test_an_ordinary_line_says_of_no_failure(line: str) -> None:
 def test_ordinary_lines_together_say_of_no_failure() -> None:
     assert told(ORDINARY) == set()
     assert told(ORDINARY * 20 + PROSE) == set()
+    assert find(*facts(ORDINARY * 20 + PROSE)) == []
 
 
 def test_failures_of_the_application_are_not_the_provider_s() -> None:
@@ -177,6 +179,7 @@ def test_a_real_envoy_s_ordinary_day_says_of_no_failure(ordinary_day: str) -> No
         short(fact) for fact in others if not (isinstance(fact, Attempted) and fact.outcome == "connected")
     } == set()
     assert {fact.target for fact in found if isinstance(fact, Attempted)} == {"idp"}
+    assert [finding.title for finding in find(*found) if finding.severity != "info"] == []
 
 
 @pytest.mark.peer

@@ -10,6 +10,7 @@ from typing import Any, TypeGuard, final
 from ostiary.doctor.facts.connection import Attempted, ConnectFailed
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.tls import HandshakeFailed
+from ostiary.doctor.logs.formats import parse
 from ostiary.model import limits
 
 
@@ -24,26 +25,35 @@ def content_of(fact: Fact) -> Hashable:
     return (kind, *(getattr(fact, name) for name in _names(kind)))
 
 
+@final
 class Counted:
     """A distinct fact."""
 
-    __slots__ = ("count", "fact", "until")
+    __slots__ = ("_latest", "_until", "count", "fact")
 
     def __init__(self, fact: Fact) -> None:
         self.fact = fact
         self.count = 0
-        self.until = ""
+        self._until = ""
+        self._latest = b""
 
     def again(self, when: str) -> None:
         """One more line that says it."""
         self.count += 1
-        self.until = when
+        self._until = when
+        self._latest = b""
+
+    def once_more(self, line: bytes) -> None:
+        """One more line, which need not be taken apart unless it is the last."""
+        self.count += 1
+        self._latest = line
 
     def result(self) -> Fact:
         """The fact of the first line, with the count."""
         if self.count == 1:
             return self.fact
-        return replace(self.fact, origin=replace(self.fact.origin, count=self.count, until=self.until))
+        until = parse(self._latest.decode("utf-8", "replace")).when if self._latest else self._until
+        return replace(self.fact, origin=replace(self.fact.origin, count=self.count, until=until))
 
 
 @final

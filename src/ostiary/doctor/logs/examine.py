@@ -20,6 +20,7 @@ from ostiary.model import limits
 
 _ENOUGH: Final = 200
 """After so many equal messages with equal facts, one more is counted and not looked at again."""
+_TAGS_END: Final = b'"] '
 _GOES_ON: Final = ("{", ",", ":", "(", "[", "Unauthorized", "Request")
 """How a line without a format ends whose record goes on in the next."""
 
@@ -77,10 +78,16 @@ class Examiner:
         self._join = Joiner()
         self._collected = Collected()
         self._repeated: dict[str, tuple[list[int], list[Counted]]] = {}
+        self._usual: dict[bytes, list[Counted]] = {}
         self.formats: Counter[str] = Counter()
 
     def look(self, line: bytes, number: int, following: Callable[[], tuple[str, ...]] = tuple) -> None:
         """One line that has some pattern's word."""
+        usual = self._usual.get(_behind_tags(line))
+        if usual is not None:
+            for each in usual:
+                each.once_more(line)
+            return
         found = self._words.which.Match(line)
         if not found:
             return
@@ -88,16 +95,9 @@ class Examiner:
         record.following = following
         self.formats[record.format] += 1
         wanted = [self._words.patterns[index] for index in sorted({self._words.owners[word] for word in found})]
-        if any(pattern.context for pattern, _ in wanted):
-            for fact in self._facts(record, wanted):
-                self._collected.add(fact)
-            return
-        repeated = self._repeated.get(record.message)
-        if repeated is not None and repeated[0][0] >= _ENOUGH:
-            for counted in repeated[1]:
-                counted.again(record.when)
-            return
-        self._remember(record.message, [self._collected.add(fact) for fact in self._facts(record, wanted)])
+        counted = [self._collected.add(fact) for fact in self._facts(record, wanted)]
+        if counted and not any(pattern.context or pattern.joins for pattern, _ in wanted):
+            self._remember(line, record.message, [each for each in counted if each is not None])
 
     def _facts(self, record: Record, wanted: Iterable[tuple[Pattern, Any]]) -> Iterable[Fact]:
         for pattern, expression in wanted:
@@ -106,15 +106,18 @@ class Examiner:
                 continue
             yield from pattern.facts(Found(match.groupdict(), record, self._join, self._source)) or ()
 
-    def _remember(self, message: str, counted: Sequence[Counted | None]) -> None:
-        known = self._repeated.get(message)
-        kept = [each for each in counted if each is not None]
-        if known is not None and [*map(id, known[1])] == [*map(id, kept)]:
-            known[0][0] += 1
-            return
+    def _remember(self, line: bytes, message: str, counted: list[Counted]) -> None:
+        """What a message gave; from some number on lines that end like this one are counted, and not taken apart."""
+        times, before = self._repeated.get(message, ([0], counted))
+        if [*map(id, before)] != [*map(id, counted)]:
+            times = [0]
+        times[0] += 1
         if len(self._repeated) >= limits.MAX_JOINED:
             self._repeated.clear()
-        self._repeated[message] = ([1], kept)
+            self._usual.clear()
+        self._repeated[message] = times, counted
+        if times[0] >= _ENOUGH and (end := _behind_tags(line)):
+            self._usual[end] = counted
 
     def finish(self) -> list[Fact]:
         """The facts, with those that only the end of the log decides."""
@@ -126,6 +129,12 @@ class Examiner:
     def left_out(self) -> int:
         """Lines whose fact was one too many."""
         return self._collected.left_out
+
+
+def _behind_tags(line: bytes) -> bytes:
+    """The part of Envoy's line that is the same for each request: behind the tags; empty if there are none."""
+    at = line.find(_TAGS_END)
+    return line[at + len(_TAGS_END) :] if at >= 0 else b""
 
 
 def _text(record: Record, pattern: Pattern) -> str:

@@ -89,6 +89,8 @@ class Pattern:
     facts: Callable[[Found], Iterable[Fact] | None]
     context: bool = False
     """Says something only about other lines: looked for near those, not everywhere."""
+    joins: bool = False
+    """What it says depends on other lines, or other lines on it: equal messages may mean different things."""
     whole: bool = False
     """Searched in the lines that follow the record's first, too."""
     plain: bool = True

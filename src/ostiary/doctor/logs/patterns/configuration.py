@@ -121,16 +121,19 @@ PATTERNS: Final = (
         words=("error initializing configuration",),
         expression=r"error initializing configuration '[^']*': ?(?P<why>.*)",
         facts=_start,
+        joins=True,
     ),
     Pattern(
         words=("error `",),
         expression=r"^error `(?P<why>.*?)(?:` initializing config .*)?$",
         facts=_start,
+        joins=True,
     ),
     Pattern(
         words=("Proto constraint validation failed",),
         expression=r"^:? ?(?P<why>Proto constraint validation failed [^`]*)",
         facts=_reason,
+        joins=True,
     ),
     Pattern(
         words=("Uncaught EnvoyException 'Incorrect configuration",),
@@ -142,6 +145,7 @@ PATTERNS: Final = (
         expression=r"(?:gRPC config for (?P<what>\S+) rejected|(?P<kind>[lcr]ds): .{0,60}?config rejected)?:? ?"
         r"(?:Error adding/updating (?:listener|cluster)\(s\) )?(?P<name>[\w.|:/-]*?)'?:? (?P<why>.*)",
         facts=_update,
+        joins=True,
     ),
     Pattern(
         words=("OAuth2 filter: (?:unknown cluster|invalid)",),

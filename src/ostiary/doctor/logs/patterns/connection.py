@@ -102,7 +102,9 @@ def _no_host(found: Found) -> Iterable[Fact]:
 
 
 PATTERNS: Final = (
-    Pattern(words=("Dispatching OAuth request",), expression=r"^Dispatching OAuth request", facts=_dispatched),
+    Pattern(
+        words=("Dispatching OAuth request",), expression=r"^Dispatching OAuth request", facts=_dispatched, joins=True
+    ),
     Pattern(
         words=("' match for URL",),
         expression=r"^cluster '(?P<cluster>[^']*)' match for URL '(?P<path>[^'?]*)",
@@ -114,6 +116,7 @@ PATTERNS: Final = (
         words=(r"C\[\d+\] address=",),
         expression=rf"^C\[(?P<race>\d+)\] address={_ADDRESS}",
         facts=_race_tries,
+        joins=True,
     ),
     Pattern(words=("connecting to ",), expression=rf"^connecting to {_ADDRESS}", facts=_connects, context=True),
     Pattern(words=(r"\bconnected\b",), expression=r"^connected$", facts=_connected, context=True),
@@ -121,27 +124,32 @@ PATTERNS: Final = (
         words=("immediate connect error", "delayed connect error"),
         expression=rf"^(?:immediate|delayed) connect error: (?P<error>[^|]*)(?:\|remote address:{_ADDRESS})?",
         facts=_fails,
+        joins=True,
     ),
     Pattern(
         words=("TLS.error",),
         expression=rf"^(?:remote address:{_ADDRESS},)?TLS.error:(?P<error>.*)",
         facts=_tls_fails,
+        joins=True,
     ),
     Pattern(
         words=(r"client disconnected, failure reason: [^\s\\\"]",),
         expression=r"^client disconnected, failure reason: (?P<error>\S.*)",
         facts=_pool_failed,
+        joins=True,
     ),
-    Pattern(words=("connect timeout",), expression=r"^connect timeout$", facts=_pool_timeout),
+    Pattern(words=("connect timeout",), expression=r"^connect timeout$", facts=_pool_timeout, joins=True),
     Pattern(
         words=("upstream reset: reset reason",),
         expression=r"^upstream reset: reset reason:? (?P<reason>[^,]*)"
         r"(?:, transport failure reason: ?(?P<transport>.*))?",
         facts=_upstream_reset,
+        joins=True,
     ),
     Pattern(
         words=("no healthy host for HTTP connection pool",),
         expression=r"^no healthy host for HTTP connection pool",
         facts=_no_host,
+        joins=True,
     ),
 )

@@ -41,6 +41,7 @@ PATTERNS: Final = (
         expression=r"^dns resolution (?:for|without records for) (?P<name>\S+) (?:failed with )?c-ares status "
         r"(?P<status>0x[0-9a-fA-F]{1,8}|\d{1,9})",
         facts=_cares,
+        joins=True,
     ),
     Pattern(
         words=("DNS refresh rate reset for",),

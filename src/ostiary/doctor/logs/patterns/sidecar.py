@@ -39,8 +39,13 @@ def _crash(found: Found) -> Iterator[Fact]:
 
 
 PATTERNS: Final = (
-    Pattern(words=("Envoy proxy is NOT ready",), expression=r"Envoy proxy is NOT ready: (?P<why>.*)", facts=_not_ready),
-    Pattern(words=("Envoy proxy is ready",), expression=r"^Envoy proxy is ready", facts=_ready),
+    Pattern(
+        words=("Envoy proxy is NOT ready",),
+        expression=r"Envoy proxy is NOT ready: (?P<why>.*)",
+        facts=_not_ready,
+        joins=True,
+    ),
+    Pattern(words=("Envoy proxy is ready",), expression=r"^Envoy proxy is ready", facts=_ready, joins=True),
     Pattern(
         words=("initial fetch timed out for",),
         expression=r"initial fetch timed out for \S+\.tls\.v3\.Secret",

@@ -137,28 +137,43 @@ def _redirect(found: Found) -> Iterator[Fact]:
 
 
 PATTERNS: Final = (
-    Pattern(words=("Oauth response code",), expression=r"^Oauth response code: (?P<status>\d{1,3})\b", facts=_status),
-    Pattern(words=("Oauth response body",), expression=r"^Oauth response body: ?(?P<body>.*)", facts=_body, whole=True),
+    Pattern(
+        words=("Oauth response code",),
+        expression=r"^Oauth response code: (?P<status>\d{1,3})\b",
+        facts=_status,
+        joins=True,
+    ),
+    Pattern(
+        words=("Oauth response body",),
+        expression=r"^Oauth response body: ?(?P<body>.*)",
+        facts=_body,
+        joins=True,
+        whole=True,
+    ),
     Pattern(
         words=("Failed to get access token: response code",),
         expression=r"Failed to get access token: response code: (?P<status>\d{1,3}), response body: ?(?P<body>.*)",
         facts=_exchange,
+        joins=True,
         whole=True,
     ),
     Pattern(
         words=("Failed to parse oauth response body",),
         expression=r"Failed to parse oauth response body(?:: response body: ?(?P<body>.*?)(?:, exception:.*)?$|\b)",
         facts=_unparsed,
+        joins=True,
     ),
     Pattern(
         words=("No access token found in the token exchange response",),
         expression="No access token found in the token exchange response",
         facts=_lacks_token,
+        joins=True,
     ),
     Pattern(
         words=("access token expiration found in the token exchange response",),
         expression="No default or explicit access token expiration found in the token exchange response",
         facts=_lacks_lifetime,
+        joins=True,
     ),
     Pattern(
         words=("OAuth server returned an error",),
