@@ -80,7 +80,7 @@ def test_the_node_says_what_the_proxy_is() -> None:
     found = facts(parse(json.dumps(dump()).encode(), "dump.json"))
     assert (found.kind, found.namespace, found.labels, found.version) == ("gateway", "edge", {"istio": "gw"}, "1.29.1")
     assert found.metadata is not None
-    assert found.metadata["CLUSTER_ID"] == "a"
+    assert found.metadata["INTERCEPTION_MODE"] == "NONE"
     assert facts(parse(b"static_resources: {}", "b.yaml")).kind is None
 
 
