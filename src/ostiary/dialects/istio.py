@@ -197,6 +197,8 @@ def _diagnostic(finding: Finding) -> Diagnostic:
 def _differences(sidecar: Sidecar, gone: Sequence[str]) -> list[str]:
     where = "a gateway" if sidecar.kind == "gateway" else "a sidecar's inbound chain"
     found = [f"the EnvoyFilters are applied to {where} for port {sidecar.port}, whatever workload they select"]
+    if sidecar.kind == "sidecar":
+        found.append("as a sidecar does, it believes the x-forwarded-for and x-forwarded-proto that clients send")
     if gone:
         found.append(f"filters of Istio's that are only there to be named, and don't run: {', '.join(gone)}")
     return found

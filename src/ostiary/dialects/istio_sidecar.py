@@ -61,6 +61,7 @@ filter_chains:
       '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
       stat_prefix: @STAT_PREFIX@
       normalize_path: true
+      use_remote_address: @REMOTE@
       server_name: istio-envoy
       upgrade_configs: [{upgrade_type: websocket}]
       route_config:
@@ -109,6 +110,7 @@ def make_sidecar(filters: Sequence[EnvoyFilter], kinds: Set[str], scheme: str, e
         "ROUTES": cluster if inbound else f"http.{port}",
         "HOST": f"inbound|http|{port}" if inbound else f"*:{port}",
         "CLUSTER": cluster,
+        "REMOTE": str(not inbound).lower(),
         "PORT": str(port),
     }.items():
         text = text.replace(f"@{name}@", f"'{value}'" if name in ("HOST", "CLUSTER", "ROUTES") else value)
@@ -127,7 +129,7 @@ def _read(text: str, name: str) -> Message:
 
 
 def _port(patches: Sequence[Patch], endpoint: Endpoint) -> int:
-    """The application's port, if patches name it: in front of another one they are not different."""
+    """The application's port, as patches name it: with another one they would find nothing."""
     named = []
     for patch in patches:
         listener, routes = patch.match.listener, patch.match.route_configuration
