@@ -9,6 +9,7 @@ from typing import Final
 from ostiary.core.target import Target, parse_target
 from ostiary.doctor.case import Case
 from ostiary.doctor.facts.configuration import ClusterSeen
+from ostiary.doctor.facts.dns import LookedUp
 from ostiary.doctor.probes.place import probe_place, routes
 from ostiary.doctor.report import Found
 
@@ -29,7 +30,7 @@ async def probe(target: str, case: Case, tell: Callable[[str, str], None]) -> Fo
     chosen = list(places.values())[:_MAX_PLACES]
     if not chosen:
         return found
-    found.facts += routes()
     for each in await asyncio.gather(*(probe_place(where, cluster, tell) for where, cluster in chosen)):
         found.add(each)
+    found.facts += routes([a for fact in found.facts if isinstance(fact, LookedUp) for a in fact.answers])
     return found

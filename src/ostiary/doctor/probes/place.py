@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from ostiary.core.addresses import Destination, Family
+from ostiary.core.addresses import Destination, Family, family_of
 from ostiary.core.lookup_families import Resolved
 from ostiary.core.target import Target
 from ostiary.core.trace import Attempt, ConnectTrace, DnsQuery
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import ssl
 
 _PUBLIC: Final[dict[Family, str]] = {"v4": "1.1.1.1", "v6": "2606:4700:4700::1111"}
-"""Any public address will do: nothing is sent to it."""
+"""Asked about where a name has no address of that family. Nothing is sent to it."""
 _NAMES: Final[dict[Family, str]] = {"v4": "IPv4", "v6": "IPv6"}
 _FAULTS: Final[tuple[tuple[str, HandshakeFault], ...]] = (
     ("mismatch", "name-mismatch"),
@@ -42,11 +42,13 @@ _FAULTS: Final[tuple[tuple[str, HandshakeFault], ...]] = (
 )
 
 
-def routes() -> list[Fact]:
-    """Whether each family has a way out, as the kernel says without sending anything."""
+def routes(found_addresses: Iterable[str] = ()) -> list[Fact]:
+    """Whether each family has a way to these addresses, or out, as the kernel says without sending anything."""
     found: list[Fact] = []
-    for family, address in _PUBLIC.items():
-        candidate = check(Destination(address, 443))
+    for family, public in _PUBLIC.items():
+        own = [address for address in found_addresses if family_of(address) == family]
+        seen = [check(Destination(address, 443)) for address in own or [public]]
+        candidate = next((each for each in seen if each.routable), seen[0])
         says = f"a route from {candidate.source}" if candidate.routable else "no route"
         origin = Origin(kind="probe", source="here", quote=f"{_NAMES[family]}: {says}")
         found.append(RouteSeen(origin=origin, family=family, ok=candidate.routable, source=candidate.source or ""))
