@@ -91,7 +91,7 @@ def listener(active: Active, found: Message) -> bool:
     if match is None:
         return True
     if match.name and match.name != name:
-        active.miss(OBJECT, "no-listener", f"no listener is called {match.name}")
+        active.miss(OBJECT, "no-listener", f"no listener is called {match.name}, this one is {name}")
         return False
     if active.patch.apply_to != "LISTENER" and name in VIRTUAL:
         return True
