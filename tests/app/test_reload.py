@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
 import socket
 import ssl
 import time
@@ -190,3 +192,21 @@ async def test_log_levels_change_and_what_needs_a_restart_is_said(tmp_path: Path
         client = await Client.connect(f"127.0.0.1:{port}")
         await client.get()
         await run.hears("[debug]")
+
+
+@scenario
+async def test_a_worker_that_dies_meanwhile_holds_up_no_reload_and_comes_back_with_the_new_configuration(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    async with two_applications() as (one, two), running(tmp_path, native(port, one), port, "--workers", "2") as run:
+        for app in (two, one, two):
+            await run.until(lambda: len(run.children()) == 2)
+            os.kill(run.children()[0], signal.SIGKILL)
+            await run.reload(native(port, app))
+        await run.until(lambda: len(run.children()) == 2)
+        await asyncio.sleep(1)
+        for _ in range(30):
+            client = await Client.connect(f"127.0.0.1:{port}")
+            assert (await client.get("/get/1")).get("x-app") == "two"
+            client.close()

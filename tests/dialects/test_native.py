@@ -107,6 +107,8 @@ def test_every_flag_and_its_variable_reach_the_same_key(flag: str) -> None:
     values = {"workers": "3", "log-level": "debug", "log-format": "json", "component-log-level": "dns:trace"}
     values |= {
         "flight-users": "false",
+        "drain-timeout": "20s",
+        "watch": "false",
         "listen": "127.0.0.1:99",
         "admin": "127.0.0.1:98",
         "upstream": "http://h:1",

@@ -102,6 +102,11 @@ class Family:
             if self._watch.changed():
                 self.reload("its files have changed")
 
+    def gone(self, index: int) -> None:
+        """A worker has died: nobody waits for its vote."""
+        if self._canvass is not None:
+            self._canvass.gone(index)
+
     def reload(self, why: str) -> None:
         """Read the configuration again and offer it to the workers."""
         if self._source is None:
@@ -149,9 +154,13 @@ class Family:
     def _prepared(self, answers: Answers) -> None:
         offer = self._offer
         assert offer is not None
+        silent = [index for index, answer in answers.items() if answer is None]
+        offer.voters = [index for index in offer.voters if index not in silent]
         reasons = {reason.decode(errors="replace") for failed, reason in filter(None, answers.values()) if failed}
         if not reasons and (any(answers.values()) or not answers):  # nobody lives: that may be what is mended
             self._commit(offer)
+            for index in silent:  # dead already, or it hangs and would serve the old one
+                self._kill(index, "it did not build the new configuration")
             return
         for server in offer.fresh:
             server.close()

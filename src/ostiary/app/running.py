@@ -182,11 +182,19 @@ class _Worker(_Life):
         self._heartbeats = heartbeats
         self._index = index
 
+    def starting(self) -> None:
+        """A new configuration may be offered already."""
+        self._vote: asyncio.Future[Vote] = asyncio.get_running_loop().create_future()
+        self.door.peers.handle("/reload", self._answer)
+
+    async def _answer(self, path: str, body: bytes, fds: list[int]) -> bytes:
+        return await (await asyncio.shield(self._vote)).handle(path, body, fds)
+
     def started(self) -> None:
         """The listeners are open."""
         door = self.door
         assert door.serving is not None
-        door.peers.handle("/reload", Vote(door, first=self._index == 0).handle)
+        self._vote.set_result(Vote(door, first=self._index == 0))
         door.serving.lasting.ticker.idle.add(Heart(self._heartbeats, self._index))
 
 

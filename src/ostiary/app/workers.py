@@ -166,6 +166,8 @@ class _Supervisor:
             if known is None:
                 continue
             self._desk.dismiss(known.line)
+            if self._family is not None:
+                self._family.gone(known.index)
             code = os.waitstatus_to_exitcode(status)
             lived = time.monotonic() - known.born
             self._proven = self._proven or lived > _YOUNG

@@ -98,6 +98,11 @@ class Canvass:
                 self._selector.unregister(asked.socket)
             asked.socket.close()
 
+    def gone(self, index: int) -> None:
+        """This worker has died: its question would wait for a successor."""
+        if index in self._undelivered or index in self._asked:
+            self._settle(index, None)
+
     def cancel(self) -> None:
         """Wait for nobody any more."""
         self._undelivered.clear()
