@@ -90,10 +90,6 @@ class Doorkeeper:
         servers = self._bound = self._bound if self._bound is not None else bind_all(self.config.listeners)
         self.peers.start()
         try:
-            if self.config.admin is not None and self._admin_factory is not None:
-                self._admin = self._admin_factory(self)
-                self.addresses["admin"] = await self._admin.start()
-                log("admin").info("admin address: %s", ", ".join(self.addresses["admin"]))
             if self._desk is not None:
                 from ostiary.net.lease_client import LeaseClient
 
@@ -104,6 +100,10 @@ class Doorkeeper:
             serving = self.serving = Serving(lasting)
             serving.drain_timeout = self.process.drain_timeout
             await serving.commit(await serving.prepare(self.config, servers))
+            if self.config.admin is not None and self._admin_factory is not None:
+                self._admin = self._admin_factory(self)
+                self.addresses["admin"] = await self._admin.start()
+                log("admin").info("admin address: %s", ", ".join(self.addresses["admin"]))
             self._name_addresses()
             if self.shared.listeners_stopped:
                 serving.stop_listening(for_all=True)
