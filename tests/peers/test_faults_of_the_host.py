@@ -242,7 +242,7 @@ def test_a_full_disk_loses_log_lines_and_says_so(profile: str, app: Application,
     with door(profile, tmp_path, app.port, access_log="/dev/full") as proxy:
         for _ in range(10):
             assert ask(proxy.ports[0], "GET", "/open")[0] == 200
-    assert "[warning][access_log]" in proxy.output()
+    assert "[warning][file]" in proxy.output()
     assert "access log /dev/full can't be written (No space left on device)" in proxy.output()
 
 
