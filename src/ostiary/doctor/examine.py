@@ -79,17 +79,19 @@ def conclude(question: Question, found: Found) -> Report:
 
 
 def whole_patch(report: Report) -> str:
-    """One patch that mends everything that can be mended: edits of one file together, each once.
+    """One patch that mends what is broken: edits of one file together, each once; warnings' only where nothing is.
 
-    An edit that can't be made beside the others is left out, the most telling finding's first.
+    A warning's mend makes it better, and might change more than somebody in an incident wants at once. An edit that
+    can't be made beside the others is left out, from the least telling finding up.
     """
-    edits = all_edits(report.findings)
+    broken = [finding for finding in report.findings if finding.severity == "error"]
+    edits = all_edits(broken or report.findings)
     while edits:
         patch = patch_of(edits, report.texts)
         if patch is not None:
             return patch
         edits = edits[:-1]
-    return report.patch
+    return "".join(finding.patch for finding in broken or report.findings if finding.patch)
 
 
 async def _configurations(question: Question) -> Found:

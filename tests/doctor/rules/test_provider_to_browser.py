@@ -175,6 +175,7 @@ NEAR: list[tuple[str, list[Fact]]] = [
     ("clock-skew", [ClockOffset(origin=O("Date"), seconds=5.0, against="h"), jwt("not-yet-valid")]),
     ("secret-not-delivered", [Warming(origin=O("dns"), what="cluster", name="oauth")]),
     ("redirect-scheme", [redirect("http://localhost:8080/callback")]),
+    ("redirect-scheme", [oauth2(redirect_uri="http://%REQ(:authority)%/callback")]),
     ("redirect-scheme", [oauth2(redirect_uri="%REQ(x-forwarded-proto)%://%REQ(:authority)%/callback")]),
     ("cookie-too-large", [cookie(size=4096)]),
     ("cookie-scope", [cookie(domain="example.com", host="app.example.com:8443")]),

@@ -131,9 +131,10 @@ def _scheme(case: Case) -> Iterator[Finding]:
 
 
 def _is_plain(redirect_uri: str) -> bool:
-    """http to another host than this one."""
+    """http to another host than this one; a host that a template fills in may be this one."""
     parts = urlsplit(redirect_uri)
-    return parts.scheme == "http" and bool(parts.hostname) and parts.hostname not in _LOOPBACK
+    host = parts.hostname or ""
+    return parts.scheme == "http" and bool(host) and "%" not in parts.netloc and host not in _LOOPBACK
 
 
 def _https(known: list[OAuth2Seen]) -> tuple[Edit, ...]:
