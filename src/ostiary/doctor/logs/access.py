@@ -45,7 +45,7 @@ _NEAR: Final = 300
 
 def parse_access(line: str) -> Record | None:
     """The record of an access log's text line; its message is the details. None if it is none."""
-    if (found := _HEAD.search(line[: _NEAR * 20])) is not None and found.start() < _NEAR:
+    if (found := _HEAD.search(line)) is not None and found.start() < _NEAR:
         return _envoy_entry(line, found)
     if (found := _COMBINED.search(line)) is not None:
         return _record(found.groupdict(), "", "nginx")

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import fields, replace
 from functools import cache
-from typing import Any, TypeGuard, final
+from typing import Any, Final, TypeGuard, final
 
 from ostiary.doctor.facts.connection import Attempted, ConnectFailed
 from ostiary.doctor.facts.origin import Fact
+from ostiary.doctor.facts.signin import SignInFailed
 from ostiary.doctor.facts.tls import HandshakeFailed
 from ostiary.doctor.logs.formats import parse
 from ostiary.model import limits
+
+_COOKIES: Final = 5
+"""Cookies that can't be opened, from which on something else than a stray client is behind it."""
 
 
 @cache
@@ -78,10 +82,13 @@ class Collected:
         return counted
 
     def facts(self) -> list[Fact]:
-        """All of them, but for a failure without a reason where one with a reason is told of the same target."""
+        """All but those that mean nothing beside the others: a failure without a reason where one with a reason is
+        told of the same target, and a few cookies that can't be opened (anybody can send such)."""
         facts = [counted.result() for counted in self._counted.values()]
         told = {target for fact in facts if (target := _failed_target(fact)) is not None}
-        return [fact for fact in facts if not (_says_little(fact) and told & {fact.target, ""})]
+        return [
+            fact for fact in facts if not (_says_little(fact) and told & {fact.target, ""}) and not _anybody_s(fact)
+        ]
 
 
 def _failed_target(fact: Fact) -> str | None:
@@ -92,6 +99,10 @@ def _failed_target(fact: Fact) -> str | None:
         case ConnectFailed(for_provider=True) if fact.errno:
             return fact.target
     return None
+
+
+def _anybody_s(fact: Fact) -> bool:
+    return isinstance(fact, SignInFailed) and fact.step == "decrypt" and fact.origin.count < _COOKIES
 
 
 def _says_little(fact: Fact) -> TypeGuard[ConnectFailed]:

@@ -37,6 +37,9 @@ _FRESH: Final = 0.05
 """Seconds within which a thread's new connection belongs to its latest call: they are made in one go."""
 _GRPC: Final = re.compile(r"^/[\w.]+\.[A-Z]\w+/\w+$")
 _CLOCK: Final = re.compile(r"(\d\d):(\d\d):(\d\d(?:[.,]\d+)?)")
+_ATTEMPTS: Final = 64
+"""Of one race: names have fewer addresses. Ids of other connections come in between."""
+_DIGITS: Final = 20
 _EPHEMERAL: Final = 32768
 """A peer's port from here on is a client's."""
 
@@ -81,7 +84,15 @@ class Race:
     """A connection that tries several addresses."""
 
     call: Call | None
+    number: int
+    """Its ConnectionId; its attempts have the next ones."""
     attempts: list[Tried] = field(default_factory=list)
+    over: bool = False
+
+    def takes(self, connection: str) -> bool:
+        """Whether a connection of that id may be one of its attempts."""
+        near = self.number <= (_number(connection) or self.number) <= self.number + _ATTEMPTS
+        return near and not self.over and len(self.attempts) < _ATTEMPTS
 
 
 @dataclass(slots=True)
@@ -94,6 +105,11 @@ class Thread:
     race: Race | None = None
     attempt: Tried | None = None
     status: tuple[int, Origin] | None = None
+
+
+def _number(text: str) -> int:
+    """An id as a number; 0 if it is none."""
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS else 0
 
 
 def clock(when: str) -> float:
@@ -173,7 +189,7 @@ class Joiner:
         key = (record.place, connection)
         found = self._races.get(key)
         if found is None:
-            found = self._races[key] = Race(self._fresh(record))
+            found = self._races[key] = Race(self._fresh(record), _number(connection))
         self.thread(record).race = found
         return found
 
@@ -181,7 +197,8 @@ class Joiner:
         """The race's next address."""
         race = self.race(record, connection)
         attempt = Tried(address, port, race.call, origin)
-        race.attempts.append(attempt)
+        if len(race.attempts) < _ATTEMPTS:
+            race.attempts.append(attempt)
         self.thread(record).attempt = attempt
 
     def connects(self, record: Record, address: str, port: int, origin: Origin) -> None:
@@ -189,10 +206,14 @@ class Joiner:
         thread = self.thread(record)
         attempt = thread.attempt
         if attempt is None or (attempt.address, attempt.port, attempt.done) != (address, port, False):
-            call = self._fresh(record)
-            attempt = Tried(address, port, call or (thread.race.call if thread.race is not None else None), origin)
-            if thread.race is not None and (call is None or call is thread.race.call):
-                thread.race.attempts.append(attempt)
+            call, race = self._fresh(record), thread.race
+            if race is not None and race.takes(record.connection) and (call is None or call is race.call):
+                call = race.call
+            else:
+                race = None
+            attempt = Tried(address, port, call, origin)
+            if race is not None:
+                race.attempts.append(attempt)
         thread.attempt = attempt
         self._reached |= attempt.call is not None and attempt.call.purpose == "token"
         if record.connection:
@@ -204,6 +225,9 @@ class Joiner:
         if attempt is None or attempt.connected:
             return
         attempt.connected = True
+        race = self.thread(record).race
+        if race is not None and any(each is attempt for each in race.attempts):
+            race.over = True
         if attempt.call is not None and attempt.call.for_provider:
             yield self._attempted(attempt, "connected", "", attempt.origin)
 
@@ -238,6 +262,7 @@ class Joiner:
             return
         race = self._races.get(key)
         if race is not None and race.attempts:
+            race.over = True
             return  # its attempts have said so
         call = race.call if race is not None else self._fresh(record)
         fact: Fact = ConnectFailed(origin=origin, target=call.cluster if call else "", errno=errno_of(text))
@@ -253,6 +278,8 @@ class Joiner:
         race = self._races.get(key)
         one = self._connections.get(key)
         attempts = race.attempts if race is not None else [one] if one is not None else []
+        if race is not None:
+            race.over = True
         for attempt in attempts:
             if attempt.done:
                 continue
