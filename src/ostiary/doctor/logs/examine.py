@@ -96,7 +96,7 @@ class Examiner:
         self.formats[record.format] += 1
         wanted = [self._words.patterns[index] for index in sorted({self._words.owners[word] for word in found})]
         counted = [self._collected.add(fact) for fact in self._facts(record, wanted)]
-        if counted and not any(pattern.context or pattern.joins for pattern, _ in wanted):
+        if counted and not any(pattern.joins for pattern, _ in wanted):
             self._remember(line, record.message, [each for each in counted if each is not None])
 
     def _facts(self, record: Record, wanted: Iterable[tuple[Pattern, Any]]) -> Iterable[Fact]:

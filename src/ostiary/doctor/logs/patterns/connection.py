@@ -109,17 +109,20 @@ PATTERNS: Final = (
         words=("' match for URL",),
         expression=r"^cluster '(?P<cluster>[^']*)' match for URL '(?P<path>[^'?]*)",
         facts=_routes,
+        joins=True,
         context=True,
     ),
-    Pattern(words=(r"connections=\d",), expression=r"^connections?=\d+", facts=_races, context=True),
+    Pattern(words=(r"connections=\d",), expression=r"^connections?=\d+", facts=_races, joins=True, context=True),
     Pattern(
         words=(r"C\[\d+\] address=",),
         expression=rf"^C\[(?P<race>\d+)\] address={_ADDRESS}",
         facts=_race_tries,
         joins=True,
     ),
-    Pattern(words=("connecting to ",), expression=rf"^connecting to {_ADDRESS}", facts=_connects, context=True),
-    Pattern(words=(r"\bconnected\b",), expression=r"^connected$", facts=_connected, context=True),
+    Pattern(
+        words=("connecting to ",), expression=rf"^connecting to {_ADDRESS}", facts=_connects, joins=True, context=True
+    ),
+    Pattern(words=(r"\bconnected\b",), expression=r"^connected$", facts=_connected, joins=True, context=True),
     Pattern(
         words=("immediate connect error", "delayed connect error"),
         expression=rf"^(?:immediate|delayed) connect error: (?P<error>[^|]*)(?:\|remote address:{_ADDRESS})?",

@@ -47,12 +47,14 @@ PATTERNS: Final = (
         words=("DNS refresh rate reset for",),
         expression=r"^DNS refresh rate reset for (?P<name>[^\s,]+), (?P<failure>\(failure\) )?refresh rate",
         facts=_refreshed,
+        joins=True,
         context=True,
     ),
     Pattern(
         words=(r"dns resolution for \S+ completed with status",),
         expression=r"^dns resolution for (?P<name>\S+) completed with status (?P<status>\w+)",
         facts=_completed,
+        joins=True,
         context=True,
     ),
     Pattern(
