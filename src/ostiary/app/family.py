@@ -139,7 +139,10 @@ class Family:
         sockets = [(server.listener.name, len(server.sockets)) for server in fresh]
         fds = [sock.fileno() for server in fresh for sock in server.sockets]
         question = ("/reload/prepare", pack(config, process, sockets), fds)
-        self._ask(offer.voters, question, self._prepared)
+        try:
+            self._ask(offer.voters, question, self._prepared)
+        except ValueError as error:
+            self._refuse_offer(offer, reload.reason(error))
 
     def _ask(self, indices: Collection[int], question: Question, done: Callable[[Answers], None]) -> None:
         if not indices:
@@ -162,9 +165,12 @@ class Family:
             for index in silent:  # dead already, or it hangs and would serve the old one
                 self._kill(index, "it did not build the new configuration")
             return
+        self._refuse_offer(offer, "; ".join(sorted(reasons)) or "no worker answers")
+
+    def _refuse_offer(self, offer: _Offer, why: str) -> None:
         for server in offer.fresh:
             server.close()
-        reload.refuse("; ".join(sorted(reasons)) or "no worker answers")
+        reload.refuse(why)
         self._ask(offer.voters, ("/reload/abandon", b"", []), self._finished)
 
     def _commit(self, offer: _Offer) -> None:

@@ -81,7 +81,11 @@ def reason(error: Exception) -> str:
 def loaded(source: Source, why: str) -> tuple[Config, Process] | None:
     """Read the configuration; None, and the reasons in the log, if it can't be run."""
     _LOG.info("%s: reading the configuration again", why)
-    found = source.load()
+    try:
+        found = source.load()
+    except Exception:  # noqa: BLE001 - a defect of ours must not end what runs
+        _LOG.exception("the configuration could not be read")
+        return None
     usable = found.config is not None and found.process is not None
     for diagnostic in found.diagnostics:
         (_LOG.warning if usable else _LOG.error)("%s", diagnostic)

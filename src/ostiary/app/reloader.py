@@ -141,6 +141,8 @@ class Vote:
         fresh = []
         for name, count in sockets:
             own = [socket.socket(fileno=fds.pop(0)) for _ in range(count)]
+            for sock in own:
+                sock.setblocking(False)
             fresh.append(ListenerServer(listeners[name], own, owner=False))
         try:
             self._offered = await self._door.prepare(config, fresh), process
