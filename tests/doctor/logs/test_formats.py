@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from io import BytesIO
 
 import pytest
@@ -33,7 +34,7 @@ FORMATS = {
     "istio json": json.dumps(JSON),
     "istio json, other order": json.dumps(dict(sorted(JSON.items()))),
     "istio json, cut off": json.dumps(JSON)[:-40],
-    "envoy json": json.dumps({"Level": "warn", "level": "warning", "time": "2026-11-23T09:05:05.828Z", "message": MESSAGE}),
+    "envoy json": json.dumps({"level": "warning", "time": "2026-11-23T09:05:05.828Z", "message": MESSAGE}),
     "ostiary json": json.dumps({"time": "2026-11-23T09:05:05.828Z", "level": "warning", "component": "oauth2", "message": MESSAGE}),
     "access log": (
         '[2026-11-23T09:05:05.825Z] "GET /oauth2/callback?code=abc&state=x HTTP/1.1" 401 - CSRF_token_validation_failed - "-" '
@@ -89,9 +90,20 @@ def test_an_encoding_changes_nothing(form: str, encode: object) -> None:
     assert told(encode(f"{FORMATS[form]}\nmore\n")) == SAYS  # type: ignore[operator]
 
 
-def test_docker_s_own_file_is_unwrapped() -> None:
-    line = json.dumps({"log": FORMATS["istio"] + "\n", "stream": "stdout", "time": "2026-11-23T09:05:05.829Z"})
-    assert told(line) == SAYS
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda line: {"log": f"{line}\n", "stream": "stdout", "time": "2026-11-23T09:05:05.829Z"},
+        lambda line: {"message": line, "nodeName": "n1", "namespace": "default", "podName": "httpbin-1"},
+        lambda line: {"textPayload": line, "severity": "WARNING", "insertId": "x"},
+        lambda line: {"MESSAGE": line, "_PID": "812"},
+        lambda line: {"jsonPayload": json.loads(line)} if line.endswith("}") else {"line": line},
+    ],
+    ids=["docker's file", "stern", "google", "journald", "payload"],
+)
+def test_what_a_collector_wrapped_is_unwrapped(form: str, wrap: Callable[[str], dict[str, object]]) -> None:
+    assert told(json.dumps(wrap(FORMATS[form]))) == SAYS
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 132])

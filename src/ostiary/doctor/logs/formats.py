@@ -45,7 +45,7 @@ _STARTS: Final = re.compile(
 )
 _SYSLOG: Final = re.compile(r"[A-Z][a-z]{2} +\d+ [\d:]+ \S+ [^\s:]+: $")
 _JSON_STRING: Final = re.compile(r'"(\w+)"\s*:\s*"((?:[^"\\]|\\.)*)"?')
-_MESSAGES: Final = ("msg", "message", "log", "error", "err")
+_MESSAGES: Final = ("msg", "message", "log", "line", "textpayload", "error", "err")
 
 
 def begins_record(line: str) -> bool:
@@ -109,9 +109,9 @@ def _json(line: str) -> Record | None:
     values = _members(line[start:])
     if values is None:
         return None
-    if isinstance(inner := values.get("log"), str) and "stream" in values:  # docker's json-file
-        return parse(inner.rstrip("\n"))
     place = _place(line[:start])
+    if isinstance(payload := values.get("jsonPayload"), dict):  # an export of Google's
+        values = payload
     if "response_code" in values or "response_flags" in values:
         return standard_names(values, place)
     return _json_record(values, place)
@@ -144,9 +144,14 @@ def _unescaped(text: str) -> str:
 
 
 def _json_record(values: Mapping[str, Any], place: str) -> Record | None:
-    message = next((values[name] for name in _MESSAGES if isinstance(values.get(name), str)), None)
+    lower = {name.lower(): value for name, value in values.items()}
+    message = next((lower[name] for name in _MESSAGES if isinstance(lower.get(name), str)), None)
     if message is None:
         return None
+    if begins_record(message):  # a collector's wrapping: docker's json-file, stern, Loki, ...
+        inner = parse(message.rstrip("\n"))
+        inner.place = inner.place or str(lower.get("podname") or place)
+        return inner
     for more in ("error", "err", "exception"):
         if isinstance(extra := values.get(more), str) and extra != message:
             message += f": {extra}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
 from ostiary.core.redaction import redacted, without_credentials
@@ -20,24 +20,16 @@ _TOLD: Final = re.compile(
 """Lines whose provider's answer another pattern reads."""
 
 
-def _fetch(endpoint: Literal["discovery", "jwks"]) -> Fetcher:
-    return Fetcher(endpoint)
+def _fetch(endpoint: Literal["discovery", "jwks"]) -> Callable[[Found], Iterator[Fact]]:
+    """Facts of something that could not be fetched: who wanted what, and why not."""
 
-
-class Fetcher:
-    """Facts of something that could not be fetched."""
-
-    def __init__(self, endpoint: Literal["discovery", "jwks"]) -> None:
-        self._endpoint = endpoint
-
-    def __call__(self, found: Found) -> Iterator[Fact]:
-        """One fact: who failed to fetch what, and why."""
+    def facts(found: Found) -> Iterator[Fact]:
         url = without_credentials(found["url"]).rstrip('".,:)')
         problem = redacted(" ".join(found["why"].split()))[:_LONGEST]
-        who = found["who"] or found.record.program or "envoy"
-        if who == "istio":
-            who = "istiod"
-        yield FetchFailed(origin=found.origin, endpoint=self._endpoint, target=url, problem=problem, who=who)
+        who = "istiod" if found.record.program == "istio" else found.who
+        yield FetchFailed(origin=found.origin, endpoint=endpoint, target=url, problem=problem, who=who)
+
+    return facts
 
 
 def _placeholder(found: Found) -> Iterator[Fact]:
