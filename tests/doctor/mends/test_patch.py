@@ -34,5 +34,33 @@ def test_several_edits_of_one_file_are_one_patch() -> None:
     assert "+connect_timeout: 10s" in patch
 
 
+SECRET = "hunter2-hunter2"
+
+
+@pytest.mark.parametrize(
+    ("text", "context"),
+    [
+        (f"client_secret: {SECRET}\na: 1\nb: 2\nc: 3\nname: oauth\ntype: LOGICAL_DNS\n", 3),
+        (f"a: 1\nclient_secret: {SECRET}\nname: oauth\ntype: LOGICAL_DNS\n", 1),
+        (f"name: oauth\ntype: LOGICAL_DNS\nsecret:\n- |\n  {SECRET}\n  {SECRET}\n", 2),
+        (f"name: oauth\ntype: LOGICAL_DNS\nprivate_key: {{inline_string: {SECRET}}}\n", 0),
+    ],
+)
+def test_no_secret_is_in_the_context(tmp_path: Path, text: str, context: int) -> None:
+    patch = patch_of([FAMILY], {"cluster.yaml": text})
+    assert patch is not None
+    assert SECRET not in patch
+    assert max(len([line for line in patch.splitlines() if line.startswith(" ")]) // 2, 0) <= context
+    (tmp_path / "cluster.yaml").write_text(text)
+    subprocess.run(["patch", "-p0"], cwd=tmp_path, input=patch.encode(), capture_output=True, check=True)
+    assert "dns_lookup_family: ALL" in (tmp_path / "cluster.yaml").read_text()
+
+
+def test_a_change_that_would_show_a_secret_is_not_shown() -> None:
+    text = f"secret: {SECRET}\n"
+    edit = Edit(file="cluster.yaml", path="", key="secret", value="other")
+    assert patch_of([edit], {"cluster.yaml": text}) is None
+
+
 def test_a_file_that_is_not_at_hand() -> None:
     assert patch_of([FAMILY], {}) is None

@@ -5,12 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from ostiary.doctor.finding import Edit, Finding
+from ostiary.doctor.mends.secret_lines import secret_lines
 from ostiary.doctor.mends.yaml_edit import EditRefused, apply
 from ostiary.model.errors import ConfigError
 
-_NO_NEWLINE = "\\ No newline at end of file\n"
+_CONTEXT: Final = 3
+"""Lines around a change, as `diff -u` shows."""
+_NO_NEWLINE: Final = "\\ No newline at end of file\n"
 
 
 def with_patches(findings: Iterable[Finding], texts: Mapping[str, str]) -> list[Finding]:
@@ -39,12 +43,25 @@ def patch_of(edits: Sequence[Edit], texts: Mapping[str, str]) -> str | None:
         except (EditRefused, ConfigError):
             return None
     parts = [_diff(file, texts[file], after) for file, after in changed.items() if after != texts[file]]
-    return "".join(parts) or None
+    return "".join(part for part in parts if part is not None) if parts and None not in parts else None
 
 
-def _diff(file: str, before: str, after: str) -> str:
-    lines = difflib.unified_diff(_lines(before), _lines(after), fromfile=file, tofile=file)
+def _diff(file: str, before: str, after: str) -> str | None:
+    """With three lines of context, or as many as show no secret; None where the change itself would."""
+    old, new = _lines(before), _lines(after)
+    hidden = secret_lines(before)
+    opcodes = difflib.SequenceMatcher(None, old, new).get_opcodes()
+    if any(hidden.intersection(range(start, end)) for tag, start, end, _, _ in opcodes if tag != "equal"):
+        return None
+    context = next((n for n in (_CONTEXT, 2, 1) if not hidden & _shown(old, new, n)), 0)
+    lines = difflib.unified_diff(old, new, fromfile=file, tofile=file, n=context)
     return "".join(line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}" for line in lines)
+
+
+def _shown(old: list[str], new: list[str], context: int) -> set[int]:
+    """The lines of the old text that a diff with so much context shows."""
+    groups = difflib.SequenceMatcher(None, old, new).get_grouped_opcodes(context)
+    return {line for group in groups for _, start, end, _, _ in group for line in range(start, end)}
 
 
 def _lines(text: str) -> list[str]:
