@@ -136,6 +136,10 @@ class Run:
         """How many each process has open."""
         return [len(os.listdir(f"/proc/{pid}/fd")) for pid in (self.process.pid, *self.children())]
 
+    def memory(self) -> list[int]:
+        """What each process has resident, in KiB."""
+        return [memory(pid) for pid in (self.process.pid, *self.children())]
+
     async def stop(self) -> int:
         """By SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
@@ -171,6 +175,12 @@ async def two_applications() -> AsyncIterator[tuple[int, int]]:
     one, two = Upstream(handler=application("one")), Upstream(handler=application("two"))
     async with one.running(), two.running():
         yield one.port, two.port
+
+
+def memory(pid: int) -> int:
+    """What a process has resident, in KiB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmRSS")))
 
 
 def listening(port: int) -> bool:

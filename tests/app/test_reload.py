@@ -210,3 +210,26 @@ async def test_a_worker_that_dies_meanwhile_holds_up_no_reload_and_comes_back_wi
             client = await Client.connect(f"127.0.0.1:{port}")
             assert (await client.get("/get/1")).get("x-app") == "two"
             client.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@scenario
+async def test_nothing_stays_of_configurations_that_were_replaced(tmp_path: Path, workers: int) -> None:
+    port = free_port()
+    async with (
+        two_applications() as (one, two),
+        running(tmp_path, native(port, one), port, "--workers", str(workers)) as run,
+    ):
+        client = await Client.connect(f"127.0.0.1:{port}")
+        await client.get()  # what is imported with the first request is
+        for number in range(8):
+            await run.reload(native(port, (one, two)[number % 2], timeouts={"route": f"{number + 1}s"}))
+        await client.get()
+        await asyncio.sleep(1)
+        before, sizes = run.descriptors(), run.memory()
+        for number in range(30):
+            await run.reload(native(port, (one, two)[number % 2], timeouts={"route": f"{number + 1}s"}))
+            assert (await client.get()).status == 200
+        await run.until(lambda: max(run.descriptors()) <= max(before))
+        grown = [after / size for size, after in zip(sizes, run.memory(), strict=True)]
+        assert max(grown) < 1.03, (grown, sizes)

@@ -19,18 +19,12 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # as pytest has it
 
-from app.reload_world import Run, native, running, two_applications  # noqa: E402
+from app.reload_world import Run, memory, native, running, two_applications  # noqa: E402
 from load import Load  # noqa: E402
 from ports import free_port  # noqa: E402
 
 GROWTH = 1.10
 """Memory of the last quarter to that of the second: caches fill, nothing else grows."""
-
-
-def memory(pid: int) -> int:
-    """Resident, in KiB."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("VmRSS")))
 
 
 async def rounds(
