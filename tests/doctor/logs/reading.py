@@ -26,6 +26,7 @@ SHOWN = {
     "NotAnswered": ("endpoint", "target"),
     "NotReady": ("state", "waits_for"),
     "RedirectSent": ("authorization_endpoint", "redirect_uri", "scopes", "method", "for_script"),
+    "RedirectUriAnswer": ("target", "redirect_uri", "accepted"),
     "ResolutionFailed": ("name", "fault", "cluster", "who"),
     "SignInFailed": ("step", "status", "who"),
     "SignedIn": ("who",),

@@ -326,7 +326,48 @@ LINES: dict[str, tuple[str, set[str]]] = {
     ),
     "node, headers": ("Error: Parse Error: Header overflow\n  code: 'HPE_HEADER_OVERFLOW'", {"HeadersTooLarge application request"}),
     "tomcat, headers": ("java.lang.IllegalArgumentException: Request header is too large", {"HeadersTooLarge application request"}),
+    "java, name": (
+        "java.net.UnknownHostException: login.example.com: Name or service not known",
+        {"ResolutionFailed login.example.com not-found application"},
+    ),
+    "java, authority": (
+        "javax.net.ssl.SSLHandshakeException: PKIX path building failed: sun.security.provider.certpath.SunCertPathBuilderException: unable to find valid certification path to requested target",
+        {"HandshakeFailed untrusted-ca application"},
+    ),
+    "dotnet, no route": (
+        "System.Net.Http.HttpRequestException: Network is unreachable (login.microsoftonline.com:443)",
+        {"ConnectFailed login.microsoftonline.com:443 ENETUNREACH True"},
+    ),
+    "dotnet, name": (
+        "System.Net.Http.HttpRequestException: Name or service not known (login.example.com:443)",
+        {"ResolutionFailed login.example.com not-found application"},
+    ),
+    # --- the provider
+    "keycloak, secret": (
+        "2024-10-04 13:37:05,123 WARN  [org.keycloak.events] (executor-thread-1) type=CODE_TO_TOKEN_ERROR, realmId=x, clientId=httpbin, userId=null, ipAddress=10.0.0.7, error=invalid_client_credentials, grant_type=authorization_code",
+        {"Answered token 400 invalid_client keycloak"},
+    ),
+    "keycloak, redirect URI": (
+        '2024-10-04 13:37:05,123 WARN  [org.keycloak.events] (executor-thread-1) type="LOGIN_ERROR", realmId="x", clientId="httpbin", userId="null", ipAddress="10.0.0.7", error="invalid_redirect_uri", redirect_uri="http://app.example.com/cb"',
+        {"RedirectUriAnswer httpbin http://app.example.com/cb False"},
+    ),
+    "keycloak, password": (
+        '2024-10-04 13:37:05,123 WARN  [org.keycloak.events] (executor-thread-1) type="LOGIN_ERROR", realmId="x", clientId="httpbin", userId="null", ipAddress="10.0.0.7", error="invalid_user_credentials"',
+        set(),
+    ),
+    "entra, redirect URI": (
+        "AADSTS50011: The redirect URI 'http://app.example.com/callback' specified in the request does not match the redirect URIs configured for the application.",
+        {"Answered authorization 0 AADSTS50011"},
+    ),
     # --- by hand
+    "curl, an old Envoy's answer": (
+        "upstream connect error or disconnect/reset before headers. reset reason: connection failure, transport failure reason: immediate connect error: Network is unreachable",
+        {"ConnectFailed ENETUNREACH True"},
+    ),
+    "curl, expired": ("* SSL certificate problem: certificate has expired", {"HandshakeFailed expired curl"}),
+    "curl's nslookup": ("** server can't find login.example.com: NXDOMAIN", {"ResolutionFailed login.example.com not-found curl"}),
+    "curl's wget": ("wget: unable to resolve host address ‘login.example.com’", {"ResolutionFailed login.example.com not-found curl"}),
+    "curl's dig": (";; connection timed out; no servers could be reached", {"ResolutionFailed no-answer curl"}),
     "curl, no route": (
         "* Immediate connect fail for 2606:4700::6810:a016: Network is unreachable\n* Connected to login.example.com (10.1.2.3) port 443 (#0)",
         {

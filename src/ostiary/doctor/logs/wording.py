@@ -71,7 +71,8 @@ _TLS: Final[tuple[tuple[HandshakeFault, tuple[str, ...]], ...]] = (
     ("silent", ("tls handshake timeout", "handshake timed out", "handshake timeout", "handshake operation timed out")),
     ("untrusted-ca", ("certificate verify failed", "local issuer", "self signed", "self-signed", "unknown authority",
                       "unable to verify", "unable to get issuer", "issuer certificate", "not trusted", "untrusted",
-                      "invalid ca", "certificate problem", "certificate verification error", "unknown ca")),
+                      "invalid ca", "certificate problem", "certificate verification error", "unknown ca",
+                      "pkix path")),
     ("closed", ("unexpected eof", "ssl error syscall", "eof during handshake", "connection closed")),
 )  # fmt: skip
 _EXPIRED: Final = "has expired or is not yet valid"
@@ -113,8 +114,9 @@ def cares_fault(status: str) -> ResolutionFault | None:
 
 _RESOLUTION: Final[tuple[tuple[ResolutionFault, tuple[str, ...]], ...]] = (
     ("no-answer", ("connection refused", "unreachable")),
-    ("not-found", ("no such host", "not known", "enotfound", "nxdomain", "host not found", "could not resolve", "(3:",
-                   "domain name not found", "no address associated", "nodename nor servname")),
+    ("not-found", ("no such host", "not known", "enotfound", "nxdomain", "host not found", "could not resolve",
+                   "unable to resolve", "(3:", "domain name not found", "no address associated",
+                   "nodename nor servname")),
     ("server-failure", ("server misbehaving", "servfail", "server failure", "(2:")),
     ("refused", ("refused", "(5:")),
     ("no-answer", ("timeout", "timed out", "temporary failure", "eai again", "try again", "no answer", "(110:")),

@@ -1,4 +1,4 @@
-"""`curl -v` and `openssl s_client`, pasted: what somebody tried by hand, and whether it went well."""
+"""`curl -v`, `openssl s_client`, nslookup and their like, pasted: what somebody tried by hand, and how it went."""
 
 from __future__ import annotations
 
@@ -73,6 +73,24 @@ PATTERNS: Final = (
         words=(r"curl: \((?:35|60)\)",),
         expression=r"^curl: \((?:35|60)\) (?P<why>.*)",
         facts=_handshake,
+    ),
+    Pattern(
+        words=(r"\* SSL certificate problem",), expression=r"^\* SSL (?P<why>certificate problem: .*)", facts=_handshake
+    ),
+    Pattern(
+        words=("server can't find ",),
+        expression=r"^\*\* server can't find (?P<name>[\w.-]+?)\.?: (?P<why>NXDOMAIN|SERVFAIL|REFUSED)",
+        facts=_unresolved,
+    ),
+    Pattern(
+        words=("unable to resolve host address",),
+        expression=r"^wget: (?P<why>unable to resolve host) address .(?P<name>[\w.-]+)",
+        facts=_unresolved,
+    ),
+    Pattern(
+        words=("no servers could be reached",),
+        expression=r"^;; (?P<why>connection timed out); no servers could be reached(?P<name>)",
+        facts=_unresolved,
     ),
     Pattern(words=(r"verify error:num=\d+",), expression=r"^verify error:num=\d+:(?P<why>.*)", facts=_handshake),
     Pattern(

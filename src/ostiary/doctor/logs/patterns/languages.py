@@ -68,6 +68,19 @@ def _dial(found: Found) -> Iterator[Fact]:
     )  # fmt: skip
 
 
+def _unknown_host(found: Found) -> Iterator[Fact]:
+    """Java says so of any name that it can't resolve."""
+    if "." in found["name"]:
+        yield ResolutionFailed(origin=found.origin, name=found["name"], fault="not-found", who=_who(found))
+
+
+def _dotnet(found: Found) -> Iterator[Fact]:
+    if resolution_fault(found["why"]) == "not-found":
+        yield from _lookup(found)
+    else:
+        yield from _host_failed(found)
+
+
 def _host_failed(found: Found) -> Iterator[Fact]:
     """A host could not be connected to; which of its addresses is not said."""
     errno, target = errno_of(found["why"]), _host_port(found)
@@ -149,6 +162,21 @@ PATTERNS: Final = (
         expression=r"connect (?P<why>E[A-Z]{4,}) (?:(?P<four>[\d.]+)|(?P<six>[0-9a-fA-F:.]*:[0-9a-fA-F:.]*))"
         r":(?P<aport>\d+)(?:\s|$)",
         facts=_dial,
+    ),
+    Pattern(
+        words=("UnknownHostException: ",),
+        expression=r"UnknownHostException: (?P<name>[\w.-]+)(?P<why>)",
+        facts=_unknown_host,
+    ),
+    Pattern(
+        words=("PKIX path building failed",),
+        expression=r"(?P<why>PKIX path building failed.*)",
+        facts=_handshake,
+    ),
+    Pattern(
+        words=("HttpRequestException: ",),
+        expression=r"HttpRequestException: (?P<why>[^(]+) \((?P<host>[\w.-]+):(?P<port>\d+)\)",
+        facts=_dotnet,
     ),
     Pattern(
         words=(r"getaddrinfo E(?:NOTFOUND|AI_AGAIN)",),

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from ostiary.doctor.facts.connection import ConnectFailed
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.tls import HandshakeFailed, PlainTextToTls
 from ostiary.doctor.logs.pattern import Found, Pattern
-from ostiary.doctor.logs.wording import handshake_fault, tls_detail
+from ostiary.doctor.logs.wording import errno_of, handshake_fault, speaks_of_tls, tls_detail
 
 
 def _quoted(found: Found) -> Iterator[Fact]:
-    """An old Envoy's answer or an access log: the reason stands in the text that a client saw."""
-    if found.record.access or found.record.logger in ("oauth2", "router", "pool", "http"):
-        return  # others know the call
-    yield HandshakeFailed(
-        origin=found.origin, target="", fault=handshake_fault(found["error"]), detail=tls_detail(found["error"])
-    )
+    """An old Envoy's answer, which somebody pasted: the reason stands in the text that a client saw."""
+    error, origin = found["error"], found.origin
+    errno = errno_of(error)
+    if errno:
+        yield ConnectFailed(origin=origin, target="", errno=errno)
+    elif speaks_of_tls(error):
+        yield HandshakeFailed(origin=origin, target="", fault=handshake_fault(error), detail=tls_detail(error))
 
 
 def _plain_text(found: Found) -> Iterator[Fact]:
@@ -26,9 +28,11 @@ def _plain_text(found: Found) -> Iterator[Fact]:
 
 PATTERNS: Final = (
     Pattern(
-        words=("TLS.error:",),
-        expression=r"transport failure reason: ?(?P<error>TLS.error:.*)",
+        words=("upstream connect error or disconnect",),
+        expression=r"^upstream connect error or disconnect/reset before headers\. .*?"
+        r"transport failure reason: ?(?P<error>.+)",
         facts=_quoted,
+        plain=False,
     ),
     Pattern(
         words=("The plain HTTP request was sent to HTTPS port", "Client sent an HTTP request to an HTTPS server"),
