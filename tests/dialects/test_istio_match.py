@@ -67,6 +67,9 @@ def hit(apply_to: str, context: str, match: Any, routes: Any) -> bool:
         ("GATEWAY", {"portNumber": 443, "portName": "app1", "gateway": "ns1/gw1"}, "https.443.app1.gw1.ns1", True),
         ("GATEWAY", {"portNumber": 443, "portName": "app1", "gateway": "ns1/gw1"}, "http.80", False),
         ("GATEWAY", {"portNumber": 9090}, "http.9090", True),
+        ("GATEWAY", {"portNumber": 80}, "http.8080", True),  # the Gateway's port and the pod's
+        ("GATEWAY", {"portNumber": 81}, "http.8080", False),
+        ("GATEWAY", {"portNumber": 443}, "https.8443.app1.gw1.ns1", False),
     ],
 )
 def test_route_configurations(context: str, match: Any, name: str, expected: bool) -> None:
@@ -115,4 +118,5 @@ def test_lists_of_a_virtual_host(operation: str, domains: list[str]) -> None:
 def test_the_names_of_a_gateways_routes() -> None:
     assert gateway_route("http.80") == (80, "", "")
     assert gateway_route("https.443.app1.gw1.ns1") == (443, "app1", "ns1/gw1")
-    assert gateway_route("anything") == (0, "", "")
+    assert gateway_route("https.443.app1.gw1.ns1.1.2.3.4") == gateway_route("http.80.1.2.3.4") == (0, "", "")
+    assert gateway_route("anything.80") == (0, "", "")

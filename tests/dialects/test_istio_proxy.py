@@ -61,8 +61,8 @@ def dump() -> dict[str, Any]:
     }
 
 
-def applied(config: Any, *patches: Any, kind: Any = None) -> tuple[Any, list[Outcome]]:
-    spec = {"configPatches": list(patches)}
+def applied(config: Any, *patches: Any, kind: Any = None, target: Any = None) -> tuple[Any, list[Outcome]]:
+    spec = {"configPatches": list(patches)} | ({"targetRefs": [target]} if target else {})
     text = {"apiVersion": "networking.istio.io/v1", "kind": "EnvoyFilter", "metadata": {"name": "a"}, "spec": spec}
     filters, _ = read_objects(json.dumps(text).encode(), "ef.yaml")
     root = parse(json.dumps(config).encode(), "dump.json")
@@ -169,3 +169,94 @@ def test_camel_case_is_read_and_what_nobody_knows_is_kept() -> None:
 def test_what_is_no_configuration_of_a_proxy_is_refused(config: Any) -> None:
     with pytest.raises(ConfigError):
         applied(config, patch("CLUSTER", "MERGE", {"connect_timeout": "1s"}))
+
+
+def waypoint() -> dict[str, Any]:
+    """What istiod makes for one, in short."""
+    clusters = [{"name": name} for name in ("outbound|80||a", "inbound-vip|80|http|a", "encap")]
+    inner = listener("main_internal", route_config={"name": "inbound-vip|80|http|a", "virtual_hosts": [{"name": "v"}]})
+    return {"static_resources": {"clusters": clusters, "listeners": [inner, listener("connect_originate")]}}
+
+
+def test_what_patches_do_to_a_waypoint() -> None:
+    added = {"name": "oauth", "type": "STATIC"}
+    after, outcomes = applied(
+        waypoint(),
+        patch("CLUSTER", "MERGE", {"connect_timeout": "1s"}),
+        patch("CLUSTER", "ADD", added),
+        patch("CLUSTER", "ADD", added | {"name": "outer"}, context="SIDECAR_OUTBOUND"),
+        patch("CLUSTER", "ADD", added | {"name": "inner"}, context="SIDECAR_INBOUND"),
+        patch("LISTENER", "MERGE", {"stat_prefix": "x"}, context="SIDECAR_INBOUND"),
+        patch("LISTENER", "MERGE", {"stat_prefix": "y"}, context="GATEWAY"),
+        patch("VIRTUAL_HOST", "MERGE", {"include_request_attempt_count": True}, context="SIDECAR_INBOUND"),
+        kind="waypoint",
+        target={"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "w"},
+    )
+    assert [outcome.applied for outcome in outcomes] == [True, False, False, True, True, False, True]
+    static = after["static_resources"]
+    assert static["clusters"] == [
+        {"name": "outbound|80||a", "connect_timeout": "1s"}, {"name": "inbound-vip|80|http|a"}, {"name": "encap"},
+        {"name": "inner", "type": "STATIC"},
+    ]  # fmt: skip
+    assert [each["stat_prefix"] for each in static["listeners"]] == ["x", "x"]
+
+
+def test_what_istiod_makes_after_patching_stays_as_it_is() -> None:
+    static = {"clusters": [{"name": "main_internal"}], "listeners": [listener("connect_originate")]}
+    after, outcomes = applied(
+        {"static_resources": static},
+        patch("CLUSTER", "MERGE", {"connect_timeout": "1s"}),
+        patch("LISTENER", "MERGE", {"stat_prefix": "x"}),
+    )
+    assert [outcome.applied for outcome in outcomes] == [False, False]
+    assert after == {"static_resources": static}
+
+
+def test_a_chain_without_filters() -> None:
+    """One that is added isn't sent; one whose last filter is removed stays, and closes its connections."""
+    name = "envoy.filters.network.http_connection_manager"
+    only = {"filterChain": {"filter": {"name": name}}}
+    after, outcomes = applied(
+        {"static_resources": {"listeners": [listener("a")]}},
+        patch("NETWORK_FILTER", "REMOVE", None, listener=only),
+        patch("FILTER_CHAIN", "ADD", {"name": "empty"}),
+    )
+    assert [outcome.applied for outcome in outcomes] == [True, False]
+    assert after["static_resources"]["listeners"][0]["filter_chains"] == [{"filters": []}]
+
+
+def test_a_virtual_host_that_is_added_under_the_name_of_a_removed_one_goes_with_it() -> None:
+    routes = {"name": "inbound|80||", "virtual_hosts": [{"name": "v", "domains": ["*"]}]}
+    after, outcomes = applied(
+        {"static_resources": {"listeners": [listener("a", route_config=routes)]}},
+        patch("VIRTUAL_HOST", "REMOVE", None, routeConfiguration={"vhost": {"name": "v"}}),
+        patch("VIRTUAL_HOST", "ADD", {"name": "v", "domains": ["*"]}),
+    )
+    assert [outcome.applied for outcome in outcomes] == [True, False]
+    assert outcomes[1].findings[0].code == "duplicate-name"
+    (chain,) = after["static_resources"]["listeners"][0]["filter_chains"]
+    assert chain["filters"][0]["typed_config"]["route_config"] == {"name": "inbound|80||"}
+
+
+def test_a_panic_leaves_the_whole_connection_manager_unpatched() -> None:
+    """Also the filters that were merged before the one that panics."""
+    cors, buffer = (f"type.googleapis.com/envoy.extensions.filters.http.{each}" for each in (
+        "cors.v3.Cors", "buffer.v3.Buffer"))  # fmt: skip
+    http = [{"name": "b", "typed_config": {"@type": buffer, "max_request_bytes": 1}},
+            {"name": "c", "typed_config": {"@type": cors}}]  # fmt: skip
+    config = {"static_resources": {"listeners": [listener("a", http_filters=http)]}}
+    value = {"typed_config": {"@type": buffer, "max_request_bytes": 2}}
+    after, outcomes = applied(config, patch("HTTP_FILTER", "MERGE", value))
+    assert (outcomes[0].applied, outcomes[0].panics) == (False, True)
+    assert after == config
+
+
+def test_a_merge_into_a_filter_of_istios_own_type() -> None:
+    stats = {"@type": "type.googleapis.com/stats.PluginConfig", "metrics": [{"name": "a"}]}
+    config = {"static_resources": {"listeners": [listener("a", http_filters=[{"name": "s", "typed_config": stats}])]}}
+    value = {"typed_config": {"@type": stats["@type"], "disable_host_header_fallback": True}}
+    after, outcomes = applied(config, patch("HTTP_FILTER", "MERGE", value))
+    assert [found.code for found in outcomes[0].findings] == ["not-checked"]
+    (chain,) = after["static_resources"]["listeners"][0]["filter_chains"]
+    (link,) = chain["filters"][0]["typed_config"]["http_filters"]
+    assert link["typed_config"] == stats | {"disable_host_header_fallback": True}

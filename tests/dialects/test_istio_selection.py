@@ -115,3 +115,25 @@ def test_what_nobody_knows_of_a_proxy_is_not_looked_at() -> None:
     found = [filters("a", "CLUSTER", namespace="a", version="nope", selector={"app": "x"})]
     (active,), _ = select(found, Proxy(namespace=None, labels=None, version=None, metadata=None))
     assert {finding.code for finding in active.findings} == {"not-checked"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "given", "code"),
+    [
+        ("gateway", {GATEWAY_LABEL: "edge", "app": "v1"}, {"selector": {"app": "v1"}}, None),
+        ("gateway", {GATEWAY_LABEL: "edge"}, {}, None),
+        ("gateway", {GATEWAY_LABEL: "edge"}, {"selector": {"app": "v1"}}, "selector-mismatch"),
+        ("gateway", {GATEWAY_LABEL: "edge"}, {"target_refs": ref("Gateway", "other")}, "selector-mismatch"),
+        ("waypoint", {GATEWAY_LABEL: "edge", "app": "v1"}, {"selector": {"app": "v1"}}, "no-target-ref"),
+        ("sidecar", {"app": "v1"}, {"target_refs": ref("Gateway", "edge")}, "target-refs-ignored"),
+        ("gateway", None, {"target_refs": ref("Gateway", "edge")}, None),  # it may be the one that is meant
+    ],
+)
+def test_a_gateway_takes_selectors_too_and_a_waypoint_references_only(
+    kind: Any, labels: Any, given: Any, code: str | None
+) -> None:
+    """Istio's default: ENABLE_SELECTOR_BASED_K8S_GATEWAY_POLICY is on."""
+    proxy = Proxy(kind=kind, labels=labels, namespace="ns")
+    reaching, left_out = select([filters("one", "CLUSTER", namespace="ns", **given)], proxy)
+    assert len(reaching) == (code is None)
+    assert [found.code for active in left_out for found in active.findings] == ([code] if code else [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ostiary.dialects.istio_findings import Outcome
     from ostiary.dialects.istio_objects import EnvoyFilter
     from ostiary.dialects.istio_proxy import Facts
-    from ostiary.dialects.istio_selection import Proxy
+    from ostiary.dialects.istio_selection import Kind, Proxy
 
 
 @click.command()
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 @click.option("--explain", is_flag=True, help="Print for each patch what it hit, or why it does nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.option(
-    "--context", type=click.Choice(("sidecar", "gateway")), help="What the proxy is (default: its node says)."
+    "--context",
+    type=click.Choice(("sidecar", "gateway", "waypoint")),
+    help="What the proxy is (default: its node says).",
 )
 @click.option("--namespace", metavar="NAME", help="The proxy's namespace (default: its node says).")
 @click.option("--labels", multiple=True, metavar="K=V,...", help="The pod's labels (default: its node says).")
@@ -105,7 +107,7 @@ def _filters(files: Sequence[str]) -> list[EnvoyFilter]:
 def _proxy(
     known: Facts,
     *,
-    context: Literal["sidecar", "gateway"] | None,
+    context: Kind | None,
     namespace: str | None,
     labels: tuple[str, ...],
     istio_version: str | None,

@@ -15,7 +15,7 @@ from ostiary.dialects.istio_clusters import tell
 from ostiary.dialects.istio_findings import Active
 from ostiary.dialects.istio_match import ANCHOR, FILTER, OPERATION, Run
 from ostiary.dialects.istio_merge import Log, Panic, merge_any
-from ostiary.dialects.istio_message import Message
+from ostiary.dialects.istio_message import ISTIO_TYPES, Message
 
 ROUTER: Final = "envoy.filters.http.router"
 _HCM_TYPE: Final = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -33,7 +33,7 @@ def patch_network_filters(run: Run, owner: Message, chain: Message) -> None:
     filters = chain.messages("filters")
     for active in mine:
         filters = change(active, filters, matches.network_filter, matches.wants_network_filter(active), where)
-        chain.put_messages("filters", filters)
+        chain.put("filters", list(filters))  # an empty list, too: the chain stays
     http = [active for active in run.of("HTTP_FILTER") if _in_chain(active, owner, chain)]
     for each in filters:
         for active in mine:
@@ -166,7 +166,13 @@ def merge_filter(active: Active, found: Message, where: str, *, rename: bool = T
         return False
     assert patch is not None
     log, typed = Log(), patch.message("typed_config")
-    merged = merge_any(target, typed, log, "typed_config") if typed is not None and target.type is not None else None
+    merged = None
+    if typed is not None and (target.type is not None or target.type_name.startswith(ISTIO_TYPES)):
+        merged = merge_any(target, typed, log, "typed_config")
+    if typed is not None and target.type is None:
+        text = f"{target.type_name} is not of Envoy's API: "
+        text += "merged key by key" if merged is not None else "left as it is, unless istiod knows it"
+        active.note("not-checked", "info", "patch.value", text)
     active.hit(where, f"merged into {found.text('name')}")
     if rename and patch.text("name"):
         found.put("name", patch.fields["name"], patch.keys["name"])
@@ -185,6 +191,7 @@ def _http_filters(run: Run, patches: Sequence[Active], manager: Message, where: 
         return
     before = [(active, len(active.hits)) for active in patches]
     filters = typed.messages("http_filters")
+    unpatched = [each.clone() for each in filters] if any(active.operation == "MERGE" for active in patches) else []
     mine: list[tuple[Active, Message]] = []
     try:
         for active in patches:
@@ -197,7 +204,8 @@ def _http_filters(run: Run, patches: Sequence[Active], manager: Message, where: 
                     _current(run, active)
                     merge_filter(active, each, where)
     except Panic:
-        for active, count in before:  # the manager is written back at the end, which never comes
+        typed.put_messages("http_filters", unpatched)  # the manager is written back at the end, which never comes
+        for active, count in before:
             del active.hits[count:]
         raise
     typed.put_messages("http_filters", filters)

@@ -116,7 +116,10 @@ def added_clusters(run: Run) -> list[Message]:
     for active in run.patches:
         if active.patch.apply_to != "CLUSTER" or active.operation != "ADD" or active.value is None:
             continue
-        if matches.added_here(active, run.context):
+        if run.waypoint and active.patch.match.context != "SIDECAR_INBOUND":
+            text = "a waypoint gets added clusters of the context SIDECAR_INBOUND only"
+            active.miss(matches.CONTEXT, "context-mismatch", text)
+        elif matches.added_here(active, run.context):
             found.append(active.value.clone())
             active.hit("clusters", f"added cluster {active.value.text('name')}")
             check_cluster(active, active.value)

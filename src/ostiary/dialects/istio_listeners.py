@@ -89,23 +89,25 @@ def _listener_filters(run: Run, active: Active, found: Message, where: str) -> N
 
 
 def _filter_chains(run: Run, found: Message, where: str) -> None:
-    for chain in found.messages("filter_chains"):
-        if chain.messages("filters"):
-            _filter_chain(run, found, chain)
-    default = found.message("default_filter_chain")
-    if default is not None and default.messages("filters"):
-        _filter_chain(run, found, default)
-        if not default.messages("filters"):
-            found.clear("default_filter_chain")
+    """A chain without filters isn't sent; one whose last filter a patch removed is, and closes its connections."""
     chains = found.messages("filter_chains")
+    kept = [chain for chain in chains if chain.messages("filters") and _filter_chain(run, found, chain)]
+    default = found.message("default_filter_chain")
+    if default is not None and default.messages("filters") and not _filter_chain(run, found, default):
+        found.clear("default_filter_chain")
     for active in run.of("FILTER_CHAIN"):
-        if active.operation == "ADD" and active.value is not None and matches.listener(active, found):
-            chains.append(active.value.clone())
-            active.hit(where, f"added filter chain {active.value.text('name')}")
-    found.put_messages("filter_chains", [chain for chain in chains if chain.messages("filters")])
+        if active.operation != "ADD" or active.value is None or not matches.listener(active, found):
+            continue
+        if not active.value.messages("filters"):
+            active.miss(OPERATION, "no-filter", "a filter chain without filters isn't sent")
+            continue
+        kept.append(active.value.clone())
+        active.hit(where, f"added filter chain {active.value.text('name')}")
+    found.put_messages("filter_chains", kept)
 
 
-def _filter_chain(run: Run, owner: Message, chain: Message) -> None:
+def _filter_chain(run: Run, owner: Message, chain: Message) -> bool:
+    """False if a patch removed it."""
     where = f"listener {owner.text('name')}, chain {chain.text('name') or '(unnamed)'}"
     for active in run.of("FILTER_CHAIN"):
         if active.operation == "ADD" or not matches.listener(active, owner):
@@ -115,11 +117,12 @@ def _filter_chain(run: Run, owner: Message, chain: Message) -> None:
         if active.operation == "REMOVE":
             chain.clear("filters")
             active.hit(where, "removed")
-            return
+            return False
         if active.merges and active.value is not None and _merge_socket(run, active, active.value, chain, where):
             continue
         _merge_whole(run, active, chain, where)
     patch_network_filters(run, owner, chain)
+    return True
 
 
 def _merge_socket(run: Run, active: Active, patch: Message, chain: Message, where: str) -> bool:

@@ -27,6 +27,7 @@ class Run:
     patches: Sequence[Active]
     current: list[Active] = field(default_factory=list)
     """The patch at work, for whoever catches a panic."""
+    waypoint: bool = False
 
     def of(self, apply_to: str) -> list[Active]:
         """The patches of one kind that are for this context, in order."""

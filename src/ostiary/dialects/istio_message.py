@@ -23,7 +23,7 @@ ANY: Final = "google.protobuf.Any"
 DURATION: Final = "google.protobuf.Duration"
 OPAQUE: Final = frozenset({"google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue"})
 _LEAVES: Final = frozenset({DURATION, "google.protobuf.Timestamp", "google.protobuf.FieldMask", *WRAPPERS})
-_ISTIO_TYPES: Final = ("istio.", "stats.", "io.istio.", "google.protobuf.", "opentelemetry.", "cel.", "wasm.")
+ISTIO_TYPES: Final = ("istio.", "stats.", "io.istio.", "google.protobuf.", "opentelemetry.", "cel.", "wasm.")
 """Packages outside Envoy's API that istiod resolves as well."""
 
 Value: TypeAlias = "Node | Message | list[Value] | dict[str, tuple[Scalar, Value]]"
@@ -259,7 +259,7 @@ class _Reader:
             self._refuse(node, path, "'@type' is missing", "add '@type: type.googleapis.com/envoy....'")
             return None
         name = url.text.rpartition("/")[2]
-        if self.findings is not None and schema().message(name) is None and not name.startswith(_ISTIO_TYPES):
+        if self.findings is not None and schema().message(name) is None and not name.startswith(ISTIO_TYPES):
             near = schema().nearest_message(name)
             mend = f"did you mean type.googleapis.com/{near}?" if near else ""
             self._refuse(url, f"{path}.@type", "istiod knows no such type: could not resolve Any message type", mend)

@@ -22,6 +22,10 @@ from ostiary.dialects.yaml_nodes import Mapping, Scalar
 from ostiary.dialects.yaml_nodes import Sequence as SequenceNode
 
 _SIDECAR: Final = ("SIDECAR_INBOUND", "SIDECAR_OUTBOUND")
+"""Of a waypoint, too (istio: pilot/pkg/networking/core/{listener_builder,cluster}.go)."""
+_UNPATCHED: Final = ("main_internal", "connect_originate", "inner_connect_originate", "outer_connect_originate",
+                     "sds-external")  # fmt: skip
+"""What istiod makes after patching; a waypoint's listeners of these names it makes before."""
 
 
 @dataclass(slots=True)
@@ -39,15 +43,14 @@ class Resources:
 def apply(filters: Sequence[EnvoyFilter], proxy: Proxy, resources: Resources) -> list[Outcome]:
     """Patch `resources` in place; what came of each patch, in the order in which they apply."""
     reaching, left_out = select(filters, proxy)
-    contexts = ("GATEWAY",) if proxy.kind != "sidecar" else _SIDECAR
-    runs = {name: Run(name, reaching) for name in contexts} if proxy.kind != "waypoint" else {}
-    if runs:
-        _clusters(runs, resources)
-        _routes(runs, resources)
-        _listeners(runs, resources)
+    contexts = ("GATEWAY",) if proxy.kind == "gateway" else _SIDECAR
+    runs = {name: Run(name, reaching, waypoint=proxy.kind == "waypoint") for name in contexts}
+    _clusters(runs, resources)
+    _routes(runs, resources)
+    _listeners(runs, resources)
     _extensions(reaching, resources)
     for active in reaching:
-        _never(active, proxy)
+        _never(active)
     order = {id(found): index for index, found in enumerate(in_order(filters, proxy.root_namespace))}
     tried = sorted([*reaching, *left_out], key=lambda active: (order[id(active.owner)], active.patch.index))
     return [outcome(active) for active in tried]
@@ -69,7 +72,8 @@ def _clusters(runs: dict[str, Run], resources: Resources) -> None:
     kept: list[Message] = []
     for found in resources.clusters:
         run = _run(runs, cluster_context(found))
-        patched = patch_cluster(run, found, _services(found))
+        own = found.text("name").startswith("outbound|") if run.waypoint else found.text("name") not in _UNPATCHED
+        patched = patch_cluster(run, found, _services(found)) if own else found
         if patched is not None:
             kept.append(patched)
     added = [each for run in runs.values() for each in added_clusters(run)]
@@ -96,12 +100,18 @@ def _services(found: Message) -> list[str]:
     return [host.text for host in hosts if isinstance(host, Scalar)]
 
 
+def _listener_run(runs: dict[str, Run], listener: Message) -> Run:
+    """A waypoint's listeners are all inbound."""
+    run = _run(runs, listener_context(listener))
+    return runs["SIDECAR_INBOUND"] if run.waypoint else run
+
+
 def _routes(runs: dict[str, Run], resources: Resources) -> None:
     for found in resources.routes:
         inbound = found.text("name").startswith("inbound|")
         patch_routes(_run(runs, "SIDECAR_INBOUND" if inbound else "SIDECAR_OUTBOUND"), found)
     for listener in resources.listeners:
-        run = _run(runs, listener_context(listener))
+        run = _listener_run(runs, listener)
         for manager in managers(listener):
             if (inline := manager.message("route_config")) is not None:
                 patch_routes(run, inline)
@@ -124,13 +134,16 @@ def managers(listener: Message) -> Iterable[Message]:
 def _listeners(runs: dict[str, Run], resources: Resources) -> None:
     """As istiod calls it: each virtual listener alone, then those of each direction together."""
     groups: dict[tuple[str, str], list[Message]] = {}
+    kept: dict[int, Message] = {}
     for found in resources.listeners:
-        context = _run(runs, listener_context(found)).context
+        if found.text("name") in _UNPATCHED and not _run(runs, "SIDECAR_INBOUND").waypoint:
+            kept[id(found)] = found
+            continue
+        context = _listener_run(runs, found).context
         name = found.text("name") if context != "GATEWAY" and found.text("name") in VIRTUAL else ""
         groups.setdefault((context, name), []).append(found)
     for context in runs:
         groups.setdefault((context, ""), [])
-    kept: dict[int, Message] = {}
     for (context, virtual), group in groups.items():
         for each in patch_listeners(runs[context], group, skip_adds=bool(virtual)):
             kept[id(each)] = each
@@ -168,10 +181,8 @@ def _discovered(listener: Message) -> Iterable[str]:
     return [each.text("name") for each in links if "config_discovery" in each.fields]
 
 
-def _never(active: Active, proxy: Proxy) -> None:
+def _never(active: Active) -> None:
     """What no proxy of today gets."""
     if active.patch.apply_to == "BOOTSTRAP":
         text = "Istio applies no BOOTSTRAP patches any more: use the annotation sidecar.istio.io/bootstrapOverride"
         active.miss(OPERATION, "bootstrap-ignored", text)
-    elif proxy.kind == "waypoint":
-        active.miss(OPERATION, "context-mismatch", "no code of Istio patches a waypoint")

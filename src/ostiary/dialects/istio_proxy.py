@@ -50,13 +50,14 @@ def facts(root: Node) -> Facts:
     """What the node of a bootstrap or dump says (Istio: `NAMESPACE`, `LABELS`, `ISTIO_VERSION` of its metadata)."""
     node = _get(_bootstrap(root), "node")
     metadata = _get(node, "metadata")
-    texts = {key.text: value.text for key, value in metadata if isinstance(value, Scalar)} if metadata else {}
+    scalars = [(key.text, value) for key, value in metadata or () if isinstance(value, Scalar)]
+    texts = {key: value.text for key, value in scalars if isinstance(value.value, str)}  # istiod compares with text
     labels = _get(metadata, "LABELS")
     return Facts(
         kind=_KINDS.get(_text(node, "id").split("~")[0]),
         namespace=texts.get("NAMESPACE"),
         labels={key.text: value.text for key, value in labels if isinstance(value, Scalar)} if labels else None,
-        version=texts.get("ISTIO_VERSION", ""),
+        version=_text(metadata, "ISTIO_VERSION"),
         metadata=texts or None,
     )
 

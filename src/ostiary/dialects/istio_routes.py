@@ -50,6 +50,9 @@ def _matches(run: Run, active: Active, found: Message) -> bool:
     if match is None:
         return True
     failed = _failed(run.context, match, name)
+    if not failed and run.context == "GATEWAY" and match.port_number not in (0, gateway_route(name)[0]):
+        text = f"taken to be the Gateway's port {match.port_number}: routes {name} have the pod's port in their name"
+        active.note("not-checked", "info", "match.routeConfiguration.portNumber", text)
     if failed:
         active.miss(OBJECT, "no-route-configuration", f"routes {name or '(unnamed)'}: {failed}")
     return not failed
@@ -68,16 +71,26 @@ def _failed(context: str, match: RouteConfigurationMatch, name: str) -> str:
         return f"not for a port called {match.port_name}"
     if match.gateway and match.gateway != gateway:
         return f"not of gateway {match.gateway}"
-    return f"not for port {match.port_number}" if match.port_number and match.port_number != port else ""
+    plain = name.startswith("http.")
+    if not match.port_number or match.port_number == port or (plain and match.port_number + _UNPRIVILEGED == port):
+        return ""
+    hint = ": istiod compares the Gateway's own port, and the dump has the pod's" if plain else ""
+    return f"not for port {match.port_number}{hint}"
+
+
+_UNPRIVILEGED: Final = 8000
+"""What a gateway's pod adds to ports that it may not open, by convention: 80 of the Gateway is 8080 of the pod. The
+routes of plain HTTP are called after the pod's, `portNumber` is the Gateway's, and what maps them is in no dump."""
 
 
 def gateway_route(name: str) -> tuple[int, str, str]:
     """Port, port name and gateway of `http.80` or `https.443.https.my-gateway.my-namespace`."""
+    if name.startswith("http."):
+        return _port(name.removeprefix("http.")), "", ""
     parts = name.split(".")
-    port = _port(parts[1]) if len(parts) > 1 else 0
-    if parts[0] == "http" or len(parts) < 5:
-        return port, "", ""
-    return port, parts[2], f"{parts[4]}/{parts[3]}"
+    if parts[0] != "https" or len(parts) != 5:
+        return 0, "", ""
+    return _port(parts[1]), parts[2], f"{parts[4]}/{parts[3]}"
 
 
 def _port(text: str) -> int:
@@ -93,8 +106,13 @@ def _virtual_hosts(run: Run, routes: Message, where: str) -> None:
             removed.add(hosts[index].text("name"))
     for active in mine:
         if active.operation == "ADD" and active.value is not None:
+            name = active.value.text("name")
+            if name in removed:
+                text = f"{where}: a virtual host {name} is removed after this, by its name: the added one goes, too"
+                active.miss(OPERATION, "duplicate-name", text)
+                continue
             hosts.append(active.value.clone())
-            active.hit(where, f"added virtual host {active.value.text('name')}")
+            active.hit(where, f"added virtual host {name}")
     routes.put_messages("virtual_hosts", [host for host in hosts if host.text("name") not in removed])
 
 

@@ -83,11 +83,11 @@ def _object_reason(owner: EnvoyFilter, proxy: Proxy) -> tuple[Code, str, str] | 
             text,
             f"create it in {proxy.namespace}, or in {proxy.root_namespace} for the whole mesh",
         )
-    if proxy.gateway_name is not None:
-        return _gateway_reason(owner, namespace, proxy)
     if owner.target_refs:
-        text = "a proxy that is no Gateway-API gateway ignores an EnvoyFilter with targetRefs"
-        return "target-refs-ignored", text, "use workloadSelector"
+        return _target_reason(owner.target_refs, namespace, proxy)
+    if proxy.kind == "waypoint":
+        text = "a waypoint takes EnvoyFilters with targetRefs only"
+        return "no-target-ref", text, _target_mend(proxy)
     if owner.selector and proxy.labels is not None:
         missing = [f"{key}={value}" for key, value in owner.selector.items() if proxy.labels.get(key) != value]
         if missing:
@@ -96,14 +96,21 @@ def _object_reason(owner: EnvoyFilter, proxy: Proxy) -> tuple[Code, str, str] | 
     return None
 
 
-def _gateway_reason(owner: EnvoyFilter, namespace: str | None, proxy: Proxy) -> tuple[Code, str, str] | None:
-    """A proxy of the Gateway API, which is found by reference."""
-    mend = f"add targetRefs: [{{group: gateway.networking.k8s.io, kind: Gateway, name: {proxy.gateway_name}}}]"
-    if not owner.target_refs:
-        return "no-target-ref", "a Gateway-API gateway takes EnvoyFilters with targetRefs only", mend
-    if any(_is_target(ref, namespace, proxy) for ref in owner.target_refs):
+def _target_reason(refs: Sequence[TargetRef], namespace: str | None, proxy: Proxy) -> tuple[Code, str, str] | None:
+    """An EnvoyFilter with `targetRefs` is for proxies of the Gateway API."""
+    if proxy.gateway_name is None:
+        if proxy.labels is None and proxy.kind != "sidecar":
+            return None  # it may well be the gateway that is meant
+        text = "a proxy that is no Gateway-API gateway ignores an EnvoyFilter with targetRefs"
+        return "target-refs-ignored", text, "use workloadSelector"
+    if any(_is_target(ref, namespace, proxy) for ref in refs):
         return None
-    return "selector-mismatch", f"none of its targetRefs is the gateway {proxy.gateway_name}", mend
+    return "selector-mismatch", f"none of its targetRefs is the gateway {proxy.gateway_name}", _target_mend(proxy)
+
+
+def _target_mend(proxy: Proxy) -> str:
+    name = proxy.gateway_name or "NAME"
+    return f"add targetRefs: [{{group: gateway.networking.k8s.io, kind: Gateway, name: {name}}}]"
 
 
 def _is_target(ref: TargetRef, namespace: str | None, proxy: Proxy) -> bool:
@@ -147,6 +154,6 @@ def _unchecked(active: Active, proxy: Proxy) -> None:
     if proxy.namespace is None and owner.namespace:
         text = f"taken to be for this proxy: its namespace isn't known ({owner.namespace} is the object's)"
         active.note("not-checked", "info", owner.place, text, "--namespace says it")
-    if owner.selector and proxy.labels is None:
+    if (owner.selector or owner.target_refs) and proxy.labels is None:
         text = "taken to select this proxy: its labels aren't known"
         active.note("not-checked", "info", owner.place, text, "--labels says them")
