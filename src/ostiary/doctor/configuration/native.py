@@ -12,7 +12,8 @@ from ostiary.doctor.facts.configuration import ClusterSeen, OAuth2Seen
 from ostiary.doctor.facts.origin import Fact, Origin
 from ostiary.model.clusters import Cluster
 from ostiary.model.config import Config
-from ostiary.model.signin import ProviderConfig, SignIn
+from ostiary.model.signin import SignIn
+from ostiary.model.tls import CertificateValidationContext, UpstreamTlsContext
 
 
 def facts_of(config: Config, file: str) -> list[Fact]:
@@ -21,12 +22,13 @@ def facts_of(config: Config, file: str) -> list[Fact]:
     links = [link.config for listener in config.listeners for link in listener.http.http_filters]
     for sign_in in links:
         if isinstance(sign_in, SignIn):
-            found += _provider(sign_in.provider, file)
+            found += _provider(sign_in, file)
     found += [_cluster(cluster, file) for cluster in config.clusters if cluster.endpoints]
     return found
 
 
-def _provider(provider: ProviderConfig, file: str) -> list[Fact]:
+def _provider(sign_in: SignIn, file: str) -> list[Fact]:
+    provider = sign_in.provider
     where = provider.token_endpoint or provider.issuer
     parts = urlsplit(where)
     tls = parts.scheme == "https"
@@ -43,17 +45,24 @@ def _provider(provider: ProviderConfig, file: str) -> list[Fact]:
         sni=parts.hostname or "",
         has_ca=True,
         checks_name=True,
+        tls_context=UpstreamTlsContext(validation_context=CertificateValidationContext(trusted_ca=provider.ca)),
+        dns_servers=provider.dns_resolvers,
     )
-    sign_in = OAuth2Seen(
+    seen = OAuth2Seen(
         origin=Origin(kind="config", source=file, quote=f"issuer {provider.issuer}"),
         token_endpoint=provider.token_endpoint or "",
         token_cluster=cluster.name,
         authorization_endpoint=provider.authorization_endpoint or "",
-        redirect_uri="",
+        redirect_uri=f"{sign_in.external_url}{sign_in.prefix}/callback" if sign_in.external_url else "",
         scopes=tuple(provider.scopes),
         issuer=provider.issuer,
+        client_id=provider.client_id,
+        client_secret=provider.client_secret,
+        auth_method=provider.client_auth_method,
+        timeout=provider.timeout,
+        needs_keys=provider.kind == "oidc",
     )
-    return [cluster, sign_in]
+    return [cluster, seen]
 
 
 def _cluster(cluster: Cluster, file: str) -> ClusterSeen:
@@ -73,4 +82,6 @@ def _cluster(cluster: Cluster, file: str) -> ClusterSeen:
         has_ca=True,
         checks_name=True,
         for_provider=False,
+        tls_context=tls,
+        dns_servers=cluster.dns_resolvers,
     )

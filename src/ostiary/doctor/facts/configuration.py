@@ -7,6 +7,9 @@ from typing import Literal
 
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.finding import Confidence, Where
+from ostiary.model import limits
+from ostiary.model.signin import ClientAuthMethod
+from ostiary.model.tls import DataSource, UpstreamTlsContext
 
 ProblemKind = Literal[
     "unknown-field", "type-url", "type-missing", "invalid", "cluster-unknown", "extension-missing", "patch-crash",
@@ -42,6 +45,10 @@ class ClusterSeen(Fact):
     """The mapping that has (or would have) dns_lookup_family: the cluster's, or that of envoy.clusters.dns."""
     document: int = 0
     """Which document of the file."""
+    tls_context: UpstreamTlsContext | None = None
+    """The files, names and versions of its TLS, as far as they are understood."""
+    dns_servers: tuple[tuple[str, int], ...] = ()
+    """Who is asked for its names; empty: resolv.conf's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +66,14 @@ class OAuth2Seen(Fact):
     issuer: str = ""
     where: Where | None = None
     document: int = 0
+    client_id: str = ""
+    client_secret: DataSource | None = None
+    """Where its secret is, if that is known; a file may be one of another host."""
+    auth_method: ClientAuthMethod = "auto"
+    timeout: float = limits.PROVIDER_TIMEOUT
+    """Seconds for one request to the provider."""
+    needs_keys: bool = False
+    """ID tokens are verified, so that the provider's keys are fetched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
