@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from ostiary.dialects.schema_values import Unfit, duration
 from ostiary.dialects.yaml_nodes import Mapping, Node, Scalar
-from ostiary.doctor.configuration.walk import Seen, at, field, items, text
+from ostiary.doctor.configuration.tls import tls_context, validation_of
+from ostiary.doctor.configuration.walk import Seen, at, field, items, seconds, text
 from ostiary.doctor.facts.configuration import ClusterSeen
 from ostiary.doctor.facts.origin import Kind, Origin
 from ostiary.doctor.finding import Where
@@ -40,7 +40,7 @@ def cluster_fact(seen: Seen, kind: Kind = "config", source: str = "") -> Cluster
         type=discovery,
         lookup_family=family or "AUTO",
         family_written=bool(family),
-        connect_timeout=_seconds(field(node, "connect_timeout"), _CONNECT_TIMEOUT),
+        connect_timeout=seconds(field(node, "connect_timeout"), _CONNECT_TIMEOUT),
         tls=tls,
         sni=_sni(context),
         has_ca=tls and _has_ca(context),
@@ -49,6 +49,7 @@ def cluster_fact(seen: Seen, kind: Kind = "config", source: str = "") -> Cluster
         where=seen.where if kind == "config" else None,
         lookup_where=lookup if kind == "config" else None,
         document=seen.document,
+        tls_context=tls_context(context) if tls else None,
     )
 
 
@@ -82,14 +83,8 @@ def _sni(context: Node | None) -> str:
     return text(context, "sni") or ("(the host's name)" if automatic else "")
 
 
-def _validation(context: Node | None) -> Node | None:
-    common = field(context, "common_tls_context")
-    combined = at(common, "combined_validation_context", "default_validation_context")
-    return field(common, "validation_context") or combined
-
-
 def _has_ca(context: Node | None) -> bool:
-    common, validation = field(context, "common_tls_context"), _validation(context)
+    common, validation = field(context, "common_tls_context"), validation_of(context)
     by_sds = field(common, "validation_context_sds_secret_config") or at(
         common, "combined_validation_context", "validation_context_sds_secret_config"
     )
@@ -98,7 +93,7 @@ def _has_ca(context: Node | None) -> bool:
 
 
 def _checks_name(context: Node | None) -> bool:
-    common, validation = field(context, "common_tls_context"), _validation(context)
+    common, validation = field(context, "common_tls_context"), validation_of(context)
     if field(common, "validation_context_sds_secret_config") is not None:
         return True  # the secret may hold the names; nothing here says otherwise
     if text(context, "auto_sni_san_validation") == "true":
@@ -113,15 +108,6 @@ def _http2(node: Mapping) -> bool:
         return True
     options = at(node, "typed_extension_protocol_options", _HTTP_OPTIONS)
     return at(options, "explicit_http_config", "http2_protocol_options") is not None
-
-
-def _seconds(node: Node | None, otherwise: float) -> float:
-    if node is None:
-        return otherwise
-    try:
-        return duration(node)
-    except Unfit:
-        return otherwise
 
 
 def _integer(node: Node | None) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, TypeGuard
 
+from ostiary.dialects.schema_values import Unfit, duration
 from ostiary.dialects.yaml_nodes import Mapping, Node, Scalar, Sequence
 from ostiary.doctor.finding import Where
 
@@ -76,6 +77,16 @@ def items(node: Node | None, *names: str) -> tuple[Node, ...]:
     if isinstance(found, Sequence):
         return found.items
     return () if found is None or (isinstance(found, Scalar) and found.is_null) else (found,)
+
+
+def seconds(node: Node | None, otherwise: float) -> float:
+    """A duration; `otherwise` if it is not there or none."""
+    if node is None:
+        return otherwise
+    try:
+        return duration(node)
+    except Unfit:
+        return otherwise
 
 
 def type_of(node: Node | None) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.finding import Confidence, Where
 from ostiary.model import limits
+from ostiary.model.oauth2 import SdsSecret
 from ostiary.model.signin import ClientAuthMethod
 from ostiary.model.tls import DataSource, UpstreamTlsContext
 
@@ -67,7 +68,7 @@ class OAuth2Seen(Fact):
     where: Where | None = None
     document: int = 0
     client_id: str = ""
-    client_secret: DataSource | None = None
+    client_secret: DataSource | SdsSecret | None = None
     """Where its secret is, if that is known; a file may be one of another host."""
     auth_method: ClientAuthMethod = "auto"
     timeout: float = limits.PROVIDER_TIMEOUT

@@ -25,7 +25,7 @@ from ostiary.core.oauth2.token import clean
 from ostiary.core.redaction import without_tokens
 from ostiary.doctor.facts.origin import Fact, Origin
 from ostiary.doctor.facts.provider import Answered, ClockOffset, Endpoint, RedirectUriAnswer
-from ostiary.doctor.probes.signs import refusal_in
+from ostiary.doctor.probes.signs import refusal_in, split
 from ostiary.doctor.rules.oauth_errors import cause_of
 from ostiary.model.secret import Secret
 
@@ -156,7 +156,7 @@ def _redirect_uri(plain: Answered, redirect_uri: str, *, accepted: bool | None, 
 
 def _sent_back(location: str, redirect_uri: str) -> dict[str, str] | None:
     """The parameters with which a browser is sent back to the application; None if it is sent elsewhere."""
-    there, back = urlsplit(location), urlsplit(redirect_uri)
+    there, back = split(location), split(redirect_uri)
     if (there.scheme, there.netloc, there.path) != (back.scheme, back.netloc, back.path):
         return None
     return dict(parse_qsl(there.query) + parse_qsl(there.fragment))

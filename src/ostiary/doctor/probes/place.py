@@ -1,45 +1,38 @@
-"""One host: its names, every address of it, and the connection that Ostiary would make, as facts."""
+"""One host: its names, every address of it, who refuses, and the connection that Ostiary would make, as facts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
 from ostiary.core.addresses import Destination, Family, family_of
-from ostiary.core.lookup_families import Resolved
 from ostiary.core.target import Target
-from ostiary.core.trace import Attempt, ConnectTrace, DnsQuery
+from ostiary.core.trace import Attempt
 from ostiary.doctor.facts.configuration import ClusterSeen
-from ostiary.doctor.facts.connection import Attempted, RouteSeen
-from ostiary.doctor.facts.dns import LookedUp
+from ostiary.doctor.facts.connection import EgressRefused, RouteSeen
 from ostiary.doctor.facts.origin import Fact, Origin
-from ostiary.doctor.facts.tls import HandshakeDone, HandshakeFailed, HandshakeFault
+from ostiary.doctor.facts.tls import HandshakeFailed
+from ostiary.doctor.probes.handshake import Closer
+from ostiary.doctor.probes.names import probe_names, resolved
+from ostiary.doctor.probes.traces import attempt_of, lookup_of
+from ostiary.doctor.probes.trust import Trust, trust_of
 from ostiary.doctor.report import Evidence, Found
 from ostiary.model import limits
-from ostiary.model.tls import CertificateValidationContext, UpstreamTlsContext
+from ostiary.net.refusals import Refusal, who_refuses
 from ostiary.net.routes import check
 from ostiary.net.survey import Place, survey
-from ostiary.net.tls import UpstreamTls
-
-if TYPE_CHECKING:
-    import ssl
+from ostiary.net.tls import TlsError, UpstreamTls
 
 _PUBLIC: Final[dict[Family, str]] = {"v4": "1.1.1.1", "v6": "2606:4700:4700::1111"}
 """Asked about where a name has no address of that family. Nothing is sent to it."""
 _NAMES: Final[dict[Family, str]] = {"v4": "IPv4", "v6": "IPv6"}
-_FAULTS: Final[tuple[tuple[str, HandshakeFault], ...]] = (
-    ("mismatch", "name-mismatch"),
-    ("not valid for", "name-mismatch"),
-    ("not yet valid", "not-yet-valid"),
-    ("expired", "expired"),
-    ("CERTIFICATE_VERIFY_FAILED", "untrusted-ca"),
-    ("UNRECOGNIZED_NAME", "unrecognized-name"),
-    ("CERTIFICATE_REQUIRED", "client-certificate"),
-    ("PROTOCOL_VERSION", "version"),
-    ("UNSUPPORTED_PROTOCOL", "version"),
-    ("HANDSHAKE_FAILURE", "version"),
-    ("WRONG_VERSION_NUMBER", "not-tls"),
-)
+_ICMP: Final = frozenset({"EHOSTUNREACH", "ENETUNREACH", "EACCES", "EPERM", "ECONNREFUSED"})
+"""What an ICMP error may look like; a RST gives the last one too."""
+_PATIENCE: Final = 1.0
+"""Seconds to wait for an ICMP error: who sends one sends it at once."""
+_TLS_PORTS: Final = (443, 8443)
+"""Where TLS is expected though nobody says so."""
 
 
 def routes(found_addresses: Iterable[str] = ()) -> list[Fact]:
@@ -59,106 +52,72 @@ async def probe_place(target: Target, cluster: ClusterSeen | None, tell: Callabl
     """What the names, the addresses and a race of them say."""
     where = str(Destination(target.host, target.port))
     tell(where, "names, addresses, TLS")
+    trust = trust_of(cluster)
+    try:
+        place = _place(target, cluster, trust)
+    except TlsError as error:
+        return Found([], [Evidence(kind="probe", source=where, summary=f"its TLS settings can't be used: {error}")], [])
+    closer = Closer(place, where, cluster, trust)
+    seen, names, looked = await asyncio.gather(
+        survey(place, lambda _family: lambda _look: None),
+        probe_names(target.host, place.dns_servers, min(place.timeout, limits.DNS_QUERY_TIMEOUT)),
+        closer.first(),
+    )
+    trace = seen.traces["ALL"]
+    attempts = seen.probes or tuple(trace.attempts)
+    refusals = await _refusals(attempts)
+    connected = [fact for attempt in attempts for fact in _attempted(attempt, where, refusals)]
+    facts = [
+        *resolved(seen.answers, trace.dns, target.host, names),
+        *names,
+        *(
+            fact
+            for query in trace.dns
+            for fact in lookup_of(query)
+            if not names and query.name.rstrip(".") != target.host
+        ),
+        *await closer.then([*connected, *looked]),
+        *_prohibited(refusals, where),
+    ]
+    evidence = Evidence(kind="probe", source=where, summary=trace.summary, details={"connection": trace.as_dict()})
+    return Found([fact for fact in facts if _expected(fact, target, cluster)], [evidence], [trace])
+
+
+def _place(target: Target, cluster: ClusterSeen | None, trust: Trust) -> Place:
+    """Raises TlsError for settings that can't be used."""
+    tls = cluster.tls if cluster is not None else target.tls is not False
     timeout = cluster.connect_timeout if cluster is not None else limits.CONNECT_TIMEOUT
-    place = Place(
+    return Place(
         host=target.host,
         port=target.port,
-        ssl=_context(target, cluster),
+        ssl=UpstreamTls(trust.tls)() if tls else None,
         server_hostname=cluster.sni if cluster is not None and cluster.sni and "(" not in cluster.sni else None,
         timeout=max(timeout, 0.001),
-    )
-    seen = await survey(place, lambda _family: lambda _look: None)
-    trace = seen.traces["ALL"]
-    facts: list[Fact] = [*_names(seen.answers, trace, target.host)]
-    for attempt in seen.probes:
-        facts += _attempt(attempt, where)
-    if not seen.probes:
-        for attempt in trace.attempts:
-            facts += _attempt(attempt, where)
-    if trace.tls is not None:
-        origin = Origin(kind="probe", source=where, quote=trace.summary)
-        facts.append(
-            HandshakeDone(origin=origin, target=where, version=trace.tls.version, verified=trace.tls.verified,
-                          not_after=trace.tls.not_after)
-        )  # fmt: skip
-    evidence = Evidence(kind="probe", source=where, summary=trace.summary, details={"connection": trace.as_dict()})
-    return Found(facts, [evidence], [trace])
-
-
-def _context(target: Target, cluster: ClusterSeen | None) -> ssl.SSLContext | None:
-    """TLS as the cluster has it; certificates are verified here by the system's roots, whatever the cluster checks."""
-    tls = cluster.tls if cluster is not None else target.tls is not False
-    if not tls:
-        return None
-    return UpstreamTls(UpstreamTlsContext(validation_context=CertificateValidationContext()))()
-
-
-def _names(answers: tuple[Resolved, ...], trace: ConnectTrace, host: str) -> Iterator[Fact]:
-    for answer in answers:
-        if answer.type not in ("A", "AAAA"):
-            continue
-        query = next((q for q in trace.dns if q.type == answer.type and q.outcome == answer.outcome), None)
-        server = query.server if query is not None else ""
-        told = ", ".join(answer.addresses) or answer.outcome
-        yield LookedUp(
-            origin=Origin(kind="probe", source=server or "DNS", quote=f"{answer.type} {host}: {told}"),
-            name=host,
-            type="A" if answer.type == "A" else "AAAA",
-            server=server,
-            outcome=answer.outcome,
-            rcode=(query.rcode or "") if query is not None else "",
-            answers=answer.addresses,
-            took=answer.elapsed_ms / 1000,
-        )
-    yield from (_query(query) for query in trace.dns if query.name.rstrip(".") != host and query.type in ("A", "AAAA"))
-
-
-def _query(query: DnsQuery) -> Fact:
-    told = ", ".join(query.answers) or query.outcome
-    return LookedUp(
-        origin=Origin(kind="probe", source=query.server, quote=f"{query.type} {query.name}: {told}"),
-        name=query.name.rstrip("."),
-        type="A" if query.type == "A" else "AAAA",
-        server=query.server,
-        outcome=query.outcome,
-        rcode=query.rcode or "",
-        answers=query.answers,
+        dns_servers=cluster.dns_servers if cluster is not None else (),
     )
 
 
-def _attempt(attempt: Attempt, where: str) -> Iterator[Fact]:
-    if attempt.family == "unix" or attempt.outcome not in ("won", "failed", "timeout"):
-        return
-    outcome = "connected" if attempt.outcome == "won" else attempt.outcome
-    took = attempt.ended - attempt.started if attempt.ended is not None and attempt.started is not None else None
-    said = f"{attempt.address} port {attempt.port}: {outcome}"
-    said += f" in {attempt.stage}" if outcome != "connected" else ""
-    said += f" ({attempt.errno or attempt.message})" if attempt.errno or attempt.message else ""
-    origin = Origin(kind="probe", source=where, quote=said)
-    fault = _fault(attempt)
-    if fault is not None:
-        yield HandshakeFailed(origin=origin, target=where, fault=fault, detail=attempt.message, who="probe")
-        outcome = "connected"  # TCP was up
-    yield Attempted(
-        origin=origin,
-        address=attempt.address,
-        port=attempt.port,
-        family=attempt.family,
-        outcome=outcome,
-        stage=attempt.stage,
-        errno=(attempt.errno or "") if fault is None else "",
-        target=where,
-        took=took,
-    )
+async def _refusals(attempts: Sequence[Attempt]) -> dict[str, Refusal]:
+    """Who says no, by address: of those that some packet was sent to."""
+    asked = [a for a in attempts if a.outcome == "failed" and a.stage == "tcp" and a.errno in _ICMP]
+    found = await asyncio.gather(*(who_refuses(a.address, a.port, _PATIENCE) for a in asked))
+    return {a.address: refusal for a, refusal in zip(asked, found, strict=True) if refusal is not None}
 
 
-def _fault(attempt: Attempt) -> HandshakeFault | None:
-    """What is wrong with TLS; None where it is not TLS that failed."""
-    if attempt.stage != "tls" or attempt.outcome == "won":
-        return None
-    if attempt.outcome == "timeout":
-        return "silent"
-    said = f"{attempt.errno} {attempt.message}"
-    if (attempt.errno or "").startswith("E"):
-        return None  # the connection ended: what the kernel says is said as that
-    return next((fault for sign, fault in _FAULTS if sign in said), "other")
+def _attempted(attempt: Attempt, where: str, refusals: dict[str, Refusal]) -> Iterator[Fact]:
+    refusal = refusals.get(attempt.address)
+    by = refusal.by if refusal is not None and refusal.by != attempt.address else ""
+    yield from attempt_of(attempt, where, by)
+
+
+def _prohibited(refusals: dict[str, Refusal], where: str) -> Iterator[Fact]:
+    for address, refusal in refusals.items():
+        if refusal.prohibited:
+            origin = Origin(kind="probe", source=where, quote=f"{address}: {refusal}")
+            yield EgressRefused(origin=origin, target=where, how="prohibited")
+
+
+def _expected(fact: Fact, target: Target, cluster: ClusterSeen | None) -> bool:
+    """HOST:PORT does not say that TLS is spoken there: a port that speaks something else is fine."""
+    guessed = cluster is None and target.tls is None and target.port not in _TLS_PORTS
+    return not (guessed and isinstance(fact, HandshakeFailed) and fact.fault in ("not-tls", "silent"))

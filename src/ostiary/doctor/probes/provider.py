@@ -13,7 +13,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
+
+from msgspec.structs import replace as changed
 
 from ostiary.core.decision import Fetch, Fetched, FetchFailed
 from ostiary.core.jose import KeySetInvalid, parse_key_set
@@ -21,7 +25,7 @@ from ostiary.core.oauth2.client_auth import ClientAuth, authenticate, choose_met
 from ostiary.core.oauth2.failures import SignInError
 from ostiary.core.oauth2.token import authorization_url, code_request
 from ostiary.core.oidc import DiscoveryInvalid, ProviderMetadata, discovery_url, parse_discovery
-from ostiary.doctor.facts.configuration import OAuth2Seen
+from ostiary.doctor.facts.configuration import ClusterSeen, OAuth2Seen
 from ostiary.doctor.facts.origin import Fact, Origin
 from ostiary.doctor.facts.provider import Endpoint, NotAnswered
 from ostiary.doctor.facts.provider import FetchFailed as DocumentFailed
@@ -29,6 +33,9 @@ from ostiary.doctor.probes.answers import Asked, answered, authorization_answer,
 from ostiary.doctor.probes.traces import facts_of_trace
 from ostiary.doctor.report import Evidence, Found
 from ostiary.model.clusters import Cluster
+from ostiary.model.clusters import Endpoint as Host
+from ostiary.model.errors import OstiaryError
+from ostiary.model.oauth2 import SdsSecret
 from ostiary.model.secret import Secret
 from ostiary.model.signin import ProviderConfig
 from ostiary.model.tls import DataSource, UpstreamTlsContext
@@ -37,9 +44,10 @@ from ostiary.net.connector import ConnectError
 from ostiary.net.lone_client import lone_client
 from ostiary.net.tls import TlsError
 
-WELL_KNOWN: Final = "/.well-known/openid-configuration"
 INVENTED: Final = "ostiary-doctor-probe-this-code-was-never-issued"
 """The authorization code of a harmless token request."""
+_CONNECTING: Final = 0.9
+"""The share of the time that connecting may take: so that what is late is told as what it is."""
 _BROWSER: Final = (("accept", "text/html"), ("accept-language", "en"))
 _DOCUMENT: Final = (("accept", "application/json"),)
 _NEVER_SENT: Final = "0" * 43
@@ -66,10 +74,12 @@ class Asking:
 class Inquiry:
     """The questions to one provider; `run` it once."""
 
-    def __init__(self, asking: Asking, tell: Callable[[str, str], None]) -> None:
+    def __init__(self, asking: Asking, tell: Callable[[str, str], None], found: Callable[[list[str]], None]) -> None:
+        """`found` is told the endpoints of the document, as soon as they are known."""
         self._asking = asking
         self._sign_in = asking.sign_in
         self._tell = tell
+        self._found = found
         self._name = asking.sign_in.issuer or asking.sign_in.token_endpoint or asking.sign_in.authorization_endpoint
         self._ends = time.monotonic() + asking.sign_in.timeout
         self._facts: list[Fact] = []
@@ -81,10 +91,15 @@ class Inquiry:
         asking = self._asking
         clusters = (asking.cluster,) if asking.cluster is not None else ()
         async with lone_client(
-            asking.tls, connect_timeout=self._sign_in.timeout, dns_resolvers=asking.dns_servers, clusters=clusters
+            asking.tls,
+            connect_timeout=self._sign_in.timeout * _CONNECTING,
+            dns_resolvers=asking.dns_servers,
+            clusters=clusters,
         ) as client:
             if self._sign_in.issuer:
                 self.metadata = await self._discovery(client)
+                if self.metadata is not None:
+                    self._found([each for each in (self.metadata.token_endpoint, self.metadata.jwks_uri) if each])
             await asyncio.gather(self._keys(client), self._token(client), self._authorization(client))
         summary = ", ".join(f"{what} {said}" for what, said in self._said.items()) or "nothing could be asked"
         found = Evidence(kind="probe", source=self._name, summary=summary, details={"answers": dict(self._said)})
@@ -196,8 +211,8 @@ class Inquiry:
             return
         challenge = base64.urlsafe_b64encode(hashlib.sha256(_NEVER_SENT.encode()).digest()).rstrip(b"=").decode()
         target = authorization_url(
-            self._metadata(authorization_endpoint=url), self._config(), redirect_uri=redirect_uri, state="ostiary-probe",
-            nonce="ostiary-probe", code_challenge=challenge, extra={"prompt": "none"},
+            self._metadata(authorization_endpoint=url), self._config(), redirect_uri=redirect_uri,
+            state="ostiary-probe", nonce="ostiary-probe", code_challenge=challenge, extra={"prompt": "none"},
         )  # fmt: skip
         fetch = Fetch(method="GET", url=target, headers=_BROWSER, timeout=self._left, purpose="authorization")
         answer = await self._ask(client, fetch, url)
@@ -231,13 +246,11 @@ class Inquiry:
 
     def _routed(self, fetch: Fetch) -> Fetch:
         """A token request, to where the configuration sends it."""
-        from urllib.parse import urlsplit
-
         cluster, parts = self._asking.cluster, urlsplit(fetch.url)
         if cluster is None:
-            return _with(fetch, timeout=self._left)
+            return changed(fetch, timeout=self._left)
         path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-        return _with(fetch, url="", cluster=cluster.name, path=path, authority=parts.netloc, timeout=self._left)
+        return changed(fetch, url="", cluster=cluster.name, path=path, authority=parts.netloc, timeout=self._left)
 
     def _failed(self, endpoint: Endpoint, url: str, problem: str) -> None:
         assert endpoint in ("discovery", "jwks")
@@ -267,13 +280,25 @@ def _unanswered(endpoint: Endpoint, url: str, error: FetchFailed, timeout: float
         yield NotAnswered(origin=origin, endpoint=endpoint, target=url, after=timeout)
 
 
-def _with(fetch: Fetch, **changes: object) -> Fetch:
-    from msgspec.structs import replace as changed
+def routed(seen: ClusterSeen, tls: UpstreamTlsContext) -> Cluster | None:
+    """The cluster that token requests go through; None for Ostiary's own providers, which are reached by URL."""
+    if seen.type == "native" or not seen.hosts:
+        return None
+    socket = changed(tls, sni=seen.sni if "(" not in seen.sni else "") if seen.tls else None
+    return Cluster(
+        name=seen.name,
+        type="LOGICAL_DNS",
+        connect_timeout=seen.connect_timeout,
+        dns_lookup_family="ALL",
+        endpoints=(Host(address=seen.hosts[0], port=seen.port),),
+        transport_socket=socket,
+        dns_resolvers=seen.dns_servers,
+    )
 
-    return changed(fetch, **changes)
 
-
-def _read(source: DataSource) -> Secret | None:
+def _read(source: DataSource | SdsSecret) -> Secret | None:
+    if isinstance(source, SdsSecret):
+        return _read_sds(source)
     if source.inline is not None:
         return source.inline
     try:
@@ -286,3 +311,16 @@ def _read(source: DataSource) -> Secret | None:
 def _literal(redirect_uri: str) -> str:
     """A redirect URI that depends on no request; empty if it does (`%REQ(:authority)%`)."""
     return "" if "%" in redirect_uri.replace("%%", "") else redirect_uri.replace("%%", "%")
+
+
+def _read_sds(source: SdsSecret) -> Secret | None:
+    """Of one of Envoy's secrets: static, or in a file that is here."""
+    from ostiary.dialects.envoy_secret import parse_sds
+
+    if source.value is not None:
+        return _read(source.value)
+    try:
+        text = Path(source.path or "").read_bytes()
+        return parse_sds(text, source.path or "", source.name, lambda name: Path(name).read_bytes())
+    except (OSError, OstiaryError):
+        return None

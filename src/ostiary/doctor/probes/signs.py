@@ -13,7 +13,7 @@ import binascii
 import html
 import re
 from typing import Final
-from urllib.parse import parse_qsl, unquote_plus, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote_plus, urlsplit
 
 from ostiary.model import limits
 
@@ -60,6 +60,14 @@ def refusal_in(location: str, body: bytes) -> Refusal | None:
     return _entra(f"{unquote_plus(location)}\n{text}") or _address(location) or _page(text)
 
 
+def split(location: str) -> SplitResult:
+    """A Location header's parts; empty ones for what is no URL."""
+    try:
+        return urlsplit(location)
+    except ValueError:
+        return urlsplit("")
+
+
 def _entra(text: str) -> Refusal | None:
     plain = _UNICODE.sub(lambda each: chr(int(each[1], 16)), text)
     found = next((each for each in _AADSTS.finditer(plain) if each[1] not in _NOBODY), None)
@@ -70,7 +78,7 @@ def _entra(text: str) -> Refusal | None:
 
 def _address(location: str) -> Refusal | None:
     """Cognito's and others' `?error=`; Google's `authError`, a message in Base64 with the error's name within."""
-    parts = urlsplit(location)
+    parts = split(location)
     query = dict(parse_qsl(parts.query) + parse_qsl(parts.fragment))
     if hidden := query.get("authError", ""):
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from ostiary.doctor.case import Case
 from ostiary.doctor.facts.configuration import ClusterSeen
@@ -25,16 +26,17 @@ def proof(*facts: Fact | Iterable[Fact]) -> tuple[str, ...]:
 
 
 def subject_of(case: Case, target: str) -> str:
-    """One name for what a fact is about: `host:port` where a cluster's host is known, else the target itself."""
+    """One name for what a fact is about: `host:port` where a cluster or a URL says it, else the target itself."""
     cluster = cluster_of(case, target)
     if cluster is None or not cluster.hosts:
-        return target
+        return _place(target)
     return f"{cluster.hosts[0]}:{cluster.port}"
 
 
 def cluster_of(case: Case, target: str) -> ClusterSeen | None:
     """The cluster of that name, or the one that leads to that host; the only one of a provider for no target."""
     known = case.all(ClusterSeen)
+    target = _place(target)
     if not target:
         providers = [cluster for cluster in known if cluster.for_provider]
         return providers[0] if len(providers) == 1 else None
@@ -43,6 +45,18 @@ def cluster_of(case: Case, target: str) -> ClusterSeen | None:
             return cluster
     host = target.rpartition(":")[0] or target
     return next((cluster for cluster in known if host in cluster.hosts), None)
+
+
+def _place(target: str) -> str:
+    """A URL as `host:port`."""
+    if not target.startswith(("https://", "http://")):
+        return target
+    try:
+        parts = urlsplit(target)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return target
+    return f"{parts.hostname}:{port}" if parts.hostname else target
 
 
 def same_target(case: Case, one: str, other: str) -> bool:

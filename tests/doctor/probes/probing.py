@@ -1,0 +1,44 @@
+"""What tests of probes share: configurations of a provider on loopback, and examinations of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from ostiary.doctor.examine import Question, examine
+from ostiary.doctor.report import Report
+from ostiary.testing.provider import DEMO_CLIENT
+
+CALLBACK = "http://127.0.0.1:8080"
+
+
+def native(issuer: str, **provider: Any) -> dict[str, Any]:
+    """A native configuration as a document."""
+    known = {"client_id": DEMO_CLIENT.client_id, "client_secret": DEMO_CLIENT.client_secret}
+    return {
+        "upstream": "http://127.0.0.1:9",
+        "provider": {"issuer": issuer, **known, **provider},
+        "secret": "0123456789abcdef0123456789abcdef",
+        "external_url": CALLBACK,
+    }
+
+
+async def examined(target: str = "", config: dict[str, Any] | None = None) -> Report:
+    """The report on a target, a configuration, or both."""
+    text = yaml.safe_dump(config).encode() if config is not None else b""
+    files = (("ostiary.yaml", text),) if config is not None else ()
+    return await examine(Question(target=target, configurations=files))
+
+
+def rules(report: Report) -> list[str]:
+    """What was found, most telling first."""
+    return [finding.rule for finding in report.findings]
+
+
+@pytest.fixture
+def no_proxy_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's own HTTP proxy is none of the tested network's."""
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
