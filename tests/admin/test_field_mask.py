@@ -55,6 +55,9 @@ def test_what_is_named_stays_with_its_type() -> None:
         }
     }
     assert trimmed(CLUSTER, ["cluster", "cluster.name"]) == {"cluster": CLUSTER["cluster"]}
+    deep = {"bootstrap": {"node": {"id": "x", "cluster": "y", "metadata": {}}, "admin": {}}}
+    paths = ["bootstrap.node.id", "bootstrap.node.cluster"]
+    assert trimmed(deep, paths) == {"bootstrap": {"node": {"id": "x", "cluster": "y"}}}
 
 
 @given(st.lists(st.lists(NAMES, max_size=4).map(".".join), max_size=3).map(",".join), NAMES, st.text(max_size=8))

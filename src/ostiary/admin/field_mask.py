@@ -38,13 +38,13 @@ def _leads_on(path: str, kind: str, node: Any) -> bool:
 def trimmed(tree: dict[str, Any], paths: list[str]) -> dict[str, Any]:
     """What of a tree the paths name; types stay."""
     found: dict[str, Any] = {"@type": tree["@type"]} if "@type" in tree else {}
+    below: dict[str, list[str]] = {}
     for path in paths:
         first, _, rest = path.partition(".")
-        if first not in tree:
-            continue
-        if not rest:
+        below.setdefault(first, []).append(rest)
+    for first, rests in below.items():
+        if first in tree and "" in rests:
             found[first] = tree[first]
-        elif isinstance(tree[first], dict) and first not in paths:
-            inner = trimmed(tree[first], [rest])
-            found[first] = {**found.get(first, {}), **inner}
+        elif isinstance(tree.get(first), dict):
+            found[first] = trimmed(tree[first], rests)
     return found
