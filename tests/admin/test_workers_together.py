@@ -100,6 +100,22 @@ def test_a_dead_worker_takes_nothing_away_but_its_counts(proxy: Proxy) -> None:
     until(lambda: total(proxy) == before + REQUESTS, proxy)
 
 
+def test_the_process_is_as_old_as_before_when_a_worker_is_new(proxy: Proxy) -> None:
+    until(lambda: both(proxy), proxy)
+
+    def uptime() -> int:
+        return int(json.loads(ask(proxy, "/server_info")[0])["uptime_current_epoch"].removesuffix("s"))
+
+    since = time.monotonic()
+    until(lambda: uptime() >= 2, proxy)
+    first = workers(proxy)
+    for worker in first:
+        os.kill(worker, signal.SIGKILL)
+    until(lambda: len(workers(proxy)) == len(first) and not set(first) & set(workers(proxy)), proxy)
+    until(lambda: both(proxy), proxy)
+    assert uptime() >= int(time.monotonic() - since)
+
+
 def test_a_worker_that_hangs_is_left_out(proxy: Proxy) -> None:
     until(lambda: both(proxy), proxy)
     stopped = workers(proxy)[0]

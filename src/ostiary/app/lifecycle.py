@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
@@ -61,7 +60,7 @@ class Doorkeeper:
         self.peers = peers or Alone()
         self.admin_sockets = admin_sockets
         self.shared = shared or Shared()
-        self.started_at = time.time()
+        self.started_at = self.shared.started_at
         self.stopping = False
         self._admin_factory = admin
         self.flights = Recorder(os.getpid(), with_users=self.process.flight_users)

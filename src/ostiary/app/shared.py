@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 from typing import Final, final
 
 _HEALTH_FAILED: Final = 0
@@ -19,6 +20,8 @@ class Shared:
     def __init__(self) -> None:
         self.main_pid = os.getpid()
         """Whose end is the end of all."""
+        self.started_at = time.time()
+        """Unix time. Workers come and go: the process is as old as this."""
         self._memory = mmap.mmap(-1, 4)
 
     @property
