@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from admin.admin_world import HOST, ask, client, doorkeeper
+import asyncio
+import threading
+from dataclasses import replace
+
+import pytest
+
+from admin.admin_world import HOST, ask, client, doorkeeper, visit
+from ostiary.admin import server
+from ostiary.admin.catalogue import find
+from ostiary.admin.page import Page, Part, Reply, Request
 from ostiary.model import limits
 from wire import scenario
 
@@ -43,7 +52,32 @@ async def test_what_is_too_large_or_malformed_is_refused() -> None:
             assert await connection.closed()
         connection = await client(door)
         connection.send(b"GET /stats HTTP/1.1\r\nX: %b\r\n\r\n" % (b"x" * limits.MAX_ADMIN_HEAD_BYTES))
+        assert (await connection.answer()).status == 431
         assert await connection.closed()
+
+
+@pytest.mark.parametrize("path", ["/flights", "/flights/abc", "/stats", "/stats/prometheus", "/clusters"])
+@scenario
+async def test_requests_go_on_while_a_large_page_is_made(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, others_served = threading.Event(), threading.Event()
+
+    def slow(_parts: list[Part], _request: Request) -> Reply:
+        began.set()
+        return Reply("at last" if others_served.wait(10) else "nobody else was served meanwhile")
+
+    def found(asked: str) -> Page | None:
+        page = find(asked)
+        return replace(page, render=slow) if page is not None and asked == path else page
+
+    monkeypatch.setattr(server, "find", found)
+    async with doorkeeper() as (door, _):
+        late = asyncio.ensure_future(ask(door, path))
+        while not began.is_set():
+            await asyncio.sleep(0.01)
+        assert (await visit(door)).status == 200
+        assert (await ask(door, "/ready")).body == b"LIVE\n"
+        others_served.set()
+        assert (await late).body == b"at last"
 
 
 @scenario

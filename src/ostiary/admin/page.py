@@ -105,12 +105,14 @@ class Page:
     """`/clusters`; with a slash at its end it holds everything below (`/flights/`)."""
     help: str
     render: Callable[[list[Part], Request], Reply]
-    """The parts, this worker's first; never empty. Raises nothing."""
+    """The parts, this worker's first; never empty. Raises nothing, uses nothing but these: it may run in a thread."""
     collect: Callable[[Doorkeeper, Request], Part] = nothing
     """This worker's part. Raises nothing."""
     parameters: tuple[Parameter, ...] = ()
     mutates: bool = False
     """It changes something: POST only, and never for a page of another site."""
+    large: bool = False
+    """It can take as long as many requests do: it is made in a thread, so that they go on."""
     alike: bool = False
     """Every worker would say the same: only the one that was asked is."""
     hidden: bool = False

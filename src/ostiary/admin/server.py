@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final, final
 
 from ostiary.admin.catalogue import find, help_text
 from ostiary.admin.origin import refusal
-from ostiary.admin.page import HTML, Part, Reply, Request
+from ostiary.admin.page import HTML, Page, Part, Reply, Request
 from ostiary.app.administration import Peers
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.model import limits
@@ -33,6 +35,8 @@ class AdminServer:
         self._peers: Peers = worker.peers
         self._server: SmallServer | None = None
         self._loopback = False
+        self._threads = ThreadPoolExecutor(1, "admin")
+        """Not the loop's own, where lookups wait for a name server: then this is needed most."""
 
     async def start(self) -> list[str]:
         """Listen; returns the addresses. Raises OSError."""
@@ -48,6 +52,7 @@ class AdminServer:
         """Listen no more."""
         if self._server is not None:
             self._server.stop()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _serve(self, small: SmallRequest) -> SmallAnswer:
         form = small.body.decode("latin-1") if small.get("content-type").startswith(_FORM) else ""
@@ -77,12 +82,18 @@ class AdminServer:
             return Reply(f"Method {request.method} not allowed, POST required.", 405)
         parts: list[Part] = [page.collect(self._worker, request)]
         if self._peers.count == 0 or page.alike:
-            return page.render(parts, request)
+            return await self._made(page, parts, [], request)
         question = json.dumps([request.method, request.target, request.accept, request.form]).encode()
-        parts += [json.loads(each) for each in await self._peers.ask(_ASK, question)]
-        reply = page.render(parts, request)
-        heard = ("x-ostiary-workers", f"{len(parts)}/{self._peers.count + 1}")
+        answers = await self._peers.ask(_ASK, question)
+        reply = await self._made(page, parts, answers, request)
+        heard = ("x-ostiary-workers", f"{1 + len(answers)}/{self._peers.count + 1}")
         return replace(reply, headers=(*reply.headers, heard))
+
+    async def _made(self, page: Page, parts: list[Part], answers: list[bytes], request: Request) -> Reply:
+        def make() -> Reply:
+            return page.render([*parts, *map(json.loads, answers)], request)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, make) if page.large else make()
 
     def _asked(self, question: bytes) -> bytes:
         """This worker's part for another worker's request."""

@@ -86,14 +86,16 @@ class SmallServer:
             if not self._idle:
                 writer.close()
                 return
-            next(iter(self._idle)).cancel()
+            longest = next(iter(self._idle))
+            del self._idle[longest]  # a second newcomer takes the place of another one
+            longest.cancel()
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
         try:
             while await self._exchange(task, reader, writer):
                 pass
-        except (TimeoutError, EOFError, asyncio.LimitOverrunError, ConnectionError, asyncio.CancelledError):
+        except (TimeoutError, EOFError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
             self._running.discard(task)
@@ -135,7 +137,10 @@ class SmallServer:
 
 
 async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[SmallRequest, bool]:
-    head = await reader.readuntil(b"\r\n\r\n")
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.LimitOverrunError:
+        raise BadMessage("headers_too_large", 431) from None
     line, _, block = head[:-2].partition(b"\r\n")
     method, target, old = parse_request_line(line)
     fields = HeadReader().read(block)

@@ -227,6 +227,7 @@ PAGES: Final = (
         help="upstream cluster status",
         collect=_collect,
         render=_render,
+        large=True,
         parameters=(Parameter("filter", "Regular expression (Google re2) for filtering clusters by name"),),
     ),
 )

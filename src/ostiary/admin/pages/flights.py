@@ -141,6 +141,7 @@ PAGES: Final = (
         help="the last sign-ins, refusals and failed connects: a page for browsers, else JSON",
         collect=_collect,
         render=_render,
+        large=True,
         parameters=(
             Parameter("outcome", "only flights of this outcome or kind", _OUTCOMES),
             Parameter("code", "only the flight of this code, or flights that failed with it"),
@@ -150,5 +151,5 @@ PAGES: Final = (
             Parameter("format", "instead of what Accept says", ("html", "json")),
         ),
     ),
-    Page(path=_FOLDER, help="one flight, by the code that a person sees", collect=_collect, render=_render),
+    Page(path=_FOLDER, help="one flight, by the code that a person sees", collect=_collect, render=_render, large=True),
 )

@@ -168,6 +168,7 @@ PAGES: Final = (
         help="print server stats",
         collect=_collect,
         render=_render,
+        large=True,
         parameters=(
             _USED_ONLY,
             _FILTER,
@@ -181,6 +182,7 @@ PAGES: Final = (
         help="print server stats in prometheus format",
         collect=_collect,
         render=_prometheus,
+        large=True,
         parameters=(
             _USED_ONLY,
             _FILTER,
