@@ -23,6 +23,7 @@ from ostiary._version import __version__
 from ostiary.core.histogram import BUCKETS, cumulative
 from ostiary.core.spans import Span, Value
 from ostiary.core.stat_tags import Tags
+from ostiary.model import limits
 
 Points = Mapping[str, Sequence[tuple[Tags, int]]]
 """Name -> its values, each with what tells them apart."""
@@ -56,6 +57,11 @@ def _of_span(key: str, value: Value) -> bytes:
 
 
 _remembered = lru_cache(maxsize=4096, typed=True)(_of_span)
+
+
+def _is_seldom(key: str, value: Value) -> bool:
+    """Not worth being remembered, or, as clients make it, too large for that."""
+    return key in _SELDOM_TWICE or (type(value) is str and len(value) > limits.MAX_REMEMBERED_ATTRIBUTE)
 
 
 def _field(number: int, payload: bytes) -> bytes:
@@ -103,7 +109,7 @@ def _span(span: Span) -> bytes:
         message.status.message = span.message
     parts = [message.SerializeToString()]
     for key, value in span.attributes:
-        parts.append(_of_span(key, value) if key in _SELDOM_TWICE else _remembered(key, value))
+        parts.append(_of_span(key, value) if _is_seldom(key, value) else _remembered(key, value))
     return b"".join(parts)
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, final
 from ostiary.core.record import Record
 from ostiary.core.trace import Attempt, ConnectTrace, DnsQuery
 from ostiary.core.tracing import SpanContext
+from ostiary.model import limits
 from ostiary.model.telemetry import CustomTag, Tracing
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class SpanMaker:
     def _server_name(self, record: Record) -> str:
         if self._envoy:
             return "ingress"
-        method = record.method if record.method in _METHODS else "HTTP"
+        method = _method_name(record)
         return f"{method} {record.route_name}" if record.route_name else method
 
     def _custom(self, record: Record) -> Attributes:
@@ -140,7 +141,7 @@ class SpanMaker:
 
     def _upstream(self, request: Finished) -> Span:
         context, record = request.context, request.record
-        name = f"router {record.upstream_cluster} egress" if self._envoy else record.method
+        name = f"router {record.upstream_cluster} egress" if self._envoy else _method_name(record)
         start = context.forwarded_at + request.wall
         span = Span(context, name, CLIENT, context.upstream, context.span, start, request.ended)
         answered = record.response_code if record.response_code_details == "via_upstream" else 0
@@ -252,6 +253,10 @@ def _otel_upstream(record: Record, answered: int) -> Attributes:
     return found
 
 
+def _method_name(record: Record) -> str:
+    return record.method if record.method in _METHODS else "HTTP"
+
+
 def _method(record: Record) -> str:
     return record.method if record.method in _METHODS else "_OTHER"
 
@@ -264,7 +269,6 @@ def _error_type(status: int, record: Record) -> str:
     return str(status) if status else record.response_flags or "_OTHER"
 
 
-@lru_cache(maxsize=1024)
 def _split(address: str) -> tuple[str, int]:
     """Host and port of `host:port`, `[::1]:80`, or a host alone (port 0)."""
     host, colon, port = address.rpartition(":")
@@ -273,12 +277,18 @@ def _split(address: str) -> tuple[str, int]:
     return address.strip("[]"), 0
 
 
-@lru_cache(maxsize=1024)
 def _server(address: str) -> tuple[tuple[str, Value], ...]:
+    return (_known_server if len(address) <= limits.MAX_REMEMBERED_ATTRIBUTE else _new_server)(address)
+
+
+def _new_server(address: str) -> tuple[tuple[str, Value], ...]:
     host, port = _split(address)
     if not host:
         return ()
     return (("server.address", host), ("server.port", port)) if port else (("server.address", host),)
+
+
+_known_server = lru_cache(maxsize=1024)(_new_server)
 
 
 def _call(context: SpanContext, call: Call, span_id: bytes, wall: float) -> Span:

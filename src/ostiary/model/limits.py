@@ -373,6 +373,8 @@ TELEMETRY_BATCH: Final = 512
 """Spans in one export (OTel's default)."""
 TELEMETRY_SLICE: Final = 64
 """Spans that are encoded in one go: about 2 ms, for which another thread may hold up requests."""
+MAX_REMEMBERED_ATTRIBUTE: Final = 256
+"""Characters of a span's attribute that is kept encoded for the next span; longer ones are a client's inventions."""
 TELEMETRY_FLUSH_TIMEOUT: Final = 2.0
 """Seconds by which a collector may delay the end of the process."""
 METRICS_INTERVAL: Final = 60.0
