@@ -41,7 +41,8 @@ def gauges(worker: Doorkeeper) -> dict[str, int]:
         "cluster_manager.active_clusters": sum(pool.is_warm for pool in clusters),
         "cluster_manager.warming_clusters": sum(not pool.is_warm for pool in clusters),
     }
-    days = [each.days_left(time.time()) for every in (runtime.certificates() if runtime else ()) for each in every]
+    certificates = [each for every in (runtime.certificates() if runtime else ()) for each in every]
+    days = [each.days_left(time.time()) for each in certificates if each.is_readable]
     found["server.days_until_first_cert_expiring"] = min(days, default=NO_CERTIFICATE)
     names = {"physical": "memory_physical_size", "allocated": "memory_allocated", "heap": "memory_heap_size"}
     found |= {f"server.{names[kind]}": size for kind, size in memory().items()}

@@ -33,20 +33,36 @@ def subject_alt_names(certificate: x509.Certificate) -> list[tuple[str, str]]:
 
 @final
 class PublicCertificate:
-    """A certificate that is in use, for those who ask: the first of a file. Read when somebody does."""
+    """A certificate that is in use, for those who ask: the first of a file. Read when somebody does.
+
+    OpenSSL, which uses it, takes some that can't be read here; those have nothing but a path.
+    """
 
     def __init__(self, path: str, pem: bytes, *, is_ca: bool) -> None:
         self.path = path
         self.is_ca = is_ca
         """It is trusted, not shown to anybody."""
         begin, end = pem.find(b"-----BEGIN CERTIFICATE"), pem.find(b"-----END CERTIFICATE-----")
-        self._pem = pem[max(begin, 0) : end + 25]
+        self.pem = pem[max(begin, 0) : end + 25]
 
     @cached_property
-    def _certificate(self) -> x509.Certificate:
+    def _read(self) -> x509.Certificate | None:
         from cryptography import x509
 
-        return x509.load_pem_x509_certificate(self._pem)
+        try:
+            return x509.load_pem_x509_certificate(self.pem)
+        except (ValueError, x509.InvalidVersion):
+            return None
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether it can be told about."""
+        return self._read is not None
+
+    @property
+    def _certificate(self) -> x509.Certificate:
+        assert self._read is not None
+        return self._read
 
     @property
     def serial_number(self) -> str:

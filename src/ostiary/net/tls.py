@@ -113,7 +113,7 @@ class _Files:
 
     def distinct(self) -> list[PublicCertificate]:
         """The certificates that were read, each once."""
-        return list({(each.path, each.is_ca): each for each in self.public}.values())
+        return list({(each.path, each.is_ca, each.pem): each for each in self.public}.values())
 
     def changed(self) -> bool:
         """Whether a file is another one than at the time it was read."""

@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import json
 import os
+import ssl
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import trustme
 
 from admin.admin_world import ask, with_admin
 from app.harness import proxy, running
+from ostiary.admin.process_stats import NO_CERTIFICATE
 from ostiary.app.lifecycle import Doorkeeper
+from ostiary.model.secret import Secret
 from ostiary.model.tls import (
     CertificateValidationContext,
     DataSource,
@@ -22,6 +25,7 @@ from ostiary.model.tls import (
     TlsCertificate,
     UpstreamTlsContext,
 )
+from ports import free_port
 from wire import Upstream, scenario
 
 
@@ -75,3 +79,38 @@ async def test_a_listeners_and_a_clusters(tmp_path: Path) -> None:
                     return
                 await asyncio.sleep(0.05)
             raise AssertionError(listener)
+
+
+def odd(pem: bytes) -> bytes:
+    """The same, of a version that doesn't exist: OpenSSL trusts it, and cryptography refuses to read it."""
+    version = b"\xa0\x03\x02\x01"
+    der = ssl.PEM_cert_to_DER_cert(pem.decode()).replace(version + b"\x02", version + b"\x09", 1)
+    return ssl.DER_cert_to_PEM_cert(der).encode()
+
+
+@scenario
+async def test_one_that_can_not_be_read_takes_no_page_with_it() -> None:
+    unreadable = DataSource(inline=Secret(odd(trustme.CA().cert_pem.bytes())))
+    trusting = UpstreamTlsContext(validation_context=CertificateValidationContext(trusted_ca=unreadable))
+    async with running(with_admin(proxy(free_port(), cluster={"transport_socket": trusting}))) as door:
+        assert await certificates(door) == [{"ca_cert": [{"path": "<inline>"}], "cert_chain": []}]
+        days = (await ask(door, "/stats?filter=days_until_first_cert")).body
+        assert days == f"server.days_until_first_cert_expiring: {NO_CERTIFICATE}\n".encode()
+
+
+@scenario
+async def test_several_that_have_no_file_are_told_apart() -> None:
+    ca = trustme.CA()
+    pairs = [ca.issue_cert(name) for name in ("one.test", "two.test")]
+    served = tuple(
+        TlsCertificate(
+            certificate_chain=DataSource(inline=Secret(pair.cert_chain_pems[0].bytes())),
+            private_key=DataSource(inline=Secret(pair.private_key_pem.bytes())),
+        )
+        for pair in pairs
+    )
+    listener = {"tls": DownstreamTlsContext(tls_certificates=served)}
+    async with running(with_admin(proxy(free_port(), listener=listener))) as door:
+        (context,) = await certificates(door)
+        names = [each["subject_alt_names"] for each in context["cert_chain"]]
+        assert names == [[{"dns": "one.test"}], [{"dns": "two.test"}]]

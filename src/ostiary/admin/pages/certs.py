@@ -26,6 +26,8 @@ def _collect(worker: Doorkeeper, _request: Request) -> Part:
 
 def _details(certificate: PublicCertificate, now: float) -> dict[str, Any]:
     """admin.v3.CertificateDetails."""
+    if not certificate.is_readable:
+        return {"path": certificate.path}
     return {
         "path": certificate.path,
         "serial_number": certificate.serial_number,
