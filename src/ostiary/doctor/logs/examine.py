@@ -64,7 +64,7 @@ def words() -> Words:
         any=_union(word for pattern in PATTERNS for word in pattern.words),
         which=which,
         owners=owners,
-        patterns=[(pattern, compiled(pattern.expression)) for pattern in PATTERNS],
+        patterns=[(pattern, compiled(pattern.expression, simple=pattern.context)) for pattern in PATTERNS],
     )
 
 
