@@ -112,6 +112,12 @@ def test_ordinary_lines_together_say_of_no_failure() -> None:
     assert find(*facts(ORDINARY * 4 + PROSE)) == []
 
 
+def test_an_application_that_closes_idle_connections_is_no_finding() -> None:
+    said = "upstream reset: reset reason: connection termination, transport failure reason: "
+    line = f'[2024-10-04 13:38:07.001][23][debug][router] [Tags: "ConnectionId":"9","StreamId":"77"] {said}\n'
+    assert find(*facts(line)) == []
+
+
 def test_many_cookies_that_can_not_be_opened_are_no_stray_client_s() -> None:
     line = (
         "[2024-10-04 13:38:09.004][15][error][oauth2] failed to decrypt token: Zm9v{}, error: Invalid encrypted data\n"

@@ -25,7 +25,8 @@ def reset_facts(reason: str, transport: str, target: str, origin: Origin, *, for
     reason = " ".join(reason.replace("_", " ").split())
     errno = errno_of(transport) or _REASONS.get(reason, "")
     if not for_provider:
-        yield ConnectFailed(origin=origin, target=target, errno=errno, for_provider=False)
+        # only what the kernel said: that a peer closes an idle connection happens every day
+        yield ConnectFailed(origin=origin, target=target, errno=errno_of(transport), for_provider=False)
     elif reason == "overflow":
         yield Overflowed(origin=origin, target=target)
     elif reason == "protocol error":
