@@ -165,9 +165,14 @@ def test_telemetry_goes_along(source: Path) -> None:
     assert (back["service_name"], back["sampling"]) == ("shop", "0.1")
 
 
-def test_access_rules_that_envoy_can_t_hold_are_told(source: Path) -> None:
-    source.write_text(NATIVE.replace("access: anyone", "access: [{emails: [ada@example.com]}]"))
-    done = ostiary("convert", str(source), "--to", "envoy")
+@pytest.mark.parametrize("rule", ["emails: [ada@example.com]", "deny: true, paths: [/admin]", "hosts: [a.example]"])
+@pytest.mark.parametrize("target", [("envoy",), ("istio", "-n", "shop", "-l", "app=web")])
+def test_access_rules_are_not_lost_unless_that_is_asked_for(rule: str, target: tuple[str, ...], source: Path) -> None:
+    source.write_text(NATIVE.replace("access: anyone", f"access: [{{{rule}}}]"))
+    refused = ostiary("convert", str(source), "--to", *target)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"{source}:13:1: error: access: Envoy's filter has no access rules" in refused.stderr
+    done = ostiary("convert", str(source), "--without-access-rules", "--to", *target)
     assert done.returncode == 1
     assert f"{source}:13:1: warning: access: no access rules: whoever can sign in" in done.stderr
     assert "# - line 13, access: no access rules: whoever can sign in" in done.stdout

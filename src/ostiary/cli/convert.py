@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import click
@@ -28,6 +28,15 @@ from ostiary.model.signin import SignIn
 
 _ABSENT: Final = "oauth2-proxy"
 """The dialect that is recognised, and not there yet."""
+
+_OPEN: Final = replace(
+    lost(
+        "access",
+        "Envoy's filter has no access rules: whoever can sign in at the provider could enter",
+        "add an RBAC filter (AuthorizationPolicy in Istio) to what --without-access-rules writes, or stay with Ostiary",
+    ),
+    severity="error",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +61,16 @@ class _Source:
 @click.option("-l", "--selector", multiple=True, metavar="K=V", callback=selector, help="To istio: a label of it.")
 @click.option("--name", default="sign-in", show_default=True, metavar="NAME", help="To istio: of every object.")
 @click.option("--trusted-ca", default=TRUSTED_CA, show_default=True, metavar="FILE", help="The system's, for Envoy.")
+@click.option(
+    "--without-access-rules", is_flag=True, help="From native: write it though Envoy lets everybody in who signs in."
+)
 @click.option("--show-secrets", is_flag=True, help="Print secrets that stand in FILE itself.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(file: str, target: str, dialect: str | None, show_secrets: bool, as_json: bool, **options: Any) -> int:
     """Write a configuration in another dialect.
 
     What can't be carried over is listed on stderr with its place, and in the file itself; then the exit code is 1.
+    Access rules can't be carried to Envoy or Istio: a configuration that has some is refused, with exit code 2.
     Secrets stay references to files; one that stands in FILE itself is replaced by the name of a file that isn't there.
 
     \b
@@ -157,8 +170,10 @@ def _written(
     if native:
         from ostiary.cli.provider_options import ask
         from ostiary.dialects.native_text import process_keys
-        from ostiary.dialects.native_to_envoy import native_to_envoy
+        from ostiary.dialects.native_to_envoy import native_to_envoy, restricted
 
+        if restricted(config) and not options["without_access_rules"]:
+            raise ConfigError([placed(_OPEN, source.file, source.root)])
         config, found = native_to_envoy(config, lambda provider: asyncio.run(ask(provider)), options["trusted_ca"])
         if source.process is not None:
             mend = "Envoy has flags for workers and logs"

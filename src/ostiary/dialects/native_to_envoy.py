@@ -155,6 +155,17 @@ def _choices(sign_in: SignIn, metadata: ProviderMetadata, trusted_ca: str, found
     )
 
 
+def restricted(config: Config) -> bool:
+    """True if somebody who can sign in may still not enter, which Envoy's filter can't say."""
+    filters = [link.config for listener in config.listeners for link in listener.http.http_filters]
+    rules = [rule for each in filters if isinstance(each, SignIn) for rule in each.rules]
+    return any(_restricts(rule) for rule in rules)
+
+
+def _restricts(rule: AccessRule) -> bool:
+    return not rule.public and rule != AccessRule()
+
+
 def _public_paths(rules: tuple[AccessRule, ...], found: list[Diagnostic]) -> tuple[str, ...]:
     """The paths that are public to everybody, as `pass_through` writes them; every other rule is lost."""
     paths: list[str] = []
@@ -170,7 +181,7 @@ def _public_paths(rules: tuple[AccessRule, ...], found: list[Diagnostic]) -> tup
     for rule in public[leading:]:
         where = ", ".join(rule.paths) or "everything"
         found.append(lost("access", f"public only for some hosts or methods: {where}", "write a pass_through_matcher"))
-    if any(rule != AccessRule() for rule in rules[leading:] if not rule.public):
+    if any(_restricts(rule) for rule in rules):
         mend = "add an RBAC filter (AuthorizationPolicy in Istio), or stay with Ostiary"
         found.append(lost("access", "no access rules: whoever can sign in at the provider may enter", mend))
     return tuple(paths)
