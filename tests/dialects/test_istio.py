@@ -125,6 +125,18 @@ def test_patches_for_another_proxy_are_left_out_with_a_warning() -> None:
         assert kinds(config) == [Cors, EnvoyOAuth2, Router]
 
 
+@pytest.mark.parametrize("context", ["GATEWAY", "WAYPOINT", "SIDECAR_OUTBOUND"])
+def test_a_sign_in_that_is_left_out_is_no_warning(context: str) -> None:
+    """Whatever else the EnvoyFilters do before the application, it would be open."""
+    other = """\
+  - applyTo: VIRTUAL_HOST
+    match: {context: SIDECAR_INBOUND}
+    patch: {operation: MERGE, value: {include_request_attempt_count: true}}
+"""
+    text = HEAD + CLUSTER + FILTER.replace("ANCHOR", ROUTER).replace("SIDECAR_INBOUND", context) + other
+    assert any("this sign-in is not applied" in each or "does nothing" in each for each in errors(text))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

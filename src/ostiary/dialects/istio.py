@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ostiary.dialects import envoy, istio_listeners, istio_routes
 from ostiary.dialects.envoy_common import Reader
 from ostiary.dialects.istio_findings import Code, Finding, Outcome
-from ostiary.dialects.istio_objects import EnvoyFilter, OtherObject
+from ostiary.dialects.istio_objects import EnvoyFilter, OtherObject, Patch
 from ostiary.dialects.istio_patch import apply
 from ostiary.dialects.istio_reader import read_objects
 from ostiary.dialects.istio_selection import Proxy
@@ -33,9 +33,12 @@ from ostiary.dialects.istio_sidecar import (
 from ostiary.dialects.native_listeners import parse_address
 from ostiary.dialects.native_upstreams import parse_upstream
 from ostiary.dialects.schema_tree import Report
+from ostiary.dialects.yaml_nodes import Mapping as MappingNode
+from ostiary.dialects.yaml_nodes import Scalar
 from ostiary.model.clusters import Endpoint
 from ostiary.model.config import Address, Config
 from ostiary.model.errors import ConfigError, Diagnostic
+from ostiary.model.oauth2 import EnvoyOAuth2
 
 FLAGS: Final = ("upstream", "listen", "admin")
 """Flags of the native dialect that say what an EnvoyFilter can't."""
@@ -74,6 +77,7 @@ def load(
     gone = without_anchors(sidecar)
     inline_extensions(sidecar)
     config = envoy.convert(bootstrap(sidecar), report, read)
+    _sign_in_left_out(filters, config, report)
     differences = (*config.differences, *_differences(sidecar, gone))
     first, *rest = config.listeners or (None,)
     if first is not None:
@@ -182,6 +186,24 @@ def _tell(outcomes: Sequence[Outcome], sidecar: Sidecar, kinds: set[str], report
     if not any(outcome.applied and outcome.patch.apply_to in guards for outcome in outcomes) and not report.failed:
         text = f"no patch changes what stands before the application (contexts here: {', '.join(sidecar.contexts)})"
         report.add(outcomes[0].owner.place, "", text, "add the patch that inserts the filter")
+
+
+def _sign_in_left_out(filters: Sequence[EnvoyFilter], config: Config, report: Report) -> None:
+    """Whoever writes a sign-in means it, whatever the context: without it everybody would get in."""
+    links = [link for listener in config.listeners for link in listener.http.http_filters]
+    if report.failed or any(isinstance(link.config, EnvoyOAuth2) for link in links):
+        return
+    for patch in (patch for each in filters for patch in each.patches):
+        if _type(patch).endswith(".OAuth2"):
+            text = "this sign-in is not applied: the application would be open to everybody"
+            mend = "set the context SIDECAR_INBOUND, or run the EnvoyFilters of one proxy"
+            report.add(patch.place, patch.path, text, mend)
+
+
+def _type(patch: Patch) -> str:
+    typed = patch.value.get("typed_config") if isinstance(patch.value, MappingNode) else None
+    url = typed.get("@type") if isinstance(typed, MappingNode) else None
+    return url.text if isinstance(url, Scalar) else ""
 
 
 def _diagnostic(finding: Finding) -> Diagnostic:
