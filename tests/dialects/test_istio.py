@@ -131,7 +131,7 @@ def test_a_sign_in_that_is_left_out_is_no_warning(context: str) -> None:
     other = """\
   - applyTo: VIRTUAL_HOST
     match: {context: SIDECAR_INBOUND}
-    patch: {operation: MERGE, value: {include_request_attempt_count: true}}
+    patch: {operation: MERGE, value: {request_headers_to_remove: [x-secret]}}
 """
     text = HEAD + CLUSTER + FILTER.replace("ANCHOR", ROUTER).replace("SIDECAR_INBOUND", context) + other
     assert any("this sign-in is not applied" in each or "does nothing" in each for each in errors(text))
