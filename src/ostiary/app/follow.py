@@ -15,6 +15,7 @@ Write = Callable[[str], None]
 _LOOK: Final = 0.2
 """Seconds between two looks at a file."""
 _LIMIT: Final = 1 << 20
+"""Bytes, of a line or of what is read at once."""
 
 
 async def follow_pod(pod: Pod, write: Write) -> None:
@@ -24,8 +25,11 @@ async def follow_pod(pod: Pod, write: Write) -> None:
     assert process.stderr is not None
     errors = asyncio.create_task(process.stderr.read(_LIMIT))
     try:
-        while line := await process.stdout.readline():
-            write(line.decode("utf-8", "replace").rstrip("\r\n"))
+        rest = b""
+        while data := await process.stdout.read(_LIMIT):
+            rest = _written(rest + data, write)
+        if rest:
+            _written(rest + b"\n", write)
         said = (await errors).decode("utf-8", "replace").strip()
         raise AdminError(explained(said or "kubectl logs has ended: is the pod gone?"))
     finally:
@@ -42,14 +46,23 @@ async def follow_file(path: Path, write: Write) -> None:
         file.seek(0, os.SEEK_END)
         rest = b""
         while True:
-            *lines, rest = (rest + file.read(_LIMIT)).split(b"\n")
-            for line in lines:
-                write(line.decode("utf-8", "replace").rstrip("\r"))
-            if not lines:
+            data = file.read(_LIMIT)
+            rest = _written(rest + data, write)
+            if not data:
                 await asyncio.sleep(_LOOK)
                 file = _current(path, file)
     finally:
         file.close()
+
+
+def _written(data: bytes, write: Write) -> bytes:
+    """Write the lines that are complete, or so long that nobody waits for their end; what is left."""
+    *lines, rest = data.split(b"\n")
+    if len(rest) > _LIMIT:
+        lines, rest = [*lines, rest], b""
+    for line in lines:
+        write(line.decode("utf-8", "replace").rstrip("\r"))
+    return rest
 
 
 def _current(path: Path, file: BinaryIO) -> BinaryIO:
@@ -59,8 +72,12 @@ def _current(path: Path, file: BinaryIO) -> BinaryIO:
     except OSError:
         return file  # between two files; the next look finds it
     if (found.st_ino, found.st_dev) != (ours.st_ino, ours.st_dev):
+        try:
+            successor = path.open("rb")
+        except OSError:  # it was taken away again, or isn't ours to read yet
+            return file
         file.close()
-        return path.open("rb")
+        return successor
     if found.st_size < file.tell():
         file.seek(0)
     return file

@@ -82,9 +82,17 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read our output has seen enough (`| head`); Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PROBLEM
-    except (OstiaryError, OSError) as error:
+    except OstiaryError as error:
         return fail(str(error), EXIT_PROBLEM)
+    except OSError as error:
+        return fail(_told(error), EXIT_PROBLEM)
     return result if isinstance(result, int) else 0
+
+
+def _told(error: OSError) -> str:
+    """Without its number, which tells people nothing."""
+    said = error.strerror or str(error)
+    return f"{error.filename}: {said}" if error.filename else said
 
 
 def fail(message: str, code: int) -> int:

@@ -55,7 +55,13 @@ def _levels(_context: click.Context, _parameter: click.Parameter, incomplete: st
     help="Put the levels back after that: 60s, 5m. Also on Ctrl-C.",
 )
 @click.option("-f", "--follow", is_flag=True, help="Print the log meanwhile: the pod's, or that of --log.")
-@click.option("--log", "file", type=click.Path(path_type=Path), metavar="FILE", help="The log to follow.")
+@click.option(
+    "--log",
+    "file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The log to follow.",
+)
 @click.option("--container", default="istio-proxy", show_default=True, metavar="NAME", help="The pod's container.")
 @click.option("--context", default="", metavar="NAME", help="kubectl's --context.")
 @click.option("--kubeconfig", default="", metavar="FILE", help="kubectl's --kubeconfig.")
@@ -90,6 +96,8 @@ def command(
         raise click.UsageError("--level and --reset exclude each other")
     if seconds is not None and not levels:
         raise click.UsageError("--for says for how long: --level says what")
+    if file is not None and not follow:
+        raise click.UsageError("--log names what --follow prints: add --follow")
     if follow and as_json:
         raise click.UsageError("--follow prints a log, --json one document: choose one")
     if follow and pod is None and file is None:

@@ -77,10 +77,14 @@ class HttpAdmin:
     def __init__(self, url: str, *, timeout: float = limits.ADMIN_ANSWER_TIMEOUT) -> None:
         """Raises ValueError for another kind of address."""
         self._path = url.removeprefix("unix:").removeprefix("//") if url.startswith("unix:") else ""
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if not self._path and (parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/")):
-            raise ValueError(f"{url!r} is no address of an admin port: http://HOST:PORT, HOST:PORT or unix:PATH")
-        self._host, self._port = parts.hostname or "", parts.port or 80
+        wrong = f"{url!r} is no address of an admin port: http://HOST:PORT, HOST:PORT or unix:PATH"
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            self._host, self._port = parts.hostname or "", parts.port or 80
+        except ValueError as error:
+            raise ValueError(f"{wrong} ({error})") from error
+        if not self._path and (parts.scheme != "http" or not self._host or parts.path not in ("", "/")):
+            raise ValueError(wrong)
         self.where = url if self._path or "://" in url else f"http://{url}"
         self.is_local = bool(self._path) or self._host in _LOOPBACK or self._host.startswith("127.")
         self._timeout = timeout
