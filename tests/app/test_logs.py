@@ -84,6 +84,18 @@ def test_a_message_can_not_forge_a_line(style: str, capsys: pytest.CaptureFixtur
     assert len(written(capsys).splitlines()) == 1
 
 
+@pytest.mark.parametrize("style", STYLES)
+def test_nothing_in_a_message_ends_a_line_or_reaches_a_terminal(style: str, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", {}, style)
+    said = "".join(map(chr, (*range(32), *range(127, 160), 0x2028, 0x2029))) + "ä\U0001f511"
+    log("oauth2").warning("%s", said)
+    line = written(capsys).removesuffix("\n")
+    assert len(line.splitlines()) == 1
+    assert line.replace("\t", "").isprintable() and "ä\U0001f511" in line
+    if style == "json":
+        assert json.loads(line)["msg"] == said
+
+
 @pytest.mark.parametrize(
     "line",
     [

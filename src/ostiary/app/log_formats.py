@@ -24,6 +24,14 @@ _NAMES: Final = {
     logging.ERROR: "error",
     logging.CRITICAL: "critical",
 }
+_CONTROLS: Final = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+"""What ends a line for some reader, or means something to a terminal. A tab may stay."""
+_SPELT: Final = {"\r": "\\r", "\n": "\\n"}
+_ESCAPED: Final = {
+    code: _SPELT.get(chr(code), f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}") for code in _CONTROLS if code != 9
+}
+_ESCAPED_IN_JSON: Final = {code: f"\\u{code:04x}" for code in _CONTROLS if code >= 0x7F}
+"""The others are escaped by `json`."""
 _TAGS: Final = (("ConnectionId", "connection"), ("StreamId", "stream"))
 
 
@@ -56,9 +64,10 @@ def _text(record: logging.LogRecord) -> str:
 
 
 def _line(record: logging.LogRecord) -> str:
-    """Text after its tags, on one line: a line break in a message can't forge another record."""
+    """Text after its tags, on one line: nothing in a message can forge another record."""
     tags = ",".join(f'"{name}":"{number}"' for name, number in _tags(record).items())
-    text = _text(record).replace("\r", "\\r").replace("\n", "\\n")
+    text = _text(record)
+    text = text if text.isprintable() else text.translate(_ESCAPED)
     return f"[Tags: {tags}] {text}" if tags else text
 
 
@@ -100,7 +109,8 @@ class JsonFormat(logging.Formatter):
             "caller": _place(record),
             "thread": str(record.process),
         }
-        return json.dumps(entry | _tags(record), ensure_ascii=False)
+        line = json.dumps(entry | _tags(record), ensure_ascii=False)
+        return line if line.isprintable() else line.translate(_ESCAPED_IN_JSON)
 
 
 FORMATS: Final[dict[str, type[logging.Formatter]]] = {"envoy": EnvoyFormat, "istio": IstioFormat, "json": JsonFormat}
