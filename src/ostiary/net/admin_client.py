@@ -107,7 +107,8 @@ class HttpAdmin:
         except ConnectionRefusedError as error:
             raise AdminError(f"nothing listens at {self.where}: is the proxy running, and its admin there?") from error
         except (OSError, http.client.HTTPException) as error:
-            raise AdminError(f"{self.where} gives no answer: {error or type(error).__name__}") from error
+            why = (isinstance(error, OSError) and error.strerror) or error or type(error).__name__
+            raise AdminError(f"{self.where} gives no answer: {why}") from error
         finally:
             connection.close()
 
