@@ -20,6 +20,8 @@ from ostiary.model import limits
 
 _ENOUGH: Final = 200
 """After so many equal messages with equal facts, one more is counted and not looked at again."""
+_AUTOMATON_BYTES: Final = 32 * 1024 * 1024
+"""RE2's bound for an automaton, four times its default: a set of words that meets it finds nothing, silently."""
 _TAGS_END: Final = b'"] '
 _GOES_ON: Final = ("{", ",", ":", "(", "[", "Unauthorized", "Request")
 """How a line without a format ends whose record goes on in the next."""
@@ -39,21 +41,23 @@ class Words(NamedTuple):
     patterns: Sequence[tuple[Pattern, Any]]
 
 
-def _union(words: Iterable[str]) -> Any:
+def _options() -> Any:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.log_errors = False
     options.never_capture = True
-    return re2.compile("|".join(f"(?:{expanded(word)})" for word in words).encode(), options)
+    options.max_mem = _AUTOMATON_BYTES
+    return options
+
+
+def _union(words: Iterable[str]) -> Any:
+    return re2.compile("|".join(f"(?:{expanded(word)})" for word in words).encode(), _options())
 
 
 @cache
 def words() -> Words:
     """The words of all patterns; compiled at the first log."""
-    options = re2.Options()
-    options.log_errors = False
-    options.encoding = re2.Options.Encoding.LATIN1
-    which, owners = re2.Set.SearchSet(options), []
+    which, owners = re2.Set.SearchSet(_options()), []
     for index, pattern in enumerate(PATTERNS):
         for word in pattern.words:
             which.Add(expanded(word).encode())
@@ -96,7 +100,7 @@ class Examiner:
         self.formats[record.format] += 1
         wanted = [self._words.patterns[index] for index in sorted({self._words.owners[word] for word in found})]
         counted = [self._collected.add(fact) for fact in self._facts(record, wanted)]
-        if counted and not any(pattern.joins for pattern, _ in wanted):
+        if counted and not any(pattern.joins or pattern.whole for pattern, _ in wanted):
             self._remember(line, record.message, [each for each in counted if each is not None])
 
     def _facts(self, record: Record, wanted: Iterable[tuple[Pattern, Any]]) -> Iterable[Fact]:
@@ -116,8 +120,8 @@ class Examiner:
             self._repeated.clear()
             self._usual.clear()
         self._repeated[message] = times, counted
-        if times[0] >= _ENOUGH and (end := _behind_tags(line)):
-            self._usual[end] = counted
+        if times[0] >= _ENOUGH:
+            self._usual[_behind_tags(line)] = counted
 
     def finish(self) -> list[Fact]:
         """The facts, with those that only the end of the log decides."""
@@ -132,9 +136,9 @@ class Examiner:
 
 
 def _behind_tags(line: bytes) -> bytes:
-    """The part of Envoy's line that is the same for each request: behind the tags; empty if there are none."""
+    """The part of Envoy's line that is the same for each request: behind the tags. All of a line without tags."""
     at = line.find(_TAGS_END)
-    return line[at + len(_TAGS_END) :] if at >= 0 else b""
+    return line[at + len(_TAGS_END) :] if at >= 0 else line
 
 
 def _text(record: Record, pattern: Pattern) -> str:
