@@ -222,6 +222,10 @@ def test_what_envoyfilter_prints_becomes_a_bootstrap_to_try_it_with() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     config, found = envoy.load([("again.yaml", done.stdout.encode())])
     assert (config is not None, [each for each in found if each.severity == "error"]) == (True, [])
+    for upstream in ("http://127.0.0.1:8080", "http://app.internal"):
+        done = ostiary("convert", "-", "--to", "native", "--upstream", upstream, stdin=made.stdout)
+        told = [each.removeprefix("# - ").split(":")[0] for each in done.stdout.splitlines() if each.startswith("# - ")]
+        assert told == ["retry_policy", "token_secret", "auth_scopes", "hmac_secret"]  # nothing of the sidecar's own
     missing = ostiary("convert", "-", "--to", "envoy", stdin=made.stdout)
     assert (missing.returncode, missing.stdout) == (2, "")
     assert "--upstream http://127.0.0.1:8080" in missing.stderr

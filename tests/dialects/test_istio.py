@@ -55,7 +55,7 @@ def test_the_patches_stand_before_the_application() -> None:
     )
     assert kinds(config) == [Cors, EnvoyOAuth2, Router]
     assert [(each.name, each.type, each.connect_timeout) for each in config.clusters] == [
-        ("inbound|8080||", "STRICT_DNS", 5.0),
+        ("inbound|8080||", "STATIC", 5.0),
         ("oauth", "LOGICAL_DNS", 10.0),
     ]
     assert "the EnvoyFilters are applied to a sidecar's inbound chain for port 8080" in "\n".join(config.differences)

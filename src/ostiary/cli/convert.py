@@ -150,7 +150,9 @@ def _hidden(what: str) -> Diagnostic:
 
 def _line(diagnostic: Diagnostic) -> str:
     """For the file itself: the line is enough to find it."""
-    where = f"line {diagnostic.line}, {diagnostic.path.rpartition('.')[2]}: " if diagnostic.line else ""
+    key = diagnostic.path.rpartition(".")[2]
+    where = ", ".join(each for each in (f"line {diagnostic.line}" if diagnostic.line else "", key) if each)
+    where = f"{where}: " if where else ""
     return f"{where}{diagnostic.message}" + (f" ({diagnostic.mend})" if diagnostic.mend else "")
 
 

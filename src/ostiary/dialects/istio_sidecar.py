@@ -16,6 +16,7 @@ from ostiary.dialects.istio_message import Message, read
 from ostiary.dialects.istio_objects import VALUE_TYPES, EnvoyFilter, Patch
 from ostiary.dialects.istio_patch import Resources, managers
 from ostiary.dialects.istio_selection import Kind
+from ostiary.dialects.native_upstreams import cluster_type
 from ostiary.dialects.yaml_nodes import Mapping, Node, Scalar, parse
 from ostiary.dialects.yaml_nodes import Sequence as SequenceNode
 from ostiary.model.clusters import Endpoint
@@ -150,12 +151,10 @@ def _cluster(name: str, scheme: str, endpoint: Endpoint) -> Message:
         address = f"{{pipe: {{path: '{path}'}}}}"
     text = f"""\
 name: '{name}'
-type: {"STATIC" if endpoint.pipe is not None else "STRICT_DNS"}
+type: {cluster_type((endpoint,))}
 dns_lookup_family: ALL
 load_assignment: {{cluster_name: '{name}', endpoints: [{{lb_endpoints: [{{endpoint: {{address: {address}}}}}]}}]}}
 """
-    if endpoint.pipe is not None:
-        text = text.replace("dns_lookup_family: ALL\n", "")
     if scheme == "https":
         text += f"""\
 transport_socket:

@@ -24,7 +24,7 @@ from ostiary.dialects.yaml_text import Noted
 from ostiary.model import limits
 from ostiary.model.access_log import DEFAULT_FORMAT, AccessLog
 from ostiary.model.clusters import CircuitBreakers
-from ostiary.model.config import Address, Config, HttpConnectionManager, Listener, Router
+from ostiary.model.config import Address, Config, Cors, HttpConnectionManager, Listener, Router
 from ostiary.model.errors import Diagnostic
 from ostiary.model.process import Process
 from ostiary.model.signin import AccessRule, ProviderConfig, SessionConfig, SignIn
@@ -160,7 +160,7 @@ class NativeText:
             if kind != "websocket" and enabled:
                 self.lost.append(lost(f"{base}.upgrade_configs", f"upgrades to {kind}"))
         for index, link in enumerate(http.http_filters):
-            if not isinstance(link.config, Router | SignIn):
+            if not isinstance(link.config, Router | SignIn | Cors):  # what Cors does stands on hosts and routes
                 text = f"the filter '{link.name}' ({type(link.config).__name__})"
                 self.lost.append(lost(f"{base}.http_filters[{index}]", text))
 
