@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from app.harness import address, proxy, running
 from costumes import SECRET, Keycloak
+from ostiary.app import logs
 from ostiary.model.access_log import AccessLog
 from ostiary.model.clusters import Cluster, Endpoint
 from ostiary.model.config import Config
@@ -327,3 +328,17 @@ async def test_a_sign_in_is_one_trace_with_what_the_provider_was_asked_and_no_se
         assert [secret for secret in (*cookies, SECRET) if secret in text] == []
         told = repr([(span.name, span.attributes, span.events) for span in found])
         assert "code=" not in told and "state=" not in told
+
+
+@pytest.mark.usefixtures("own_log")
+@scenario
+async def test_a_key_in_a_collectors_address_is_in_no_log(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("trace", {}, "envoy")
+    with Receiver() as collector:
+        where = Target(url=f"http://127.0.0.1:{collector.port}/v1/traces?key=topsecret")
+        async with Upstream().running() as app, running(traced(app.port, where)) as door:
+            await (await Client.connect(address(door))).get("/", SAMPLED)
+        assert [path for path, _ in collector.requests] == ["/v1/traces?key=topsecret"]
+    said = capsys.readouterr().err
+    assert "match for URL '/v1/traces'" in said
+    assert "topsecret" not in said

@@ -59,6 +59,11 @@ def test_the_standard_variables_say_what_the_section_doesnt() -> None:
     assert metrics(env=OTEL).interval == 30.0
 
 
+def test_the_path_of_a_signal_comes_before_the_query() -> None:
+    found = tracing("telemetry:\n  endpoint: https://c.test/otlp/?key=abc\n")
+    assert found.collector.url == "https://c.test/otlp/v1/traces?key=abc"
+
+
 def test_the_section_wins_over_the_variables() -> None:
     text = "telemetry:\n  endpoint: http://127.0.0.1:9\n  service_name: mine\n  headers: {x-tenant: red}\n"
     found = tracing(text, OTEL)

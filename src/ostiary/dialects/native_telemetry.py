@@ -157,7 +157,8 @@ def _at(section: Section, base: Collector, signal: str) -> Collector:
     """Where that signal goes: its own URL as it is, or below the common one."""
     key = f"{signal}_endpoint"
     own = section.text(key)
-    url = own or f"{section.text('endpoint', DEFAULT_ENDPOINT).rstrip('/')}/v1/{signal}"
+    common, mark, query = section.text("endpoint", DEFAULT_ENDPOINT).partition("?")
+    url = own or f"{common.rstrip('/')}/v1/{signal}{mark}{query}"
     parts = urlsplit(url) if url.isascii() and " " not in url else None
     try:
         good = parts is not None and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0

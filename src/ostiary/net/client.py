@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 from ostiary.core.decision import NO_HOST, Fetch, Fetched, FetchFailed
 from ostiary.core.header_lines import HeaderLine
-from ostiary.core.redaction import without_credentials
 from ostiary.core.response import ResponseHead
 from ostiary.model import limits
 from ostiary.model.clusters import Cluster, Endpoint
@@ -185,7 +184,7 @@ class ProviderClient:
         future: asyncio.Future[tuple[ResponseHead, bytes]] = asyncio.get_running_loop().create_future()
         call = _Call(request, future, replayable=not once)
         if _ROUTER.debugs:
-            path = without_credentials(request.split(b" ", 2)[1].decode("latin-1"))
+            path = request.split(b" ", 2)[1].partition(b"?")[0].decode("latin-1")  # a query may hold a collector's key
             _ROUTER.debug("cluster '%s' match for URL '%s'", pool.cluster.name, path, stream=call.stream)
         pool.submit(call, fresh=once)
         try:
