@@ -21,12 +21,14 @@ from ostiary.doctor.facts.provider import ProtocolMismatch
 from ostiary.doctor.facts.tls import HandshakeDone, HandshakeFailed, HandshakeFault, PlainTextToTls
 from ostiary.doctor.probes.traces import fault_of
 from ostiary.doctor.probes.trust import Trust
+from ostiary.doctor.rules.tls import LARGE_ARE_LOST
 from ostiary.net.glance import Glance, Shown, glance, plain_hello, survives_small_segments
 from ostiary.net.survey import Place
 from ostiary.net.tls import UpstreamTls
 
 _CHAIN: Final = ("untrusted-ca", "expired", "not-yet-valid")
 _JUDGED: Final = (*_CHAIN, "name-mismatch")
+_ANSWERS_PLAIN: Final = "it answers plain HTTP"
 _QUICK: Final = 2.0
 """Seconds for a second look, at most: what is wrong with the first one is known already."""
 
@@ -58,14 +60,14 @@ class Closer:
 
     async def _accepted(self) -> list[Fact]:
         looks: list[Callable[[], ConnectTrace]] = []
-        small = asyncio.ensure_future(self._small(looks))
+        silence = asyncio.ensure_future(self._silence(looks))
         try:
             seen = await glance(self._place, watch=looks.append)
             if seen.trace.tls is None:
                 silent = any(a.stage == "tls" and a.outcome == "timeout" for a in seen.trace.attempts)
-                return await small if silent else []
+                return await silence if silent else []
         finally:
-            small.cancel()
+            silence.cancel()
         if seen.alert:
             return [self._fault("client-certificate", f"the peer ends it with {seen.alert.replace('_', ' ').lower()}")]
         names = seen.certificate.names if seen.certificate is not None else ()
@@ -122,25 +124,28 @@ class Closer:
         if faults & set(_JUDGED):
             return self._judged(known, await self._unverified())
         if "not-tls" in faults:
-            first = (await plain_hello(replace(self._place, timeout=self._left))).split(b"\r\n")[0][:60]
-            said = f"it answers plain HTTP: {first.decode('latin-1')}" if first.startswith(b"HTTP/") else ""
-            return [_detailed(fact, said) for fact in known]
+            said = next((fact.detail for fact in failed if fact.detail.startswith(_ANSWERS_PLAIN)), "")
+            said = said or _plain_http(await plain_hello(replace(self._place, timeout=self._left)))
+            heard = [f for f in known if not (said and isinstance(f, HandshakeFailed) and f.fault == "silent")]
+            return [_detailed(fact, said) for fact in heard]
         return known
 
-    async def _small(self, looks: Sequence[Callable[[], ConnectTrace]]) -> list[Fact]:
-        """Where a handshake is silent for a while: whether it ends if no packet is large."""
+    async def _silence(self, looks: Sequence[Callable[[], ConnectTrace]]) -> list[Fact]:
+        """Where a handshake is silent for a while: whether large packets are lost, or it is plain HTTP that waits."""
         await asyncio.sleep(min(self._place.timeout / 3, _QUICK))
         attempts = looks[0]().attempts if looks else []
         waiting = [a.address for a in attempts if a.stage == "tls" and a.ended is None]
-        found = await asyncio.gather(
-            *(survives_small_segments(replace(self._place, timeout=self._left), address) for address in waiting)
+        if not waiting:
+            return []
+        place = replace(self._place, timeout=self._left)
+        hello, through = await asyncio.gather(
+            plain_hello(place),
+            asyncio.gather(*(survives_small_segments(place, address) for address in waiting)),
         )
-        said = "with small packets the handshake succeeds: large ones are lost on the way (MTU)"
-        return [
-            self._fault("silent", f"{address}: {said}")
-            for address, through in zip(waiting, found, strict=True)
-            if through
-        ]
+        if said := _plain_http(hello):
+            return [self._fault("not-tls", said)]
+        lost = f"with small packets the handshake succeeds: {LARGE_ARE_LOST}"
+        return [self._fault("silent", f"{a}: {lost}") for a, well in zip(waiting, through, strict=True) if well]
 
     async def _unverified(self) -> Glance:
         return await glance(replace(self._place, ssl=UpstreamTls(self._trust.unverified)(), timeout=self._left))
@@ -179,6 +184,11 @@ class Closer:
 
     def _fault(self, fault: HandshakeFault, said: str) -> HandshakeFailed:
         return HandshakeFailed(origin=self._origin(said), target=self._where, fault=fault, detail=said, who="probe")
+
+
+def _plain_http(hello: bytes) -> str:
+    first = hello.split(b"\r\n")[0][:60].decode("latin-1")
+    return f"{_ANSWERS_PLAIN}: {first}" if first.startswith("HTTP/") else ""
 
 
 def _detailed(fact: Fact, said: str) -> Fact:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from ostiary.doctor.facts.configuration import OAuth2Seen
 from ostiary.doctor.facts.origin import Origin
+from ostiary.model import limits
 
 _WELL_KNOWN: Final = "/.well-known/openid-configuration"
 _HOSTS: Final = re.compile(
@@ -39,4 +40,4 @@ def typed(target: str, issuer: str) -> OAuth2Seen:
     """A sign-in of which only the issuer is known."""
     origin = Origin(kind="probe", source=target, quote=f"issuer {issuer}")
     return OAuth2Seen(origin=origin, token_endpoint="", token_cluster="", authorization_endpoint="", redirect_uri="",
-                      scopes=(), issuer=issuer, needs_keys=True)  # fmt: skip
+                      scopes=(), issuer=issuer, needs_keys=True, timeout=limits.CONNECT_TIMEOUT)  # fmt: skip

@@ -33,6 +33,8 @@ from ostiary.doctor.rules.families import NO_ROUTE
 
 _MIN_CONNECT_TIMEOUT: Final = 1.0
 """Seconds: below it, one lost packet of a handshake (1 s until it is sent again, RFC 6298) fails the connection."""
+_CUT_OFF: Final = ("ECONNRESET", "EPIPE")
+"""What a connection meets that was up, in the TLS handshake too; any other failure of that has rules of its own."""
 _OVERFLOWS: Final = ("upstream_rq_pending_overflow", "upstream_cx_overflow")
 Group = tuple[str, list[Fact], bool]
 """Subject, evidence, whether it is about the provider."""
@@ -42,9 +44,9 @@ def _failures(case: Case, *errnos: str) -> Iterator[Group]:
     """Destinations whose connections fail with one of these, unless another address of theirs answered."""
     found: dict[tuple[str, bool], list[Fact]] = {}
     for attempt in case.all(Attempted):
-        if attempt.stage != "tls" and (
-            attempt.errno in errnos or (attempt.outcome == "timeout" and "ETIMEDOUT" in errnos)
-        ):
+        if attempt.stage == "tls" and attempt.errno not in _CUT_OFF:
+            continue
+        if attempt.errno in errnos or (attempt.outcome == "timeout" and "ETIMEDOUT" in errnos):
             found.setdefault((subject_of(case, attempt.target), True), []).append(attempt)
     for failure in case.all(ConnectFailed):
         if failure.errno in errnos:
@@ -118,7 +120,7 @@ def _timeout(case: Case) -> Iterator[Finding]:
 
 
 def _reset(case: Case) -> Iterator[Finding]:
-    for group in _failures(case, "ECONNRESET", "EPIPE"):
+    for group in _failures(case, *_CUT_OFF):
         yield _told(
             case, group, "tcp-reset", "The connection to {whom} is reset",
             "{whom}{at} accepts the connection and closes it{sometimes} at once. That is a load balancer without a "

@@ -75,6 +75,15 @@ _SILENT: Final = _Told(
     "Try from elsewhere. For a path that drops large packets lower the interface's MTU or allow ICMP; where only one "
     "family is silent, dns_lookup_family: ALL and a race that includes TLS get past it.",
 )
+LARGE_ARE_LOST: Final = "large ones are lost on the way (MTU)"
+"""How a probe says that it is the path."""
+_MTU: Final = _Told(
+    "Large packets to or from {whom} are lost on the way",
+    "TCP comes up and the TLS handshake never ends, but it does with small packets: a link on the way carries less "
+    "than the interface here believes, and the ICMP message that would say so is dropped (a path MTU black hole).",
+    "Lower the MTU of this interface (tunnels and overlay networks: 1400 or less), clamp the MSS on the router, or let "
+    "ICMP 'fragmentation needed' and 'packet too big' through.",
+)
 _FAULTS: Final[Mapping[HandshakeFault, tuple[str, _Told]]] = {
     "untrusted-ca": ("tls-untrusted-ca", _UNTRUSTED),
     "name-mismatch": ("tls-name-mismatch", _MISMATCH),
@@ -128,7 +137,8 @@ def _about(wanted: str) -> Rule:
                 found.setdefault(subject_of(case, fact.target), []).append(fact)
         told = next(text for rule, text in _FAULTS.values() if rule == wanted)
         for subject, facts in found.items():
-            yield _finding(case, wanted, told, subject, facts, "certain")
+            lost = any(isinstance(f, HandshakeFailed) and LARGE_ARE_LOST in f.detail for f in facts)
+            yield _finding(case, wanted, _MTU if lost else told, subject, facts, "certain")
         for seen in case.all(ClusterCounters):
             subject = subject_of(case, seen.cluster)
             names = [name for name, fault in _COUNTERS.items() if _FAULTS[fault][0] == wanted]  # type: ignore[index]
