@@ -12,6 +12,8 @@ from ostiary._version import __version__
 
 if TYPE_CHECKING:
     from ostiary.core.trace import ConnectTrace
+    from ostiary.doctor.ask import diagnose
+    from ostiary.doctor.report import Report
     from ostiary.net.connector import ConnectError, Connector, ConnectTimeoutError
     from ostiary.net.stream import Connection, connect
 
@@ -21,7 +23,9 @@ _HOMES: Final = {
     "ConnectTrace": "ostiary.core.trace",
     "Connection": "ostiary.net.stream",
     "Connector": "ostiary.net.connector",
+    "Report": "ostiary.doctor.report",
     "connect": "ostiary.net.stream",
+    "diagnose": "ostiary.doctor.ask",
 }
 
 __all__ = [
@@ -30,8 +34,10 @@ __all__ = [
     "ConnectTrace",
     "Connection",
     "Connector",
+    "Report",
     "__version__",
     "connect",
+    "diagnose",
 ]
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from doctor.probes.probing import in_thread
 from istio_example import GOOD
 from ostiary._version import __version__
 from ostiary.cli.commands import VERBS
 from ostiary.cli.probe import Probed, probe
 from ostiary.dialects import native
 from ostiary.testing.demo_app import DemoApp
-from ostiary.testing.provider import DemoProvider
+from ostiary.testing.provider import DEMO_CLIENT, DemoProvider
 
 MINIMAL = """\
 upstream: http://127.0.0.1:8080
@@ -204,6 +205,20 @@ def test_a_probe_that_fails_is_a_problem_that_was_found(tmp_path: Path) -> None:
     assert done.returncode == 1
     failed = [line for line in done.stdout.splitlines() if line.startswith("failed: ")]
     assert len(failed) == 2 and all("ECONNREFUSED" in line or "refused" in line for line in failed)
+    (found,) = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
+    assert found.startswith(f"error: tcp-refused: 127.0.0.1:{port} refuses the connection")
+    document = json.loads(ostiary("check", "-c", str(path), "--probe", "--json").stdout)
+    assert (document["ok"], [each["rule"] for each in document["findings"]]) == (False, ["tcp-refused"])
+
+
+def test_a_probe_of_what_is_healthy_finds_nothing(tmp_path: Path) -> None:
+    with in_thread(DemoProvider()) as provider, in_thread(DemoApp()) as app:
+        client = f"client_id: {DEMO_CLIENT.client_id}, client_secret: '{DEMO_CLIENT.client_secret}'"
+        path = tmp_path / "good.yaml"
+        path.write_text(f"upstream: {app.url}\nprovider: {{issuer: '{provider.issuer}', {client}}}\n")
+        done = ostiary("check", "-c", str(path), "--probe")
+    assert [line.split(":")[0] for line in done.stdout.splitlines()[1:]] == ["ok", "ok"], done.stdout
+    assert done.returncode == 0
 
 
 def test_run_refuses_a_bad_configuration_before_it_starts(bad: str) -> None:

@@ -7,6 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final, final
 
+from ostiary.app.diagnosis import Diagnosis, Explain
 from ostiary.app.flights import Recorder
 from ostiary.app.flows import Running
 from ostiary.app.metrics import Stats
@@ -19,6 +20,7 @@ from ostiary.net.ticker import Ticker
 if TYPE_CHECKING:
     from ostiary.core.leases import Leases
     from ostiary.core.oauth2.envoy.filter import Outcomes
+    from ostiary.core.trace import ConnectTrace
     from ostiary.net.connector import Connector
 
 RELOAD_GAUGES: Final = frozenset(("update_time", "config_reload_time_seconds"))
@@ -34,8 +36,10 @@ class Lasting:
         leases: Leases | None = None,
         flights: Recorder | None = None,
         shared: Shared | None = None,
+        explain: Explain | None = None,
     ) -> None:
-        """`leases` says which of several processes runs a flow that must run once; None: there is just this one."""
+        """`leases` says which of several processes runs a flow that must run once; None: there is just this one.
+        `explain` says why a provider can't be reached."""
         self.shared = shared or Shared()
         self._under: dict[str, ServiceStats] = {}
         self.leases = leases
@@ -47,6 +51,7 @@ class Lasting:
         self.upstreams = Upstreams(self.connector, self.ticker, self.stats)
         self._connector = connector
         self._outcomes: Outcomes | None = None
+        self.diagnosis = Diagnosis(explain)
 
     def connector(self) -> Connector:
         """What dials; made with the first connection, for the DNS library is slow to import."""
@@ -54,8 +59,12 @@ class Lasting:
             from ostiary.net.connector import Connector
 
             self._connector = Connector()
-        self._connector.on_failure = self.flights.connect_failed
+        self._connector.on_failure = self._failed
         return self._connector
+
+    def _failed(self, cluster: str, trace: ConnectTrace, *, checks: bool = False) -> None:
+        self.flights.connect_failed(cluster, trace, checks=checks)
+        self.diagnosis.failed(cluster, trace)
 
     def under(self, stat_prefix: str) -> ServiceStats:
         """What connection managers of this prefix count."""

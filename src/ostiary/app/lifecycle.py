@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from ostiary.app import reload
 from ostiary.app.administration import Admin, AdminFactory, Alone, Peers
+from ostiary.app.diagnosis import Explain
 from ostiary.app.flights import Recorder
 from ostiary.app.lasting import Lasting
 from ostiary.app.runtime import Runtime
@@ -48,9 +49,11 @@ class Doorkeeper:
         peers: Peers | None = None,
         admin_sockets: list[socket.socket] | None = None,
         shared: Shared | None = None,
+        explain: Explain | None = None,
     ) -> None:
         """`servers` and `admin_sockets` are bound already by a parent process, `desk` leads to where it grants leases.
-        `admin` makes the admin API. `shared` is what all workers know."""
+        `admin` makes the admin API. `shared` is what all workers know.
+        `explain` says why a provider can't be reached."""
         self.config = config
         self.process = process or Process()
         self._connector = connector
@@ -66,6 +69,7 @@ class Doorkeeper:
         self.flights = Recorder(os.getpid(), with_users=self.process.flight_users)
         """Outlives what it recorded."""
         self._admin: Admin | None = None
+        self._explain = explain
         self._desk = desk
         self._leases: LeaseClient | None = None
         self.serving: Serving | None = None
@@ -95,7 +99,7 @@ class Doorkeeper:
                 self._leases = await LeaseClient.connect(self._desk, self._desk_lost)
             _CONFIG.info("loading %d cluster(s)", len(self.config.clusters))
             _CONFIG.info("loading %d listener(s)", len(self.config.listeners))
-            lasting = Lasting(self._connector, self._leases, self.flights, self.shared)
+            lasting = Lasting(self._connector, self._leases, self.flights, self.shared, self._explain)
             serving = self.serving = Serving(lasting)
             serving.drain_timeout = self.process.drain_timeout
             await serving.commit(await serving.prepare(self.config, servers))

@@ -13,6 +13,7 @@ from ostiary._version import __version__
 from ostiary.app import logs, reload, workers
 from ostiary.app.administration import AdminFactory
 from ostiary.app.descriptors import raise_limit
+from ostiary.app.diagnosis import Explain
 from ostiary.app.family import Family
 from ostiary.app.heartbeat import Heart, Heartbeats
 from ostiary.app.lifecycle import EXIT_INTERRUPTED, Doorkeeper
@@ -35,12 +36,16 @@ GC_THRESHOLD: Final = 20_000
 
 
 def run(
-    config: Config, process: Process, admin: AdminFactory | None = None, source: reload.Source | None = None
+    config: Config,
+    process: Process,
+    admin: AdminFactory | None = None,
+    source: reload.Source | None = None,
+    explain: Explain | None = None,
 ) -> int:
     """Run until SIGTERM (exit code 0) or SIGINT (130). What stops the start is said on stderr (code 2).
 
-    `admin` makes the admin API, which lies above this package. `source` gives the configuration again; None: it holds
-    until the end.
+    `admin` makes the admin API and `explain` says why a provider can't be reached; both lie above this package.
+    `source` gives the configuration again; None: it holds until the end.
     """
     for number in (signal.SIGUSR1, signal.SIGHUP):  # until there is something to open or to read again
         signal.signal(number, signal.SIG_IGN)
@@ -49,7 +54,7 @@ def run(
     raise_limit()
     count = workers.count(process.workers)
     if count == 1:
-        return _run_one(_Alone(Doorkeeper(config, process, admin=admin), source))
+        return _run_one(_Alone(Doorkeeper(config, process, admin=admin, explain=explain), source))
     admin_sockets: list[socket.socket] = []
     try:
         servers = bind_all(config.listeners)
@@ -64,7 +69,16 @@ def run(
     def work(index: int, desk: socket.socket) -> int:
         peers = Colleagues(inboxes, index)
         door = Doorkeeper(
-            family.config, family.process, None, family.servers, desk, admin, peers, admin_sockets, shared
+            family.config,
+            family.process,
+            None,
+            family.servers,
+            desk,
+            admin,
+            peers,
+            admin_sockets,
+            shared,
+            explain,
         )
         return _run_one(_Worker(door, heartbeats, index))
 

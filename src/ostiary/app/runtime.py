@@ -165,6 +165,7 @@ class Runtime:
         )
         scope = self.stats.scope(f"http.{http.stat_prefix}")
         client = self._client(http)
+        lasting.diagnosis.know(http, self.config.clusters)
         flows = Flows(client, lasting.leases, lasting.running)
         self._flows.append(flows)
         routers = [link.config for link in http.http_filters if isinstance(link.config, Router)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ from ostiary.model.errors import Diagnostic
 
 if TYPE_CHECKING:
     from ostiary.cli.probe import Probed
+    from ostiary.doctor.finding import Finding
 
 
 @click.command()
@@ -27,7 +29,7 @@ def command(
     """Validate a configuration of any dialect.
 
     Prints `file:line:column: severity: path: message (mend)` for each finding; `info` is where it runs otherwise than
-    in Envoy. Exits with 2 if it can't be run, with 1 if a probe fails.
+    in Envoy. --probe adds what `ostiary doctor` finds. Exits with 2 if it can't be run, with 1 if a probe fails.
 
     \b
     Examples:
@@ -40,18 +42,20 @@ def command(
         raise click.UsageError("name a file with -c")
     loaded = load(files, dialect=dialect, flags=flags, ignore_unsupported=ignore_unsupported)
     loaded = dataclasses.replace(loaded, diagnostics=(*loaded.diagnostics, *_differences(loaded, files)))
-    probed = _probe(loaded) if probes else []
+    probed, findings = _probe(loaded, files) if probes else ([], ())
     if as_json:
-        print(json.dumps(_document(loaded, probed), indent=2, ensure_ascii=False))
+        print(json.dumps(_document(loaded, probed, findings, probes=probes), indent=2, ensure_ascii=False))
     else:
         for diagnostic in loaded.diagnostics:
             print(diagnostic)
         for one in probed:
             print(f"{'ok' if one.ok else 'failed'}: {one.what}: {one.message}")
+        for finding in findings:
+            print(f"{finding.severity}: {finding.rule}: {finding.title}. {finding.cause} ({finding.mend})")
         print(_summary(loaded), file=sys.stderr)
     if loaded.config is None:
         return EXIT_USAGE
-    return 0 if all(one.ok for one in probed) else EXIT_PROBLEM
+    return 0 if _is_well(probed, findings) else EXIT_PROBLEM
 
 
 def _differences(loaded: Loaded, files: tuple[str, ...]) -> list[Diagnostic]:
@@ -61,20 +65,25 @@ def _differences(loaded: Loaded, files: tuple[str, ...]) -> list[Diagnostic]:
     return [Diagnostic(file=file, line=0, column=0, severity="info", path="", message=one) for one in found]
 
 
-def _probe(loaded: Loaded) -> list[Probed]:
+def _probe(loaded: Loaded, files: tuple[str, ...]) -> tuple[list[Probed], tuple[Finding, ...]]:
     if loaded.config is None:
-        return []
-    from ostiary.cli.probe import probe
+        return [], ()
+    from ostiary.cli.probe import diagnosed, probe
 
-    return probe(loaded.config)
+    return probe(loaded.config), diagnosed(loaded.config, files[0] if files else "environment")
 
 
-def _document(loaded: Loaded, probed: list[Probed]) -> dict[str, Any]:
+def _is_well(probed: Sequence[Probed], findings: Sequence[Finding]) -> bool:
+    return all(one.ok for one in probed) and all(each.severity == "info" for each in findings)
+
+
+def _document(loaded: Loaded, probed: list[Probed], findings: Sequence[Finding], *, probes: bool) -> dict[str, Any]:
     return {
-        "ok": loaded.config is not None and all(one.ok for one in probed),
+        "ok": loaded.config is not None and _is_well(probed, findings),
         "dialect": loaded.dialect,
         "diagnostics": [dataclasses.asdict(diagnostic) for diagnostic in loaded.diagnostics],
         "probes": [dataclasses.asdict(one) for one in probed],
+        **({"findings": [each.as_dict() for each in findings]} if probes else {}),
     }
 
 

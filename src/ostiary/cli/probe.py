@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ostiary.core.oidc import discovery_url
@@ -16,6 +17,22 @@ from ostiary.model.signin import ProviderConfig, SignIn
 from ostiary.model.tls import CertificateValidationContext, UpstreamTlsContext
 from ostiary.net.connector import Connector
 from ostiary.net.tls import UpstreamTls
+
+if TYPE_CHECKING:
+    from ostiary.doctor.finding import Finding
+
+
+def diagnosed(config: Config, file: str) -> tuple[Finding, ...]:
+    """What the doctor finds in the configuration, and at the places that it leads to."""
+    from ostiary.doctor.case import Case
+    from ostiary.doctor.configuration.native import facts_of
+    from ostiary.doctor.diagnose import diagnose
+    from ostiary.doctor.probes import probe as look
+    from ostiary.doctor.rules import all_rules
+
+    facts = facts_of(config, file)
+    found = asyncio.run(look("", Case(facts), lambda _source, _what: None))
+    return tuple(diagnose(Case([*facts, *found.facts]), all_rules()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from ostiary.cli.exit_codes import EXIT_USAGE
 if TYPE_CHECKING:
     from ostiary.app.administration import Admin
     from ostiary.app.lifecycle import Doorkeeper
+    from ostiary.core.trace import ConnectTrace
+    from ostiary.model.clusters import Cluster
 
 
 @click.command()
@@ -38,10 +40,16 @@ def command(files: tuple[str, ...], dialect: str | None, ignore_unsupported: boo
         return EXIT_USAGE
     from ostiary.app import running
 
-    return running.run(loaded.config, loaded.process, _admin, source)
+    return running.run(loaded.config, loaded.process, _admin, source, _explain)
 
 
 def _admin(worker: Doorkeeper) -> Admin:
     from ostiary.admin.server import AdminServer  # only where the configuration has an admin API
 
     return AdminServer(worker)
+
+
+def _explain(cluster: Cluster | None, trace: ConnectTrace) -> str:
+    from ostiary.doctor.at_hand import explanation  # only where a provider can't be reached
+
+    return explanation(cluster, trace)

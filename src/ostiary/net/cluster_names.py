@@ -55,6 +55,9 @@ class NameWatcher:
         """True after the first round."""
         self.why = ""
         """Why there is no address."""
+        self.queries: list[DnsQuery] = []
+        """What the last round asked, and whom."""
+        self._asked: list[DnsQuery] = []
 
     def start(self, resolver: Resolver) -> None:
         """Ask for the first time."""
@@ -75,6 +78,7 @@ class NameWatcher:
         _UPSTREAM.trace("starting async DNS resolution for %s", self.name)
         _LOG.trace("dns resolution for %s started", self.name)
         current = self._round = Round(self._family, self._known)
+        self._asked = []
         self._ask(current.begin())
 
     def _ask(self, record_types: tuple[RecordType, ...]) -> None:
@@ -106,6 +110,7 @@ class NameWatcher:
         current = self._round
         if current is None:
             return
+        self._asked += lookup.queries
         more = current.answer(record_type, self._judged(_answered(lookup, answer)))
         if more:
             self._ask(more)
@@ -132,6 +137,7 @@ class NameWatcher:
 
     def _finish(self, current: Round) -> None:
         self._round = None
+        self.queries = self._asked
         if self._timer is not None:
             self._timer.cancel()
         self.resolved = True

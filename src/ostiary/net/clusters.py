@@ -16,6 +16,7 @@ import random
 import ssl
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, final
 
@@ -135,6 +136,7 @@ class ClusterPool:
             endpoint, now = self.cluster.endpoints[0], self._loop.time()
             target = str(Destination(endpoint.address, endpoint.port))
             trace = ConnectTrace(target=target, started=now, ended=now, error="the name did not resolve")
+            trace.dns = [replace(query) for watcher in self._watchers for query in watcher.queries]
             trace.summary = f"{why}."
             on_failure(self.cluster.name, trace)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Any, TypeVar
 
 import pytest
 import yaml
@@ -11,6 +15,7 @@ from ostiary.doctor.examine import Question, examine
 from ostiary.doctor.report import Report
 from ostiary.testing.provider import DEMO_CLIENT
 
+S = TypeVar("S", bound=AbstractAsyncContextManager[Any])
 CALLBACK = "http://127.0.0.1:8080"
 
 
@@ -35,6 +40,29 @@ async def examined(target: str = "", config: dict[str, Any] | None = None) -> Re
 def rules(report: Report) -> list[str]:
     """What was found, most telling first."""
     return [finding.rule for finding in report.findings]
+
+
+@contextmanager
+def in_thread(server: S) -> Iterator[S]:
+    """A server on a loop of its own, for commands that are other processes, or run a loop themselves."""
+    loop = asyncio.new_event_loop()
+    ready = threading.Event()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        async with server:
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield server
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
+        loop.close()
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as Mapping_
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Final
 
 from ostiary.dialects.yaml_nodes import Mapping, Node
@@ -14,19 +12,16 @@ from ostiary.doctor.facts.origin import Kind, Origin
 from ostiary.doctor.finding import Where
 from ostiary.model import limits
 from ostiary.model.oauth2 import SdsSecret
-from ostiary.model.secret import Secret
 from ostiary.model.signin import ClientAuthMethod
-from ostiary.model.tls import DataSource
 
-_METHODS: Final[dict[str, ClientAuthMethod]] = {
-    "BASIC_AUTH": "client_secret_basic", "PRIVATE_KEY_JWT": "private_key_jwt", "TLS_CLIENT_AUTH": "none",
+AUTH_METHODS: Final[dict[str, ClientAuthMethod]] = {
+    "URL_ENCODED_BODY": "client_secret_post", "BASIC_AUTH": "client_secret_basic",
+    "PRIVATE_KEY_JWT": "private_key_jwt", "TLS_CLIENT_AUTH": "none",
 }  # fmt: skip
 
 
-def oauth2_fact(
-    seen: Seen, kind: Kind = "config", source: str = "", secrets: Mapping_[str, Node] = MappingProxyType({})
-) -> OAuth2Seen:
-    """The fact of one OAuth2 filter. `secrets` are the static ones, by name."""
+def oauth2_fact(seen: Seen, kind: Kind = "config", source: str = "") -> OAuth2Seen:
+    """The fact of one OAuth2 filter."""
     config = field(seen.node, "config")
     scopes = tuple(scope for item in items(config, "auth_scopes") if (scope := text(item) or _plain(item)))
     endpoint = text(config, "token_endpoint", "uri")
@@ -51,26 +46,18 @@ def oauth2_fact(
         where=Where(file=place.file, line=place.line, path=f"{seen.path}.config") if kind == "config" else None,
         document=seen.document,
         client_id=text(config, "credentials", "client_id"),
-        client_secret=_token_secret(config, secrets),
-        auth_method=_METHODS.get(text(config, "auth_type").upper(), "client_secret_post"),
+        client_secret=_token_secret(config),
+        auth_method=AUTH_METHODS.get(text(config, "auth_type").upper(), "client_secret_post"),
         timeout=seconds(at(config, "token_endpoint", "timeout"), limits.PROVIDER_TIMEOUT),
     )
 
 
-def _token_secret(config: Node | None, secrets: Mapping_[str, Node]) -> SdsSecret | None:
-    """Where the client's secret is: in a file, or among the static secrets; None where a server delivers it."""
+def _token_secret(config: Node | None) -> SdsSecret | None:
+    """Where the client's secret is: in a file; None where a server delivers it, or it is static."""
     reference = at(config, "credentials", "token_secret")
-    name = text(reference, "name")
     source = field(reference, "sds_config")
     path = text(source, "path_config_source", "path") or text(source, "path")
-    if path:
-        return SdsSecret(name=name, path=path)
-    value = at(secrets.get(name), "generic_secret", "secret")
-    inline = text(value, "inline_string")
-    file = text(value, "filename")
-    if inline:
-        return SdsSecret(name=name, value=DataSource(inline=Secret(inline)))
-    return SdsSecret(name=name, value=DataSource(filename=file)) if file else None
+    return SdsSecret(name=text(reference, "name"), path=path) if path else None
 
 
 def _plain(item: object) -> str:

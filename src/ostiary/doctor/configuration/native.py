@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from ostiary.doctor.configuration.filters import AUTH_METHODS
 from ostiary.doctor.facts.configuration import ClusterSeen, OAuth2Seen
 from ostiary.doctor.facts.origin import Fact, Origin
+from ostiary.model import limits
 from ostiary.model.clusters import Cluster
 from ostiary.model.config import Config
+from ostiary.model.oauth2 import OAuth2Config
 from ostiary.model.signin import SignIn
 from ostiary.model.tls import CertificateValidationContext, UpstreamTlsContext
 
@@ -23,8 +26,27 @@ def facts_of(config: Config, file: str) -> list[Fact]:
     for sign_in in links:
         if isinstance(sign_in, SignIn):
             found += _provider(sign_in, file)
-    found += [_cluster(cluster, file) for cluster in config.clusters if cluster.endpoints]
+    envoys = [link for link in links if isinstance(link, OAuth2Config)]
+    found += [_filter(each, file) for each in envoys]
+    asked = {each.token_endpoint.cluster for each in envoys if each.token_endpoint is not None}
+    found += [cluster_of(each, file, for_provider=each.name in asked) for each in config.clusters if each.endpoints]
     return found
+
+
+def _filter(config: OAuth2Config, file: str) -> OAuth2Seen:
+    endpoint = config.token_endpoint
+    return OAuth2Seen(
+        origin=Origin(kind="config", source=file, quote=f"oauth2 filter of client {config.credentials.client_id}"),
+        token_endpoint=endpoint.uri if endpoint is not None else "",
+        token_cluster=endpoint.cluster if endpoint is not None else "",
+        authorization_endpoint=config.authorization_endpoint,
+        redirect_uri=config.redirect_uri,
+        scopes=config.auth_scopes,
+        client_id=config.credentials.client_id,
+        client_secret=config.credentials.token_secret,
+        auth_method=AUTH_METHODS[config.auth_type],
+        timeout=endpoint.timeout if endpoint is not None else limits.PROVIDER_TIMEOUT,
+    )
 
 
 def _provider(sign_in: SignIn, file: str) -> list[Fact]:
@@ -65,11 +87,12 @@ def _provider(sign_in: SignIn, file: str) -> list[Fact]:
     return [cluster, seen]
 
 
-def _cluster(cluster: Cluster, file: str) -> ClusterSeen:
+def cluster_of(cluster: Cluster, file: str, *, for_provider: bool = False) -> ClusterSeen:
+    """The fact of one cluster as it runs."""
     endpoint = cluster.endpoints[0]
     tls = cluster.transport_socket
     return ClusterSeen(
-        origin=Origin(kind="config", source=file, quote=f"upstream {cluster.name}"),
+        origin=Origin(kind="config", source=file, quote=f"{'provider' if for_provider else 'upstream'} {cluster.name}"),
         name=cluster.name,
         hosts=(endpoint.address,) if endpoint.address else (),
         port=endpoint.port,
@@ -81,7 +104,7 @@ def _cluster(cluster: Cluster, file: str) -> ClusterSeen:
         sni=(tls.sni or "") if tls is not None else "",
         has_ca=True,
         checks_name=True,
-        for_provider=False,
+        for_provider=for_provider,
         tls_context=tls,
         dns_servers=cluster.dns_resolvers,
     )
