@@ -73,8 +73,8 @@ PATTERNS: Final = (
         facts=_too_large,
     ),
     Pattern(
-        words=("upstream_headers_too_large", "response headers size exceeds limit", "headers size exceeds limit"),
-        expression=r"(?:upstream|response)[ .]headers[_ ](?:too_large|size exceeds limit)",
+        words=("upstream.headers_too_large", "response headers size exceeds limit"),
+        expression=r"response headers size exceeds limit|upstream.headers_too_large",
         facts=_answer_too_large,
     ),
     Pattern(words=("ext_authz_error",), expression=r"\bext_authz_error\b", facts=_ext_authz),

@@ -82,11 +82,11 @@ def _update(found: Found) -> Iterator[Fact]:
     what, text = found["what"].lower() + found["kind"], found["why"]
     kind = next((kind for sign, kind in _UPDATES if sign in what), None)
     if text.strip().startswith(_DUMP):
-        found.join.dumps(_cut_off(found), (kind, found["name"]) if kind is not None else None)
+        found.join.dumps(_cut_off(found), (kind, found["of"] or found["name"]) if kind is not None else None)
         return
     problem = _problem(found, text, rejected=True)
     if kind is not None:
-        yield UpdateRejected(origin=found.origin, what=kind, name=found["name"], reason=problem.message)
+        yield UpdateRejected(origin=found.origin, what=kind, name=found["of"] or found["name"], reason=problem.message)
     yield problem
 
 
@@ -142,7 +142,8 @@ PATTERNS: Final = (
     ),
     Pattern(
         words=("config rejected", r"gRPC config for \S+ rejected", "error adding listener", "Error adding/updating"),
-        expression=r"(?:gRPC config for (?P<what>\S+) rejected|(?P<kind>[lcr]ds): .{0,60}?config rejected)?:? ?"
+        expression=r"(?:gRPC config for (?P<what>\S+) rejected|"
+        r"(?P<kind>[lcr]ds): \w* ?'?(?P<of>[^']*)'? config rejected)?:? ?"
         r"(?:Error adding/updating (?:listener|cluster)\(s\) )?(?P<name>[\w.|:/-]*?)'?:? (?P<why>.*)",
         facts=_update,
         joins=True,

@@ -97,7 +97,7 @@ PATTERNS: Final = (
     ),
     Pattern(
         words=("Failed to fetch public key from", "Failed to fetch jwt public key"),
-        expression=r"Failed to fetch (?:jwt )?public key from \"?(?P<url>[^\s\"]+?)\"?: (?P<why>.*)",
+        expression=r"Failed to fetch (?:jwt )?public key from \\?\"?(?P<url>[^\s\"\\]+?)\\?\"?: (?P<why>.*)",
         facts=_fetch("jwks"),
     ),
     Pattern(
