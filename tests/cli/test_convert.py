@@ -145,6 +145,7 @@ def test_a_native_configuration_becomes_envoys(source: Path) -> None:
     assert oauth2["redirect_uri"] == "https://app.example.com/.ostiary/callback"
     assert [each["name"] for each in oauth2["pass_through_matcher"]] == [":path", ":path"]
     assert "x-forwarded-user" in manager["route_config"]["request_headers_to_remove"]
+    assert manager["common_http_protocol_options"]["headers_with_underscores_action"] == "DROP_HEADER"
     tls = document["static_resources"]["clusters"][1]["transport_socket"]["typed_config"]["common_tls_context"]
     assert tls["validation_context"]["trusted_ca"] == {"filename": "/etc/ssl/certs/ca-certificates.crt"}
 

@@ -2,7 +2,8 @@
 
 Envoy's filter signs users in and nothing more. It verifies no ID token, knows no access rules and sets no identity
 headers: all of that is told as lost. The headers that Ostiary would have removed from what clients send are removed in
-the routes, so that an application that trusts them isn't fooled.
+the routes, so that an application that trusts them isn't fooled; and because many read `X_Forwarded_User` as the same
+header, none with an underscore gets by.
 """
 
 from __future__ import annotations
@@ -112,6 +113,8 @@ def _manager(
         headers = sorted(identity_headers(link.config) - {"authorization"})  # the filter sets or drops that one
         removed = (*routes.mutations.request_headers_to_remove, *headers)
         routes = replace(routes, mutations=replace(routes.mutations, request_headers_to_remove=removed))
+        if http.underscores_in_headers == "ALLOW":
+            http = replace(http, underscores_in_headers="DROP_HEADER")
     return replace(http, profile="envoy", http_filters=tuple(chain), route_config=routes), clusters
 
 
@@ -193,7 +196,11 @@ def _say_what_envoy_has_not(sign_in: SignIn, found: list[Diagnostic]) -> None:
         mend = "add a jwt_authn filter behind it (RequestAuthentication in Istio)"
         found.append(lost("provider", "Envoy's filter verifies no ID token", mend))
     mend = "let the application read the token"
-    found.append(lost("pass", "no identity headers (X-Forwarded-User, ...): Envoy's filter sets none", mend))
+    text = (
+        "no identity headers (X-Forwarded-User, ...): Envoy's filter sets none. What clients send under these names is "
+    )
+    text += "removed, and so are all headers with _ in their names"
+    found.append(lost("pass", text, mend))
     if sign_in.pass_access_token:
         found.append(lost("pass.access_token", "no X-Forwarded-Access-Token", "use pass.authorization"))
     if provider.token_params:
