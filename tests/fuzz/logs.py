@@ -52,7 +52,7 @@ def _said(fact: Fact) -> tuple[object, ...]:
 def one(data: bytes) -> None:
     """Judge one log."""
     whole = read(BytesIO(data), "log")
-    assert len(whole.facts) <= 2 * limits.MAX_LOG_FACTS
+    assert len(whole.facts) <= 40 * limits.MAX_LOG_FACTS
     for fact in whole.facts:
         origin = fact.origin
         assert len(origin.quote) <= limits.MAX_QUOTE

@@ -394,7 +394,7 @@ MAX_PASTED_BYTES: Final = 1024 * 1024
 """Up to here a log may have been pasted, and wrapped by whatever it was pasted into."""
 MAX_JOINED: Final = 4096
 """Threads, streams, connections and names each, remembered to join lines to what they belong to."""
-MAX_LOG_FACTS: Final = 5000
-"""Distinct facts of one log; equal ones are counted, and what is beyond changes no diagnosis."""
+MAX_LOG_FACTS: Final = 1000
+"""Distinct facts of one kind from one log; equal ones are counted, and what is beyond changes no diagnosis."""
 MAX_QUOTE: Final = 400
 """Characters of a line in a finding's proof."""

@@ -70,3 +70,19 @@ def test_a_pipe_that_gives_little_at_a_time_is_read() -> None:
         type(fact) for fact in reading(data).facts
     }
     assert told(data)
+
+
+def test_failures_that_differ_in_times_and_traces_only_are_one() -> None:
+    entra = (
+        '[2024/10/04 13:37:{0:02d}] [oauthproxy.go:928] oauth2: "invalid_client" "AADSTS7000215: Invalid client secret '
+        'provided. Trace ID: 0e{0:02d}a-b Correlation ID: 1f{0:02d} Timestamp: 2024-10-04 13:37:{0:02d}Z"\n'
+    )
+    expired = (
+        '2024/10/04 13:37:{0:02d} Get "https://login.example.com/keys": x509: certificate has expired or is not yet '
+        "valid: current time 2024-10-04T13:37:{0:02d}Z is after 2024-10-01T00:00:00Z\n"
+    )
+    found = reading("".join(entra.format(number) + expired.format(number) for number in range(50)))
+    assert sorted((type(fact).__name__, fact.origin.count) for fact in found.facts) == [
+        ("Answered", 50),
+        ("HandshakeFailed", 50),
+    ]

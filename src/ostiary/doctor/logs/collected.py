@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import fields, replace
 from functools import cache
@@ -66,6 +67,7 @@ class Collected:
 
     def __init__(self) -> None:
         self._counted: dict[Hashable, Counted] = {}
+        self._kinds: Counter[type[Fact]] = Counter()
         self.left_out = 0
         """Lines whose fact was one too many (`MAX_LOG_FACTS`)."""
 
@@ -74,9 +76,10 @@ class Collected:
         key = content_of(fact)
         counted = self._counted.get(key)
         if counted is None:
-            if len(self._counted) >= limits.MAX_LOG_FACTS:
+            if self._kinds[type(fact)] >= limits.MAX_LOG_FACTS:
                 self.left_out += 1
                 return None
+            self._kinds[type(fact)] += 1
             counted = self._counted[key] = Counted(fact)
         counted.again(fact.origin.when)
         return counted

@@ -29,7 +29,7 @@ class Reading:
     """The first time in it, as written; empty if there is none."""
     last: str
     left_out: int
-    """Lines whose fact was one too many: beyond `limits.MAX_LOG_FACTS` distinct ones."""
+    """Lines whose fact was one too many: beyond `limits.MAX_LOG_FACTS` distinct ones of a kind."""
     problem: str
     """Why it could not be read to its end; empty if it was."""
 

@@ -92,12 +92,24 @@ def handshake_fault(text: str) -> HandshakeFault:
     return next((fault for fault, phrases in _TLS if any(phrase in plain for phrase in phrases)), "other")
 
 
+_LONGEST: Final = 200
+_UNSTEADY: Final = re.compile(
+    r"\s*(?:Trace ID|Correlation ID|Timestamp): \S+(?: \d\d:\d\d:\d\dZ)?|(?<=\d):\d{4,5}(?=->)"
+    r"|\s*(?:\(Token Expiry: [^)]*\)|: current time .* is (?:after|before) \S+)"
+)
+
+
+def steady(text: str) -> str:
+    """A message without what is different each time (traces, times, local ports), so that equal failures are equal."""
+    return " ".join(_UNSTEADY.sub("", text).split())[:_LONGEST]
+
+
 _TLS_WRAPPING: Final = re.compile(r"^TLS.error:?[|\s]*|:?TLS.error.end.*$|(?<!\d)\d{6,10}:(?=SSL|system)", re.DOTALL)
 
 
 def tls_detail(text: str) -> str:
     """A TLS error's own words, without what Envoy puts around them."""
-    return " ".join(_TLS_WRAPPING.sub("", text.strip()).split())[:200]
+    return steady(_TLS_WRAPPING.sub("", text.strip()))
 
 
 _CARES: Final[dict[int, ResolutionFault]] = {

@@ -11,7 +11,7 @@ from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.provider import Answered
 from ostiary.doctor.facts.signin import SignedIn, SignInFailed, Step
 from ostiary.doctor.logs.pattern import Found, Pattern
-from ostiary.doctor.logs.wording import provider_codes
+from ostiary.doctor.logs.wording import provider_codes, steady
 
 _WHO: Final = "oauth2-proxy"
 
@@ -31,13 +31,13 @@ def _provider_error(found: Found) -> Iterator[Fact]:
     yield SignInFailed(origin=found.origin, step="other", status=403, who=_WHO)
     yield Answered(
         origin=found.origin, endpoint="authorization", target="", status=0, error=found["error"],
-        description=redacted(found["more"])[:200], codes=provider_codes(found.record.message), who=_WHO,
+        description=steady(redacted(found["more"])), codes=provider_codes(found.record.message), who=_WHO,
     )  # fmt: skip
 
 
 def _secret(found: Found) -> Iterator[Fact]:
     yield ConfigurationProblem(
-        origin=found.origin, kind="secret-invalid", subject="cookie_secret", message=redacted(found["why"])[:200],
+        origin=found.origin, kind="secret-invalid", subject="cookie_secret", message=steady(redacted(found["why"])),
         rejected=True,
     )  # fmt: skip
 

@@ -26,7 +26,7 @@ from ostiary.doctor.facts.signin import (
 )
 from ostiary.doctor.facts.tls import HandshakeFailed
 from ostiary.doctor.logs.pattern import Found, Pattern
-from ostiary.doctor.logs.wording import family_of, handshake_fault, provider_codes, stage_of, tls_detail
+from ostiary.doctor.logs.wording import family_of, handshake_fault, provider_codes, stage_of, steady, tls_detail
 
 _WHO: Final = "ostiary"
 _STEPS: Final[dict[str, Step]] = {
@@ -51,7 +51,6 @@ _TOKENS: Final[dict[str, JwtFault]] = {
     "jwt-expired": "expired",
     "jwt-missing": "missing",
 }
-_LONGEST: Final = 200
 _TRIED: Final = re.compile(
     r"IPv[46] (?:failed: [^()]*?(?P<errno>E[A-Z]{4,})|(?P<silent>did not answer within [\d.]+ ms)|(?P<stuck>accepted "
     r"the connection but did not finish[^()]*)|failed in the TLS handshake: (?P<tls>.*?)) \((?P<places>[^()]*\d)\)"
@@ -92,7 +91,7 @@ def _purpose(found: Found) -> Iterator[Fact]:
     """A call to the provider that could not be made: `discovery: Can't connect to ...`."""
     if found["purpose"] in ("discovery", "jwks"):
         endpoint = "discovery" if found["purpose"] == "discovery" else "jwks"
-        problem = redacted(found["text"])[:_LONGEST]
+        problem = steady(redacted(found["text"]))
         yield FetchFailed(origin=found.origin, endpoint=endpoint, target=found["target"], problem=problem, who=_WHO)  # type: ignore[arg-type]
     yield from _connection(found, found["target"], found["text"])
 
@@ -105,7 +104,7 @@ def _upstream(found: Found) -> Iterator[Fact]:
 
 
 def _failed(found: Found) -> Iterator[Fact]:
-    code, reason, origin = found["code"], redacted(found["reason"])[:_LONGEST], found.origin
+    code, reason, origin = found["code"], steady(redacted(found["reason"])), found.origin
     status = int(found["status"])
     step = _STEPS.get(code, "other")
     yield SignInFailed(origin=origin, step=step, status=status, who=_WHO)

@@ -11,9 +11,8 @@ from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.provider import Answered, FetchFailed
 from ostiary.doctor.facts.sidecar import PlaceholderKeys
 from ostiary.doctor.logs.pattern import Found, Pattern
-from ostiary.doctor.logs.wording import body_kind, oauth_error, provider_codes
+from ostiary.doctor.logs.wording import body_kind, oauth_error, provider_codes, steady
 
-_LONGEST: Final = 200
 _TOLD: Final = re.compile(
     r"(?i)response body|oauth2: |server returned an error|cannot fetch token|answered with \d{3}: [a-z]"
 )
@@ -25,7 +24,7 @@ def _fetch(endpoint: Literal["discovery", "jwks"]) -> Callable[[Found], Iterator
 
     def facts(found: Found) -> Iterator[Fact]:
         url = without_credentials(found["url"]).rstrip('".,:)')
-        problem = redacted(" ".join(found["why"].split()))[:_LONGEST]
+        problem = steady(redacted(found["why"]))
         who = "istiod" if found.record.program == "istio" else found.who
         yield FetchFailed(origin=found.origin, endpoint=endpoint, target=url, problem=problem, who=who)
 
@@ -46,7 +45,7 @@ def _token_error(found: Found) -> Iterator[Fact]:
     yield Answered(
         origin=found.origin, endpoint="token", target=without_credentials(found["url"]), status=status or 400,
         body=body_kind(found["body"]) if found["body"] else "json", error=error,
-        description=redacted(description)[:_LONGEST], codes=provider_codes(found.record.message), who=found.who,
+        description=steady(redacted(description)), codes=provider_codes(found.record.message), who=found.who,
     )  # fmt: skip
 
 
@@ -57,7 +56,7 @@ def _entra(found: Found) -> Iterator[Fact]:
         return
     yield Answered(
         origin=found.origin, endpoint="authorization", target="", status=0, codes=provider_codes(message),
-        error=oauth_error(message)[0], description=redacted(found["text"])[:_LONGEST], who=found.record.program,
+        error=oauth_error(message)[0], description=steady(redacted(found["text"])), who=found.record.program,
     )  # fmt: skip
 
 

@@ -16,13 +16,12 @@ from ostiary.doctor.facts.provider import Answered, NotAnswered, TokensMissing
 from ostiary.doctor.facts.signin import RedirectSent, SignedIn, SignInFailed, Step
 from ostiary.doctor.logs.pattern import Found, Pattern, compiled
 from ostiary.doctor.logs.patterns.connection import reset_facts
-from ostiary.doctor.logs.wording import body_kind, oauth_error, provider_codes
+from ostiary.doctor.logs.wording import body_kind, oauth_error, provider_codes, steady
 
 _RESET: Final = compiled(
     r"upstream connect error or disconnect/reset before headers\. (?:retried and the latest )?reset reason: "
     r"(?P<reason>[\w\s/-]*?)(?:, transport failure reason: ?(?P<transport>.*))?\s*$"
 )
-_STOPS_THE_DESCRIPTION: Final = 200
 
 
 def answer_facts(found: Found, status: int, body: str) -> Iterator[Fact]:
@@ -48,7 +47,7 @@ def answer_facts(found: Found, status: int, body: str) -> Iterator[Fact]:
 
 def _described(description: str, found: Found) -> str:
     text = description.replace("_", " ") if found.record.access else description
-    return redacted(text)[:_STOPS_THE_DESCRIPTION]
+    return steady(redacted(text))
 
 
 def _status(found: Found) -> None:
@@ -94,7 +93,7 @@ def _provider_error(found: Found) -> Iterator[Fact]:
     yield SignInFailed(origin=found.origin, step="other")
     yield Answered(
         origin=found.origin, endpoint="authorization", target="", status=0, error=values.get("error", [""])[0],
-        description=redacted(text)[:_STOPS_THE_DESCRIPTION], codes=provider_codes(unquote_plus(found["query"])),
+        description=steady(redacted(text)), codes=provider_codes(unquote_plus(found["query"])),
     )  # fmt: skip
 
 
@@ -108,7 +107,7 @@ def _no_cluster(found: Found) -> Iterator[Fact]:
 def _credential(found: Found) -> Iterator[Fact]:
     yield SignInFailed(origin=found.origin, step="token-exchange")
     yield ConfigurationProblem(
-        origin=found.origin, kind="secret-invalid", subject="private key", message=redacted(found["why"])[:200]
+        origin=found.origin, kind="secret-invalid", subject="private key", message=steady(redacted(found["why"]))
     )
 
 

@@ -11,6 +11,7 @@ from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.provider import FetchFailed
 from ostiary.doctor.facts.signin import GroupsLeftOut, JwtFault, JwtRejected
 from ostiary.doctor.logs.pattern import Found, Pattern
+from ostiary.doctor.logs.wording import steady
 
 _FAULTS: Final[tuple[tuple[str, JwtFault], ...]] = (
     (r"issuer|issued by a different provider|unknown issuer", "issuer"),
@@ -36,7 +37,7 @@ def _denied(found: Found) -> Iterator[Fact]:
     if re.search(r"(?i)remote jwks fetch is failed|jwks remote fetch|fetch is failed", why):
         yield FetchFailed(origin=found.origin, endpoint="jwks", target="", problem=why)
         return
-    yield JwtRejected(origin=found.origin, fault=fault_of(why), detail=redacted(why)[:200])
+    yield JwtRejected(origin=found.origin, fault=fault_of(why), detail=steady(redacted(why)))
 
 
 def _go(found: Found) -> Iterator[Fact]:
@@ -44,7 +45,7 @@ def _go(found: Found) -> Iterator[Fact]:
     if "get keys failed" in message:
         return
     yield JwtRejected(
-        origin=found.origin, fault=fault_of(found["why"]), detail=redacted(found["why"])[:200], who=found.who
+        origin=found.origin, fault=fault_of(found["why"]), detail=steady(redacted(found["why"])), who=found.who
     )
 
 
