@@ -173,6 +173,10 @@ def test_discovery_that_fails_says_why() -> None:
         (("--provider", "entra", *WHERE), "entra:TENANT"),
         (("--provider", "acme:x", *WHERE), "not known by name"),
         ((*WRITTEN[:3], "http://id.example/token", *WHERE), "--token-endpoint: plain http://"),
+        ((*WRITTEN, *WHERE, "--name", "a b'"), "a name has small letters, digits and -"),
+        ((*WRITTEN, *WHERE, "--namespace", "a;b"), "a name has small letters, digits and -"),
+        ((*WRITTEN, *WHERE, "--deployment", "x;y"), "no name of a Deployment"),
+        ((*WRITTEN, *WHERE, "--selector", "app=*"), "write NAME=VALUE"),
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...], said: str) -> None:

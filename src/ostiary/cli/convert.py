@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from ostiary.cli.configuration import DIALECTS, read_bytes, read_file, show
-from ostiary.cli.envoyfilter import selector
+from ostiary.cli.envoyfilter import label, selector
 from ostiary.cli.exit_codes import EXIT_PROBLEM
 from ostiary.dialects.envoy_common import Reader
 from ostiary.dialects.envoy_sign_in import TRUSTED_CA
@@ -57,9 +57,11 @@ class _Source:
 @click.option("--dialect", type=click.Choice(DIALECTS), help="Don't tell the dialect of FILE from its content.")
 @click.option("--upstream", metavar="URL", help="From istio: the application, which an EnvoyFilter doesn't name.")
 @click.option("--issuer", metavar="URL", help="To native: of a provider that its endpoints don't tell.")
-@click.option("-n", "--namespace", metavar="NS", help="To istio: of the workload.")
+@click.option("-n", "--namespace", metavar="NS", callback=label, help="To istio: of the workload.")
 @click.option("-l", "--selector", multiple=True, metavar="K=V", callback=selector, help="To istio: a label of it.")
-@click.option("--name", default="sign-in", show_default=True, metavar="NAME", help="To istio: of every object.")
+@click.option(
+    "--name", default="sign-in", show_default=True, metavar="NAME", callback=label, help="To istio: of every object."
+)
 @click.option("--trusted-ca", default=TRUSTED_CA, show_default=True, metavar="FILE", help="The system's, for Envoy.")
 @click.option(
     "--without-access-rules", is_flag=True, help="From native: write it though Envoy lets everybody in who signs in."

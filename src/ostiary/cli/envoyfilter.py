@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,16 +46,35 @@ _CALLBACK = "/oauth2/callback"
 _SIGN_OUT = "/oauth2/sign_out"
 _HMAC_BYTES = 32
 
+_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+_WORD = re.compile(r"[A-Za-z0-9](?:[-\w.]{0,61}[A-Za-z0-9])?", re.ASCII)
+_KEY = re.compile(rf"(?:[a-z0-9][-a-z0-9.]{{0,252}}/)?{_WORD.pattern}", re.ASCII)
+"""Kubernetes' names of objects, values of labels, names of labels."""
+_DEPLOYMENT = "DEPLOYMENT"
+
 
 def selector(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """The labels of an option that may be repeated, `NAME=VALUE` each."""
     found = {}
     for text in values:
         name, equals, value = text.partition("=")
-        if not equals or not name.strip() or not value.strip():
+        if not equals or not _KEY.fullmatch(name.strip()) or not _WORD.fullmatch(value.strip()):
             raise click.BadParameter(f"{text!r}: write NAME=VALUE, as in app=httpbin")
         found[name.strip()] = value.strip()
     return found
+
+
+def label(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
+    """The name of an object, which is a volume's name and part of a shell command too (RFC 1123)."""
+    if text is not None and _LABEL.fullmatch(text) is None:
+        raise click.BadParameter(f"{text!r}: a name has small letters, digits and -, 63 characters at most")
+    return text
+
+
+def _deployment(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
+    if text != _DEPLOYMENT and not all(_LABEL.fullmatch(part) for part in text.split(".")):
+        raise click.BadParameter(f"{text!r}: no name of a Deployment")
+    return text
 
 
 def _paths(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -82,7 +102,9 @@ def _external_url(_context: click.Context, _parameter: click.Parameter, text: st
 @click.command()
 @provider_options
 @click.option("--client-id", required=True, metavar="ID", help="The id under which the provider knows the application.")
-@click.option("-n", "--namespace", required=True, metavar="NS", help="Of the workload; all objects go there.")
+@click.option(
+    "-n", "--namespace", required=True, metavar="NS", callback=label, help="Of the workload; all objects go there."
+)
 @click.option(
     "-l",
     "--selector",
@@ -92,7 +114,7 @@ def _external_url(_context: click.Context, _parameter: click.Parameter, text: st
     callback=selector,
     help="Label of its pods; repeatable.",
 )
-@click.option("--name", default="sign-in", show_default=True, metavar="NAME", help="Of every object.")
+@click.option("--name", default="sign-in", show_default=True, metavar="NAME", callback=label, help="Of every object.")
 @click.option(
     "--context",
     "kind",
@@ -155,7 +177,13 @@ def _external_url(_context: click.Context, _parameter: click.Parameter, text: st
     help="Which token.",
 )
 @click.option("--audience", "audiences", multiple=True, help="Of the verified token; the client id by default.")
-@click.option("--deployment", default="DEPLOYMENT", metavar="NAME", help="For the command that mounts the Secret.")
+@click.option(
+    "--deployment",
+    default=_DEPLOYMENT,
+    callback=_deployment,
+    metavar="NAME",
+    help="For the command that mounts the Secret.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One List on stdout, instead of YAML with comments.")
 def command(client_id: str, as_json: bool, **options: Any) -> int:
     """Print an EnvoyFilter that signs users in, and what belongs to it.
