@@ -48,7 +48,7 @@ class SmallAnswer:
     headers: tuple[tuple[str, str], ...]
     body: bytes
     afterwards: Callable[[], None] | None = None
-    """Called once it has been sent."""
+    """Called once it has been sent, or can't be."""
 
 
 Handle = Callable[[SmallRequest], Awaitable[SmallAnswer]]
@@ -117,15 +117,18 @@ class SmallServer:
             self._idle.pop(task, None)
             answer, head_only = await self._answer(request), request.method == "HEAD"
         lines = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
-        lines += f"content-length: {len(answer.body)}\r\ndate: {formatdate(usegmt=True)}\r\nserver: ostiary\r\n"
+        lines += f"date: {formatdate(usegmt=True)}\r\nserver: ostiary\r\n"
+        lines += f"content-length: {len(answer.body)}\r\n" if answer.status != 204 else ""
         lines += "" if goes_on else "connection: close\r\n"
         writer.write(
             status_line(answer.status) + lines.encode("latin-1") + b"\r\n" + (b"" if head_only else answer.body)
         )
-        async with asyncio.timeout(limits.ADMIN_WRITE_TIMEOUT):
-            await writer.drain()
-        if answer.afterwards is not None:
-            answer.afterwards()
+        try:
+            async with asyncio.timeout(limits.ADMIN_WRITE_TIMEOUT):
+                await writer.drain()
+        finally:  # also when nobody waits for the answer
+            if answer.afterwards is not None:
+                answer.afterwards()
         return goes_on
 
     async def _answer(self, request: SmallRequest) -> SmallAnswer:
