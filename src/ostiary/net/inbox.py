@@ -66,7 +66,10 @@ class Inboxes:
         """Ask one worker. `fds` stay the caller's. Raises InboxError (no answer within `patience` seconds, or a failed
         one) and ValueError (a question over MAX_INBOX_BYTES or MAX_INBOX_DESCRIPTORS)."""
         question = pack_question(path, body, fds)
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:  # this process may open no more files
+            raise InboxError(f"worker {index} can't be asked: {error.strerror}") from error
         try:
             ours.setblocking(False)
             async with asyncio.timeout(patience):
