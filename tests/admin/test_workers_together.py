@@ -35,8 +35,8 @@ def proxy(tmp_path: Path) -> Iterator[Proxy]:
             running.stop()
 
 
-def ask(proxy: Proxy, path: str, method: str = "GET") -> tuple[str, str]:
-    """(body, how many workers it is about)."""
+def ask(proxy: Proxy, path: str, method: str = "GET") -> tuple[str, str | None]:
+    """(body, how many workers it is about; None: one)."""
     connection = http.client.HTTPConnection("127.0.0.1", proxy.admin_port, timeout=15)
     connection.request(method, path)
     response = connection.getresponse()
@@ -122,6 +122,7 @@ def test_a_worker_that_hangs_is_left_out(proxy: Proxy) -> None:
     os.kill(stopped, signal.SIGSTOP)
     try:
         assert ask(proxy, "/ready")[1] == "1/2"  # it can't accept either, so the other one does
+        assert ask(proxy, "/.ostiary/live") == ("LIVE\n", None), "whoever is asked says so at once"
     finally:
         os.kill(stopped, signal.SIGCONT)
     until(lambda: both(proxy), proxy)

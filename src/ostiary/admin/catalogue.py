@@ -73,7 +73,7 @@ def _home(parts: list[Part], _request: Request) -> Reply:
 PAGES: Final = (
     *LISTED,
     Page(path="/", help="Admin home page", collect=_state, render=_home),
-    Page(path="/help", help="print out list of admin commands", render=_help),
+    Page(path="/help", help="print out list of admin commands", render=_help, alike=True),
 )
 _BY_PATH: Final = {page.path: page for page in PAGES}
 _FOLDERS: Final = tuple(page for page in PAGES if page.path.endswith("/") and page.path != "/")

@@ -14,6 +14,7 @@ from typing import Any, Final, final
 from urllib.parse import parse_qs
 
 from ostiary.app.lifecycle import Doorkeeper
+from ostiary.model import limits
 
 TEXT: Final = "text/plain; charset=UTF-8"
 JSON: Final = "application/json"
@@ -111,6 +112,8 @@ class Page:
     parameters: tuple[Parameter, ...] = ()
     mutates: bool = False
     """It changes something: POST only, and never for a page of another site."""
+    patience: float = limits.WORKER_ANSWER_TIMEOUT
+    """Seconds that other workers have to give their parts."""
     large: bool = False
     """It can take as long as many requests do: it is made in a thread, so that they go on."""
     alike: bool = False

@@ -84,7 +84,7 @@ class AdminServer:
         if self._peers.count == 0 or page.alike:
             return await self._made(page, parts, [], request)
         question = json.dumps([request.method, request.target, request.accept, request.form]).encode()
-        answers = await self._peers.ask(_ASK, question)
+        answers = await self._peers.ask(_ASK, question, page.patience)
         reply = await self._made(page, parts, answers, request)
         heard = ("x-ostiary-workers", f"{1 + len(answers)}/{self._peers.count + 1}")
         return replace(reply, headers=(*reply.headers, heard))

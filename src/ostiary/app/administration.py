@@ -37,8 +37,8 @@ class Peers(Protocol):
     def handle(self, start: str, handler: Handler) -> None:
         """The same for whatever starts so, where the answer takes time or descriptors come along."""
 
-    async def ask(self, path: str, body: bytes) -> list[bytes]:
-        """Their answers. Who doesn't answer within limits.WORKER_ANSWER_TIMEOUT is left out; raises nothing."""
+    async def ask(self, path: str, body: bytes, patience: float) -> list[bytes]:
+        """Their answers. Who doesn't answer within `patience` seconds is left out; raises nothing."""
 
 
 @final
@@ -59,7 +59,7 @@ class Alone:
     def handle(self, start: str, handler: Handler) -> None:
         """Nobody will ask."""
 
-    async def ask(self, path: str, body: bytes) -> list[bytes]:  # noqa: ARG002 - the protocol's shape
+    async def ask(self, path: str, body: bytes, patience: float) -> list[bytes]:  # noqa: ARG002 - the protocol's shape
         """Nobody answers."""
         return []
 

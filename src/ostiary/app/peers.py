@@ -6,7 +6,6 @@ import asyncio
 from typing import Final, final
 
 from ostiary.app.administration import Answer
-from ostiary.model import limits
 from ostiary.net.inbox import Handler, Inbox, InboxError, Inboxes
 from ostiary.net.log import log
 
@@ -46,9 +45,9 @@ class Colleagues:
         """The same for whatever starts so, where the answer takes time or descriptors come along."""
         self._handlers[start] = handler
 
-    async def ask(self, path: str, body: bytes) -> list[bytes]:
-        """Their answers; who gives none in time is left out, and said in the log."""
-        asked = (self._inboxes.ask(other, path, body, patience=limits.WORKER_ANSWER_TIMEOUT) for other in self._others)
+    async def ask(self, path: str, body: bytes, patience: float) -> list[bytes]:
+        """Their answers; who gives none within `patience` seconds is left out, and said in the log."""
+        asked = (self._inboxes.ask(other, path, body, patience=patience) for other in self._others)
         answers = await asyncio.gather(*asked, return_exceptions=True)
         found: list[bytes] = []
         for answer in answers:

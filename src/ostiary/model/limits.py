@@ -91,7 +91,6 @@ HTTP2_STREAM_WINDOW: Final = 256 * 1024
 HTTP2_CONNECTION_WINDOW: Final = 16 * 1024 * 1024
 """On its way to us at once; opened again as it arrives, so that a slow client delays nobody else's answer."""
 HTTP2_MIN_WINDOW: Final = 65_535
-HTTP2_MAX_WINDOW: Final = 2**31 - 1
 HTTP2_LAST_STREAM: Final = 2**31 - 1001
 """Near the end of its stream ids a connection is replaced."""
 HTTP2_HEADER_TABLE: Final = 4096
@@ -293,7 +292,8 @@ MAX_ADMIN_CONNECTIONS: Final = 64
 ADMIN_REQUEST_TIMEOUT: Final = 60.0
 """From one answer to the end of the next request: Prometheus asks again every 15 to 60 seconds."""
 WORKER_ANSWER_TIMEOUT: Final = 2.0
-"""For another worker's part of an answer: milliseconds, unless that one hangs; scrapers give up after ten seconds."""
+PROBE_ANSWER_TIMEOUT: Final = 0.5
+"""For another worker's part of an answer, which takes milliseconds: scrapers give up after 10 s, probes after one."""
 ADMIN_ANSWER_TIMEOUT: Final = 10.0
 """Seconds of silence after which an admin API that was asked counts as gone."""
 MAX_ADMIN_REQUESTS: Final = 32

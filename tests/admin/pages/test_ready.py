@@ -12,15 +12,20 @@ from msgspec.structs import replace
 from admin.admin_world import ask, with_admin
 from app.harness import proxy, running
 from ostiary.admin.pages.ready import worst
+from ostiary.admin.server import AdminServer
+from ostiary.app.administration import Answer
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.dialects import native
 from ostiary.model.clusters import DnsRefresh, Endpoint
 from ostiary.model.config import Config
+from ostiary.net.inbox import Handler
 from ostiary.testing.provider import DEMO_CLIENT, DemoProvider
 from ports import free_port
 from wire import scenario
 
 PATIENCE = 20.0
+KUBELETS_PATIENCE = 1.0
+"""Seconds: `timeoutSeconds` of a probe, unless it says another."""
 
 
 def signing_in(provider_port: int) -> Config:
@@ -87,3 +92,43 @@ def test_of_several_workers_the_one_furthest_from_serving_speaks() -> None:
     assert worst([live, starting, live]) == starting
     assert worst([("DRAINING", "why"), live]) == ("DRAINING", "why")
     assert worst([live]) == live
+
+
+class Hanging:
+    """A worker beside this one that answers nobody."""
+
+    count = 1
+
+    def __init__(self) -> None:
+        self.waited: list[float] = []
+
+    def start(self) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+    def serve(self, path: str, answer: Answer) -> None:
+        """Nothing to do."""
+
+    def handle(self, start: str, handler: Handler) -> None:
+        """Nothing to do."""
+
+    async def ask(self, path: str, body: bytes, patience: float) -> list[bytes]:
+        """No answer."""
+        self.waited.append(patience)
+        return []
+
+
+@scenario
+async def test_a_worker_that_hangs_fails_no_probe() -> None:
+    peers = Hanging()
+    door = Doorkeeper(with_admin(proxy(free_port())), admin=AdminServer, peers=peers)
+    await door.start()
+    try:
+        for path in ("/ready", "/.ostiary/ready", "/.ostiary/live"):
+            assert (await ask(door, path)).status == 200
+    finally:
+        await door.stop(0)
+    assert len(peers.waited) == 2
+    assert max(peers.waited) < KUBELETS_PATIENCE

@@ -10,6 +10,7 @@ from typing import Final
 from ostiary.admin.page import Page, Part, Reply, Request
 from ostiary.admin.state import STATES, state_of
 from ostiary.app.lifecycle import Doorkeeper
+from ostiary.model import limits
 
 
 def _collect(worker: Doorkeeper, _request: Request) -> Part:
@@ -37,7 +38,15 @@ PAGES: Final = (
         help="print server state, return 200 if LIVE, otherwise return 503",
         collect=_collect,
         render=_render,
+        patience=limits.PROBE_ANSWER_TIMEOUT,
     ),
-    Page(path="/.ostiary/ready", help="the same", collect=_collect, render=_render, hidden=True),
-    Page(path="/.ostiary/live", help="200 while the process runs", render=_live, hidden=True),
+    Page(
+        path="/.ostiary/ready",
+        help="the same",
+        collect=_collect,
+        render=_render,
+        patience=limits.PROBE_ANSWER_TIMEOUT,
+        hidden=True,
+    ),
+    Page(path="/.ostiary/live", help="200 while the process runs", render=_live, alike=True, hidden=True),
 )

@@ -104,5 +104,6 @@ PAGES: Final = (
         path="/hot_restart_version",
         help="print the hot restart compatibility version",
         render=_hot_restart,
+        alike=True,
     ),
 )
