@@ -107,3 +107,52 @@ def test_a_merge_never_reaches_an_added_cluster() -> None:
 def test_an_unknown_field_is_dropped_without_a_word() -> None:
     written = text(CLUSTER.replace("type: LOGICAL_DNS", "type: LOGICAL_DNS\n      dns_family: V4_ONLY"), FILTER)
     assert ("unknown-field", "certain", line_of(written, "dns_family")) in problems(written)
+
+
+ORDINARY = """\
+- applyTo: NETWORK_FILTER
+  match:
+    context: @CONTEXT@
+    listener: {portNumber: 8443, filterChain: {sni: app.example, filter: {name: envoy.filters.network.http_connection_manager}}}
+  patch:
+    operation: MERGE
+    value:
+      typed_config:
+        '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+        max_request_headers_kb: 96
+- applyTo: CLUSTER
+  match: {context: SIDECAR_OUTBOUND, cluster: {service: reviews.default.svc.cluster.local}}
+  patch: {operation: MERGE, value: {connect_timeout: 3s}}
+- applyTo: HTTP_ROUTE
+  match: {context: SIDECAR_OUTBOUND, routeConfiguration: {vhost: {name: 'reviews.default.svc.cluster.local:80'}}}
+  patch: {operation: MERGE, value: {route: {timeout: 3s}}}
+- applyTo: NETWORK_FILTER
+  match: {context: SIDECAR_OUTBOUND, listener: {filterChain: {filter: {name: envoy.filters.network.tcp_proxy}}}}
+  patch:
+    operation: MERGE
+    value:
+      typed_config:
+        '@type': type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+        idle_timeout: 60s
+"""  # noqa: E501 - YAML as people write it
+
+
+@pytest.mark.parametrize("context", ["GATEWAY", "SIDECAR_INBOUND", "SIDECAR_OUTBOUND"])
+def test_what_patches_match_in_a_mesh_is_not_to_be_known_from_files(context: str) -> None:
+    assert problems(text(ORDINARY, CONTEXT=context)) == []
+
+
+def test_a_filter_for_gateways_is_judged_as_a_gateway_s() -> None:
+    gateway = FILTER.replace("SIDECAR_INBOUND", "GATEWAY")
+    assert problems(text(CLUSTER.replace("patch:", "match: {context: GATEWAY}\n  patch:", 1), gateway)) == []
+    assert ("filter-order", "certain") in [each[:2] for each in problems(text(CLUSTER, gateway, OPERATION="ADD"))]
+
+
+def test_filters_for_sidecars_and_gateways_in_one_file() -> None:
+    gateway = text(CLUSTER, FILTER.replace("SIDECAR_INBOUND", "GATEWAY")).replace("name: sign-in", "name: gateway")
+    assert problems(f"{text(CLUSTER, FILTER)}---\n{gateway}") == []
+
+
+def test_an_unknown_key_of_an_object() -> None:
+    (found,) = problems(HEAD.replace("configPatches", "filters") + "  - {filterName: envoy.lua, filterType: HTTP}\n")
+    assert found[0] == "unknown-field"

@@ -17,7 +17,7 @@ from ostiary.doctor.finding import Where
 from ostiary.model.errors import Diagnostic
 
 _KINDS: Final[tuple[tuple[re.Pattern[str], ProblemKind], ...]] = (
-    (re.compile(r"has no field '|^unknown key|is no key|there is no key"), "unknown-field"),
+    (re.compile(r"has no field '|^unknown key|is no key|there is no key|^no such field"), "unknown-field"),
     (re.compile(r"no such type in Envoy's API"), "type-url"),
     (re.compile(r"'@type' (is missing|must be text)|without a type"), "type-missing"),
     (re.compile(r"unknown cluster '"), "cluster-unknown"),
@@ -27,7 +27,7 @@ _KINDS: Final[tuple[tuple[re.Pattern[str], ProblemKind], ...]] = (
 _BY_PATH: Final[tuple[tuple[re.Pattern[str], ProblemKind], ...]] = (
     (re.compile(r"(^|\.)(redirect_uri|original_request_uri)$"), "redirect-uri-template"),
     (re.compile(r"(token_secret|hmac_secret)(\.|$)"), "secret-missing"),
-    (re.compile(r"(^|\.)(secret|secret_file|secrets\[\d+\])$"), "secret-invalid"),
+    (re.compile(r"(^|\.)(secret|(client_)?secret_file|secrets\[\d+\])$"), "secret-invalid"),
 )
 _OURS: Final = ("no patch changes what stands before", "the listener's address can't be patched here")
 """What only `ostiary run` refuses, which has one file and nothing else."""

@@ -100,7 +100,7 @@ def _judged(dialect: str, files: Files, env: MappingType[str, str], open_file: R
 def _istio(files: Files, open_file: Reader | None) -> list[Fact]:
     from ostiary.dialects import istio
     from ostiary.dialects.istio_reader import read_objects
-    from ostiary.doctor.configuration.patches import patch_problems
+    from ostiary.doctor.configuration.patches import DOES_NOTHING, patch_problems
 
     filters, kinds = [], set()
     diagnostics: list[Diagnostic] = []
@@ -115,5 +115,6 @@ def _istio(files: Files, open_file: Reader | None) -> list[Fact]:
     judged = istio.load(files, flags=flags, env={}, ignore_unsupported=True, read=open_file)[1]
     places = {(each.where.file, each.where.line) for each in found_here if each.where is not None}
     known = {name for name, _ in files}
-    further = (each for each in judged if each.file in known and (each.file, each.line) not in places)
+    further = (each for each in judged if each.file in known and (each.file, each.line) not in places
+               and not each.message.startswith(DOES_NOTHING))  # fmt: skip
     return [*found_here, *problems(further)]
