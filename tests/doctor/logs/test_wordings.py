@@ -9,6 +9,7 @@ import pytest
 from doctor.logs.reading import captured, told
 from doctor.logs.test_healthy import APPLICATION, ORDINARY
 from doctor.logs.test_programs import LINES
+from doctor.test_catalogue import CASES
 from ostiary.doctor.logs.formats import parse
 from ostiary.doctor.logs.pattern import compiled
 from ostiary.doctor.logs.patterns import PATTERNS
@@ -141,7 +142,7 @@ def test_a_line_says(case: str) -> None:
 def test_every_pattern_knows_a_line() -> None:
     texts = [line for line, _ in (*LINES.values(), *MORE.values())]
     texts += [WARNING + cause for cause in CAUSES]
-    texts += [ORDINARY, APPLICATION]
+    texts += [ORDINARY, APPLICATION, *(case.get("log", "") for case in CASES.values())]
     texts += ["\n".join(lines) for case in captured()["cases"].values() for lines in case.values()]
     texts += ["\n".join(lines) for lines in captured()["rejected"].values()]
     messages = {parse(line).message for text in texts for line in text.split("\n")}

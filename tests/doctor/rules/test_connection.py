@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from doctor.rules.facts import TARGET, V4, V6, attempted, cluster, find, looked_up, names, origin, route
 from ostiary.doctor.facts.connection import ConnectFailed, EgressRefused, Overflowed, ProxyVariable
+from ostiary.doctor.facts.provider import Answered
 from ostiary.doctor.facts.sidecar import ClusterCounters
 
 ALL = cluster(lookup_family="ALL", family_written=True)
@@ -122,3 +125,20 @@ def test_overflow() -> None:
     assert names(Overflowed(origin=origin("overflow"), target="oauth")) == ["upstream-overflow"]
     assert names(counters(upstream_rq_pending_overflow=1)) == ["upstream-overflow"]
     assert names(counters(upstream_rq_pending_overflow=0)) == []
+
+
+def test_what_fails_for_the_application_never_stands_before_what_fails_for_the_provider() -> None:
+    app, provider = (
+        failure("ECONNREFUSED", for_provider=False),
+        Answered(origin=origin("401"), endpoint="token", target="", status=401, error="invalid_client"),
+    )
+    assert [(each.rule, each.severity) for each in find(app, provider)] == [
+        ("client-rejected", "error"), ("tcp-refused", "warning"),
+    ]  # fmt: skip
+
+
+def test_a_connection_that_the_application_closes_now_and_then() -> None:
+    reset = failure("ECONNRESET", for_provider=False)
+    assert [each.severity for each in find(reset)] == ["info"]
+    often = replace(reset, origin=replace(reset.origin, count=50))
+    assert [each.severity for each in find(often)] == ["warning"]

@@ -150,3 +150,10 @@ class TestSearchDetour:
         detour = looked_up("A", "answered", "10.0.0.1", name=f"{HOST}.cluster.local")
         there = cluster(lookup_family="ALL", hosts=(f"{HOST}.",))
         assert "dns-search-detour" not in names(self.DOMAINS, there, detour)
+
+
+@pytest.mark.parametrize("setting", ["ALL", "V4_PREFERRED"])
+def test_a_cluster_that_asks_for_both_is_not_told_to(setting: str) -> None:
+    """Where its other family was not tried, it was not there, or the log ends too early."""
+    assert "dns-family-unreachable" not in names(cluster(lookup_family=setting), attempted(V6, "failed", "ENETUNREACH"))
+    assert names(cluster(lookup_family="ALL"), attempted(V6, "failed", "ENETUNREACH"), attempted(V4, "connected")) == []

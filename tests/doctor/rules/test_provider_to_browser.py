@@ -5,6 +5,7 @@ A case is (rule, facts); the rule must be the first finding. A near miss is (rul
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -234,3 +235,27 @@ def test_a_default_scope_is_mended_where_it_is_missing() -> None:
 def test_a_literal_http_redirect_uri_becomes_https() -> None:
     (found,) = find(oauth2(redirect_uri="http://app.example.com/callback"))
     assert [(edit.key, edit.value) for edit in found.edits] == [("redirect_uri", "https://app.example.com/callback")]
+
+
+@pytest.mark.parametrize(
+    "some", [failed("csrf-mismatch"), failed("state-invalid"), answered(400, "invalid_grant"), jwt("missing")]
+)
+def test_a_few_failures_among_people_who_sign_in_are_every_day_s(some: Fact) -> None:
+    assert {finding.severity for finding in find(some)} <= {"error", "warning"}
+    assert {finding.severity for finding in find(some, SIGNED_IN)} == {"info"}
+
+
+def test_many_failures_among_people_who_sign_in_are_not() -> None:
+    many = failed("csrf-mismatch")
+    many = replace(many, origin=replace(many.origin, count=50))
+    assert [finding.severity for finding in find(many, SIGNED_IN)] == ["warning"]
+
+
+def test_a_callback_without_a_token_stands_behind_the_token_check() -> None:
+    (found,) = find(replace(jwt("missing"), at_callback=True), SIGNED_IN)
+    assert (found.rule, found.severity, found.confidence) == ("jwt-missing", "error", "certain")
+
+
+@pytest.mark.parametrize("answer", [answered(401), answered(401, "access_denied")])
+def test_a_token_endpoint_s_401_is_about_the_client(answer: Fact) -> None:
+    assert names(answer)[0] == "client-rejected"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from doctor.rules.facts import HOST, TARGET, cluster, find, names, origin
@@ -76,3 +78,12 @@ class TestNotVerified:
 
     def test_the_application_is_no_provider(self) -> None:
         assert names(cluster(has_ca=False, for_provider=False, lookup_family="ALL")) == []
+
+
+@pytest.mark.parametrize("fault", ["other", "closed"])
+def test_an_end_that_says_nothing_clear_is_told_and_never_surely(fault: HandshakeFault) -> None:
+    unclear = HandshakeFailed(origin=origin("BAD_DECRYPT"), target=TARGET, fault=fault)
+    (found,) = find(unclear)
+    assert (found.severity, found.confidence) == ("error", "possible")
+    assert "BAD_DECRYPT" in found.proof[0]
+    assert [each.rule for each in find(unclear, replace(unclear, fault="untrusted-ca"))] == ["tls-untrusted-ca"]

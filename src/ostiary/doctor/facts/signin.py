@@ -81,6 +81,8 @@ class JwtRejected(Fact):
     fault: JwtFault
     detail: str = ""
     who: str = "envoy"
+    at_callback: bool = False
+    """The request was the way back from a provider: a sign-in ends there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,12 +67,14 @@ _TLS: Final[tuple[tuple[HandshakeFault, tuple[str, ...]], ...]] = (
     ("client-certificate", ("certificate required", "bad certificate", "no required ssl certificate",
                             "alert unknown ca", "did not return a certificate", "unknown certificate authority",
                             "certificate unknown")),
-    ("version", ("unsupported protocol", "protocol version", "no supported versions", "unsupported versions")),
+    ("version", ("unsupported protocol", "protocol version", "no supported versions", "unsupported versions",
+                 "handshake failure", "no shared cipher", "no ciphers", "cipher mismatch", "insufficient security")),
     ("silent", ("tls handshake timeout", "handshake timed out", "handshake timeout", "handshake operation timed out")),
     ("untrusted-ca", ("certificate verify failed", "local issuer", "self signed", "self-signed", "unknown authority",
                       "unable to verify", "unable to get issuer", "issuer certificate", "not trusted", "untrusted",
                       "invalid ca", "certificate problem", "certificate verification error", "unknown ca",
-                      "pkix path")),
+                      "pkix path", "unhandled critical extension", "name constraint", "not authorized to sign",
+                      "x509: ")),
     ("closed", ("unexpected eof", "ssl error syscall", "eof during handshake", "connection closed")),
 )  # fmt: skip
 _EXPIRED: Final = "has expired or is not yet valid"

@@ -73,7 +73,7 @@ def _about(name: str, explains: frozenset[str] = frozenset()) -> Rule:
                 yield Finding(
                     rule=name,
                     severity="error",
-                    title=title.format(subject=fact.subject or "that"),
+                    title=title.format(subject=fact.subject or "that").removesuffix(": that"),
                     cause=fact.message,
                     proof=proof(fact),
                     mend=fact.mend or mend,

@@ -21,6 +21,7 @@ from ostiary.doctor.facts.tls import HandshakeFailed
 from ostiary.doctor.finding import Confidence, Edit, Finding, Severity
 from ostiary.doctor.rule import Rule
 from ostiary.doctor.rules.evidence import (
+    A_FEW,
     cluster_of,
     listed,
     name_of,
@@ -71,7 +72,9 @@ def _reached(case: Case, subject: str) -> bool:
 def _told(case: Case, group: Group, rule: str, what: str, cause: str, mend: str) -> Finding:
     subject, facts, for_provider = group
     reached = _reached(case, subject)
-    severity: Severity = "warning" if reached else "error"
+    severity: Severity = "warning" if reached or not for_provider else "error"
+    if not for_provider and rule == "tcp-reset" and sum(fact.origin.count for fact in facts) < A_FEW:
+        severity = "info"  # a connection that both sides gave up at the same time: every day's
     confidence: Confidence = "likely" if reached else "certain"
     addresses = listed([f"{a.address}:{a.port}" for a in facts if isinstance(a, Attempted)])
     whom = name_of(subject, "the provider" if for_provider else "the application")
@@ -98,7 +101,9 @@ def _refused(case: Case) -> Iterator[Finding]:
             case, group, "tcp-refused", "{whom} refuses the connection",
             "{whom}{at} answers{sometimes} that nothing listens on that port, or a firewall answers so in its place"
             + who + ".",
-            "Check the port in the configuration, that the service runs, and that the name leads to the right host.",
+            "Check the port in the configuration, that the service runs, and that the name leads to the right host. "
+            "For a program beside a sidecar that is refused everywhere when it starts: the sidecar is not ready yet "
+            "(holdApplicationUntilProxyStarts: true).",
         )  # fmt: skip
 
 
@@ -140,7 +145,7 @@ def _no_route(case: Case) -> Iterator[Finding]:
         whom = name_of(subject, "the provider" if for_provider else "the application")
         yield Finding(
             rule="no-route",
-            severity="error",
+            severity="error" if for_provider else "warning",
             title=f"This place has no way to {whom}",
             cause=f"No address of {whom} can be reached from here: there is no route, or a local firewall forbids it.",
             proof=proof(facts, dead),
@@ -244,9 +249,8 @@ def _egress(case: Case) -> Iterator[Finding]:
             "names this host." if mesh else "A firewall on the way answers that this is prohibited.",
             proof=proof(fact),
             mend="Add a ServiceEntry for the host (for an application or oauth2-proxy in the pod; the sidecar's own "
-            "token "
-            "request is not bound by it)." if mesh else "Have the firewall allow this destination and port.",
-            confidence="certain",
+            "token request is not bound by it)." if mesh else "Have the firewall allow this destination and port.",
+            confidence="certain" if not mesh or cluster_of(case, fact.target) is not None else "likely",
             subject=subject_of(case, fact.target),
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.signin import CookieRefused, CookieSet, GroupsLeftOut, HeadersTooLarge
 from ostiary.doctor.finding import Finding
 from ostiary.doctor.rule import Rule
-from ostiary.doctor.rules.evidence import listed, proof
+from ostiary.doctor.rules.evidence import listed, proof, severity_beside
 
 MAX_COOKIE: Final = 4096
 """Bytes of name and value that browsers keep (RFC 6265 section 6.1)."""
@@ -51,7 +51,7 @@ def _headers(case: Case) -> Iterator[Finding]:
         whose = "The application" if who == "application" else who
         yield Finding(
             rule="headers-too-large",
-            severity="error",
+            severity=severity_beside(case, facts),
             title=f"{whose} refuses the headers of {what} as too large",
             cause="Session cookies and the forwarded token together are larger than its limit allows (431, 400 or "
             "502).",

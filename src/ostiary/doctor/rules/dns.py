@@ -58,15 +58,17 @@ def _family_unreachable(case: Case) -> Iterator[Finding]:
             continue  # there is nothing of the other family to fall back to
         sure = bool(answers or for_it) and (route is not None or bool(for_it))
         cluster = cluster_of(case, subject)
-        confidence: Confidence = "certain" if sure or (cluster is not None and _blind(cluster, family)) else "likely"
-        if any(a.outcome == "connected" for a in for_it) and cluster is None:
+        if cluster is not None and not _blind(cluster, family):
+            continue  # it asks for the other family, too: that one won, was not there, or the evidence ends too early
+        confidence: Confidence = "certain" if sure or cluster is not None else "likely"
+        if cluster is None and any(a.outcome == "connected" for a in for_it):
             continue  # the race had both, and the other one won: nothing is broken
         yield _unreachable_finding(case, subject, family, weaker(confidence, someone_signed_in(case)), facts)
 
 
 def _blind(cluster: ClusterSeen, family: Family) -> bool:
     """This cluster's lookup family gives it addresses of one family, whatever the other has."""
-    return cluster.lookup_family == "AUTO" or _LOOKS_AT_ONE.get(cluster.lookup_family) == family
+    return (cluster.lookup_family == "AUTO" and family == "v6") or _LOOKS_AT_ONE.get(cluster.lookup_family) == family
 
 
 def _unreachable_finding(

@@ -10,10 +10,12 @@ from ostiary.doctor.case import Case
 from ostiary.doctor.facts.configuration import ClusterSeen
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.signin import SignedIn
-from ostiary.doctor.finding import Confidence
+from ostiary.doctor.finding import Confidence, Severity
 
 _MAX_PROOFS: Final = 6
 """A finding shows this many lines; the report has all evidence."""
+A_FEW: Final = 5
+"""Fewer lines than this say nothing of a system in which others sign in."""
 _WEAKER: Final[dict[Confidence, Confidence]] = {"certain": "likely", "likely": "possible", "possible": "possible"}
 
 
@@ -81,6 +83,14 @@ def weakened(confidence: Confidence, against: bool) -> Confidence:
 def someone_signed_in(case: Case) -> bool:
     """A success speaks against a cause that would let nobody in."""
     return bool(case.all(SignedIn))
+
+
+def severity_beside(case: Case, facts: Iterable[Fact]) -> Severity:
+    """A cause that lets nobody in is an error. Where others signed in, it is some people's: a warning; and where there
+    are only a few, nobody's mistake: somebody went back, declined, or opened the callback by hand."""
+    if not someone_signed_in(case):
+        return "error"
+    return "info" if sum(fact.origin.count for fact in facts) < A_FEW else "warning"
 
 
 def name_of(subject: str, otherwise: str = "the provider") -> str:

@@ -13,7 +13,7 @@ from ostiary.doctor.facts.provider import Answered
 from ostiary.doctor.facts.signin import RedirectSent, SignInFailed, Step
 from ostiary.doctor.finding import Confidence, Edit, Finding
 from ostiary.doctor.rule import Rule
-from ostiary.doctor.rules.evidence import proof, someone_signed_in, weakened
+from ostiary.doctor.rules.evidence import proof, severity_beside, someone_signed_in, weakened
 from ostiary.doctor.rules.oauth_errors import cause_of
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -26,7 +26,7 @@ def _failed(case: Case, *steps: Step) -> list[SignInFailed]:
 def _finding(case: Case, rule: str, facts: list[Fact], title: str, cause: str, mend: str, sure: Confidence) -> Finding:
     return Finding(
         rule=rule,
-        severity="error",
+        severity=severity_beside(case, facts),
         title=title,
         cause=cause,
         proof=proof(facts),
@@ -92,7 +92,7 @@ def _verifier(case: Case) -> Iterator[Finding]:
     found: list[Fact] = [*_failed(case, "code-verifier")]
     found += [
         answer for answer in case.all(Answered)
-        if answer.error and not answer.probe
+        if (answer.error or answer.codes) and not answer.probe
         and cause_of(answer.error, answer.description, answer.codes) == "code-verifier-invalid"
     ]  # fmt: skip
     if found:

@@ -49,6 +49,8 @@ _BY_ERROR: Final[Mapping[str, str]] = {
     "invalid_grant": "grant-rejected",
     "bad_verification_code": "grant-rejected",
     "incorrect_client_credentials": "client-rejected",
+    "application_suspended": "client-rejected",
+    "Client_not_found": "client-rejected",
     "redirect_uri_mismatch": "redirect-uri-mismatch",
     "invalid_redirect_uri": "redirect-uri-mismatch",
     "invalid_scope": "scope-rejected",

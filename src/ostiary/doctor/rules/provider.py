@@ -19,11 +19,20 @@ from ostiary.doctor.facts.provider import (
 )
 from ostiary.doctor.facts.sidecar import ClusterCounters, PlaceholderKeys
 from ostiary.doctor.facts.signin import JwtRejected
-from ostiary.doctor.finding import Confidence, Edit, Finding, Where
+from ostiary.doctor.finding import Confidence, Edit, Finding, Severity, Where
 from ostiary.doctor.rule import Rule
-from ostiary.doctor.rules.evidence import cluster_of, name_of, proof, someone_signed_in, subject_of, weakened
+from ostiary.doctor.rules.evidence import (
+    cluster_of,
+    name_of,
+    proof,
+    severity_beside,
+    someone_signed_in,
+    subject_of,
+    weakened,
+)
 from ostiary.doctor.rules.oauth_errors import cause_of
 
+_UNAUTHORIZED: Final = 401
 _MAX_SKEW: Final = 60.0
 """Seconds that Envoy's jwt_authn and most libraries bear."""
 _HINTS: Final = {
@@ -44,24 +53,39 @@ def _said(answer: Answered) -> str:
     return f"The provider says: {said}. {hint}".rstrip() if said else hint
 
 
+def _words(answer: Answered) -> str:
+    """The answer in a word: its error, the provider's own number, or the status."""
+    return answer.error or next(iter(answer.codes), "") or str(answer.status)
+
+
 def _errors(case: Case, rule: str) -> Iterator[tuple[str, list[Answered]]]:
     """The answers whose error this rule explains, by subject."""
     found: dict[str, list[Answered]] = {}
     for answer in case.all(Answered):
         if answer.probe and answer.error == "invalid_grant":
             continue  # our harmless code was refused, as it should be
-        if answer.error and cause_of(answer.error, answer.description, answer.codes) == rule:
+        said = answer.error or answer.codes or (answer.status == _UNAUTHORIZED and not answer.probe)
+        if said and _cause(answer) == rule:
             found.setdefault(subject_of(case, answer.target), []).append(answer)
     yield from found.items()
+
+
+def _cause(answer: Answered) -> str:
+    """The rule that explains it. A token endpoint's 401 is about the client, whatever words come with it: RFC 6749
+    section 5.2."""
+    rule = cause_of(answer.error, answer.description, answer.codes)
+    about_the_client = answer.endpoint == "token" and answer.status == _UNAUTHORIZED and not answer.probe
+    return "client-rejected" if about_the_client and rule in ("idp-error", "consent-required") else rule
 
 
 def _finding(
     case: Case, rule: str, subject: str, facts: Iterable[Fact], *, title: str, cause: str, mend: str,
     sure: Confidence = "certain", where: Where | None = None, edits: tuple[Edit, ...] = (),
+    severity: Severity = "error",
 ) -> Finding:  # fmt: skip
     return Finding(
         rule=rule,
-        severity="error",
+        severity=severity,
         title=title,
         cause=cause,
         proof=proof(facts),
@@ -78,7 +102,7 @@ def _client_rejected(case: Case) -> Iterator[Finding]:
         yield _finding(
             case, "client-rejected", subject, answers,
             title=f"{name_of(subject)} does not accept the client id or its secret",
-            cause=f"The token request is answered {answers[0].error}: the client is unknown, its secret is wrong or "
+            cause=f"The token request is answered {_words(answers[0])}: the client is unknown, its secret is wrong or "
             f"expired, or it is sent in another way than the provider expects. {_said(answers[0])}",
             mend="Compare the client id and secret with the provider's. No newline at the secret's end (printf %s, "
             "--from-literal); in Entra the secret's value, not its ID. If both are right, try the other auth_type "
@@ -118,6 +142,7 @@ def _grant_rejected(case: Case) -> Iterator[Finding]:
             "and whether both requests carry the same redirect_uri and client id. After a refresh it is normal: the "
             "user signs in again.",
             sure="likely",
+            severity=severity_beside(case, answers),
         )  # fmt: skip
 
 
@@ -149,6 +174,7 @@ def _consent(case: Case) -> Iterator[Finding]:
             cause=f"The user or an administrator has not agreed to what the application asks for. {_said(answers[0])}",
             mend="In Entra: grant admin consent in the app registration's API permissions, or ask for fewer scopes. "
             "If a user declined, they are asked again at the next sign-in.",
+            severity=severity_beside(case, answers),
         )  # fmt: skip
 
 
@@ -156,9 +182,10 @@ def _other_error(case: Case) -> Iterator[Finding]:
     for subject, answers in _errors(case, "idp-error"):
         yield _finding(
             case, "idp-error", subject, answers,
-            title=f"{name_of(subject)} answers {answers[0].error}",
-            cause=_said(answers[0]),
+            title=f"{name_of(subject)} answers {_words(answers[0])}",
+            cause=_said(answers[0]) or f"The provider answers {_words(answers[0])}, and says no more.",
             mend="Look the error up in the provider's documentation and sign-in log; the description above is its own.",
+            severity=severity_beside(case, answers),
         )  # fmt: skip
 
 
@@ -182,7 +209,8 @@ def _server_error(case: Case) -> Iterator[Finding]:
 def _silent(case: Case) -> Iterator[Finding]:
     found: dict[str, list[Fact]] = {}
     for fact in case.all(NotAnswered):
-        found.setdefault(subject_of(case, fact.target), []).append(fact)
+        if fact.endpoint not in ("discovery", "jwks"):  # `_fetch` tells of these
+            found.setdefault(subject_of(case, fact.target), []).append(fact)
     for seen in case.all(ClusterCounters):
         if seen.counters.get("upstream_rq_timeout"):
             found.setdefault(subject_of(case, seen.cluster), []).append(seen)
@@ -245,12 +273,15 @@ def _fetch(case: Case, endpoint: str, rule: str, what: str, mend: str) -> Iterat
     for answer in case.all(Answered):
         if answer.endpoint == endpoint and answer.status and answer.status != 200:
             facts.setdefault((answer.target, answer.who), []).append(answer)
+    for late in case.all(NotAnswered):
+        if late.endpoint == endpoint and all(target != late.target for target, _ in facts):
+            facts.setdefault((late.target, "A program"), []).append(late)
     for (target, who), told in facts.items():
         problem = next((fact.problem for fact in told if isinstance(fact, FetchFailed)), "")
         yield _finding(
             case, rule, subject_of(case, target), told,
             title=f"{who} can't fetch {what} of {name_of(target, 'the issuer')}",
-            cause=problem or f"{target} does not answer 200.",
+            cause=problem or f"{name_of(target)} does not answer 200.",
             mend=mend,
         )  # fmt: skip
 

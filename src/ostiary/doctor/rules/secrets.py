@@ -12,7 +12,7 @@ from ostiary.doctor.facts.sidecar import Warming
 from ostiary.doctor.facts.signin import SignInFailed
 from ostiary.doctor.finding import Confidence, Finding
 from ostiary.doctor.rule import Rule
-from ostiary.doctor.rules.evidence import proof, someone_signed_in, weakened
+from ostiary.doctor.rules.evidence import proof, severity_beside, someone_signed_in, weakened
 
 
 def _not_delivered(case: Case) -> Iterator[Finding]:
@@ -67,7 +67,7 @@ def _mismatch(case: Case) -> Iterator[Finding]:
     confidence: Confidence = "likely"
     yield Finding(
         rule="secret-mismatch",
-        severity="error",
+        severity=severity_beside(case, broken),
         title="Cookies were sealed with another secret than they are opened with",
         cause="A cookie that this filter should know fails its check: the HMAC (or cookie) secret differs between "
         "replicas, was rotated, or two filters on one host use the same cookie names with different secrets.",

@@ -95,6 +95,21 @@ _FAULTS: Final[Mapping[HandshakeFault, tuple[str, _Told]]] = {
     "not-tls": ("tls-to-plaintext", _PLAIN),
     "silent": ("tls-silent", _SILENT),
 }
+_CUT: Final = _Told(
+    "{whom} ends the connection during the TLS handshake",
+    "The peer, or something on the way, closes the connection before TLS is up, and does not say why: a firewall that "
+    "inspects TLS, a load balancer without a host behind it, or a peer that knows no such name (SNI).",
+    "`ostiary connect {whom}` from the proxy's network shows at which step; then compare with another network.",
+)
+_UNKNOWN: Final = _Told(
+    "The TLS handshake with {whom} fails",
+    "TLS does not come up, for a reason of its own words: see the proof.",
+    "`ostiary connect {whom}` from the proxy's network shows the handshake step by step.",
+)
+_OTHERS: Final[Mapping[HandshakeFault, tuple[str, _Told]]] = {
+    "closed": ("tls-silent", _CUT), "other": ("tls-version", _UNKNOWN),
+}  # fmt: skip
+"""What has no rule of its own is told under the nearest one's name, and never surely."""
 _COUNTERS: Final = {"ssl.fail_verify_error": "untrusted-ca", "ssl.fail_verify_san": "name-mismatch"}
 
 
@@ -144,8 +159,18 @@ def _about(wanted: str) -> Rule:
             names = [name for name, fault in _COUNTERS.items() if _FAULTS[fault][0] == wanted]  # type: ignore[index]
             if subject not in found and any(seen.counters.get(name) for name in names):
                 yield _finding(case, wanted, told, subject, [seen], "likely")
+        yield from _unclear(case, wanted)
 
     return Rule(name=wanted, family="TLS", look=look, explains=_LATER)
+
+
+def _unclear(case: Case, wanted: str) -> Iterator[Finding]:
+    """Handshakes whose end says nothing clear, where no other failure of the same target does."""
+    clear = [fact for fact in case.all(HandshakeFailed) if fact.fault in _FAULTS]
+    for fact in case.all(HandshakeFailed):
+        rule, told = _OTHERS.get(fact.fault, ("", _UNKNOWN))
+        if rule == wanted and not any(same_target(case, each.target, fact.target) for each in clear):
+            yield _finding(case, wanted, told, subject_of(case, fact.target), [fact], "possible")
 
 
 def _sni(case: Case) -> Iterator[Finding]:

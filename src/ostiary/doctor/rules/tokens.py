@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from ostiary.doctor.case import Case
-from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.signin import GroupsLeftOut, JwtFault, JwtRejected
-from ostiary.doctor.finding import Finding
+from ostiary.doctor.finding import Confidence, Finding, Severity
 from ostiary.doctor.rule import Rule
-from ostiary.doctor.rules.evidence import proof
+from ostiary.doctor.rules.evidence import proof, severity_beside, someone_signed_in, weakened
 
 _TOLD: Final[dict[str, tuple[tuple[JwtFault, ...], str, str, str]]] = {
     "jwt-issuer": (
@@ -70,16 +69,30 @@ _TOLD: Final[dict[str, tuple[tuple[JwtFault, ...], str, str, str]]] = {
 }
 
 
+_EVERY_DAY: Final[dict[str, Confidence]] = {"jwt-missing": "possible", "jwt-expired": "likely"}
+
+
 def _about(name: str) -> Rule:
     faults, title, cause, mend = _TOLD[name]
 
     def look(case: Case) -> Iterator[Finding]:
-        facts: list[Fact] = [fact for fact in case.all(JwtRejected) if fact.fault in faults]
+        facts = [fact for fact in case.all(JwtRejected) if fact.fault in faults]
         if facts:
-            yield Finding(rule=name, severity="error", title=title, cause=cause, proof=proof(facts), mend=mend,
-                          confidence="certain")  # fmt: skip
+            severity, confidence = _weight(case, name, facts)
+            yield Finding(rule=name, severity=severity, title=title, cause=cause, proof=proof(facts), mend=mend,
+                          confidence=confidence)  # fmt: skip
 
     return Rule(name=name, family="Tokens", look=look)
+
+
+def _weight(case: Case, name: str, facts: list[JwtRejected]) -> tuple[Severity, Confidence]:
+    """Programs that come without a token, or with an old one, get 401 every day, and nothing is wrong with sign-in."""
+    among_others = severity_beside(case, facts)
+    if any(fact.at_callback for fact in facts):
+        return "error", "certain"
+    if name in _EVERY_DAY:
+        return ("info" if someone_signed_in(case) else "warning"), _EVERY_DAY[name]
+    return among_others, weakened("certain", someone_signed_in(case))
 
 
 def _overage(case: Case) -> Iterator[Finding]:

@@ -53,6 +53,17 @@ def _answer_too_large(found: Found) -> Iterator[Fact]:
     yield HeadersTooLarge(origin=found.origin, who="envoy", what="response")
 
 
+def _denied(found: Found) -> Iterator[Fact]:
+    """A denial whose status says yes: the service answered 2xx, and HTTP ext_authz takes 200 alone for it."""
+    status = found.record.access.get("response_code", "")
+    if status.startswith("2"):
+        yield ExtAuthzFailed(origin=found.origin, why="status", detail=status)
+
+
+def _rejected(found: Found) -> Iterator[Fact]:
+    yield ExtAuthzFailed(origin=found.origin, why="unreachable", detail="")
+
+
 def _ext_authz(found: Found) -> Iterator[Fact]:
     if found.record.access or found.record.program == "envoy":
         yield ExtAuthzFailed(origin=found.origin, why="unreachable", detail="ext_authz_error")
@@ -78,4 +89,10 @@ PATTERNS: Final = (
         facts=_answer_too_large,
     ),
     Pattern(words=("ext_authz_error",), expression=r"\bext_authz_error\b", facts=_ext_authz),
+    Pattern(words=("ext_authz_denied",), expression=r"\bext_authz_denied\b", facts=_denied),
+    Pattern(
+        words=("ext_authz filter rejected the request with an error",),
+        expression="^ext_authz filter rejected the request with an error",
+        facts=_rejected,
+    ),
 )  # fmt: skip

@@ -18,6 +18,7 @@ _WHYS: Final[tuple[tuple[str, Reason], ...]] = (
     ("secure", "secure"),
     ("https", "secure"),
     ("size", "too-large"),
+    ("length", "too-large"),
     ("too large", "too-large"),
     ("path", "path"),
 )
@@ -75,6 +76,11 @@ PATTERNS: Final = (
     Pattern(
         words=("Cookie .{1,120} has been rejected",),
         expression=r"Cookie [“\"'](?P<name>[^”\"']{1,100})[”\"'] has been rejected (?P<why>.*)",
+        facts=_cookie,
+    ),
+    Pattern(
+        words=("Set-Cookie header is ignored",),
+        expression=r"Set-Cookie header is ignored in response from url: \S+ (?P<why>Cookie length .*|.*)(?P<name>)",
         facts=_cookie,
     ),
     Pattern(

@@ -91,6 +91,15 @@ def _host_failed(found: Found) -> Iterator[Fact]:
         )  # fmt: skip
 
 
+def _cut_off(found: Found) -> Iterator[Fact]:
+    """It was up, and the peer ended it. Over https that says nothing of a missing TLS."""
+    target = _host_port(found)
+    yield ConnectFailed(
+        origin=found.origin, target=target, errno="ECONNRESET", established=found["scheme"] == "http",
+        for_provider=_for_provider(found, target.rpartition(":")[2]),
+    )  # fmt: skip
+
+
 def _handshake(found: Found) -> Iterator[Fact]:
     if found.record.program == "envoy" or found.record.access:
         return
@@ -124,6 +133,11 @@ PATTERNS: Final = (
         words=(r"dial tcp [\[\d]",),
         expression=rf"(?:{_URL}\"?:? )?dial tcp {_DIALLED}: (?P<why>connect: [\w\s]+|i/o timeout)",
         facts=_dial,
+    ),
+    Pattern(
+        words=(r"https?://[^\s\"]+\\?\": (?:unexpected )?EOF", "read: connection reset by peer", "write: broken pipe"),
+        expression=rf"{_URL}\\?\": (?:(?:unexpected )?EOF\b|(?:read|write) tcp \S+: (?:read|write): )",
+        facts=_cut_off,
     ),
     Pattern(
         words=("x509: ", "tls: ", "TLS handshake timeout", "gave HTTP response to HTTPS client"),
@@ -195,6 +209,16 @@ PATTERNS: Final = (
         expression=r"(?:connect\(\) (?:to \S+ )?failed|upstream timed out) \((?P<why>\d+: [^)]*)\) while connecting to "
         rf"upstream.*?upstream: \"(?P<scheme>https?)://{_DIALLED}",
         facts=_dial,
+    ),
+    Pattern(
+        words=(r"connect\(\) to \S+:443 failed \(\d+:",),
+        expression=rf"connect\(\) to {_DIALLED} failed \((?P<why>\d+: [^)]*)\), ",
+        facts=_dial,
+    ),
+    Pattern(
+        words=("accessing token endpoint",),
+        expression=rf"accessing token endpoint \({_URL}\) failed: (?P<why>[\w\s/]+)",
+        facts=_host_failed,
     ),
     Pattern(
         words=(r"SSL_do_handshake\(\) failed",),

@@ -24,6 +24,9 @@ _FAULTS: Final[tuple[tuple[str, JwtFault], ...]] = (
 )
 
 
+_CALLBACK: Final = re.compile(r"[?&](?:code|state)=")
+
+
 def fault_of(text: str) -> JwtFault:
     """Which check refused a token, by any library's words."""
     plain = text.replace("_", " ").lower()
@@ -37,7 +40,8 @@ def _denied(found: Found) -> Iterator[Fact]:
     if re.search(r"(?i)remote jwks fetch is failed|jwks remote fetch|fetch is failed", why):
         yield FetchFailed(origin=found.origin, endpoint="jwks", target="", problem=why)
         return
-    yield JwtRejected(origin=found.origin, fault=fault_of(why), detail=steady(redacted(why)))
+    back = _CALLBACK.search(found.record.access.get("path", "")) is not None
+    yield JwtRejected(origin=found.origin, fault=fault_of(why), detail=steady(redacted(why)), at_callback=back)
 
 
 def _go(found: Found) -> Iterator[Fact]:
