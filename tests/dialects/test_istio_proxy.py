@@ -113,6 +113,30 @@ def test_of_a_dump_what_istiod_sends_is_patched_and_all_else_stays() -> None:
     assert host["include_request_attempt_count"] is True
 
 
+def test_what_is_still_warming_is_patched_too() -> None:
+    """As long as a secret or an address is missing there is nothing active, and that is when people look."""
+    merge = patch("CLUSTER", "MERGE", {"connect_timeout": "1s"})
+    warming = {"name": "virtualInbound", "warming_state": {"listener": listener("virtualInbound")}}
+    updating = {"active_state": {"listener": listener("a")}, "warming_state": {"listener": listener("a")}}
+    clusters = {
+        "@type": f"{ADMIN}ClustersConfigDump",
+        "dynamic_active_clusters": [{"cluster": {"name": "a"}}],
+        "dynamic_warming_clusters": [{"cluster": {"name": "a"}}, {"cluster": {"name": "b"}}],
+    }
+    listeners = {"@type": f"{ADMIN}ListenersConfigDump", "dynamic_listeners": [warming, updating]}
+    after, outcomes = applied(
+        {"configs": [clusters, listeners]}, merge, patch("LISTENER", "MERGE", {"stat_prefix": "x"})
+    )
+    assert [len(outcome.hits) for outcome in outcomes] == [2, 2]
+    first, second = after["configs"]
+    assert first["dynamic_warming_clusters"] == [
+        {"cluster": {"name": "a"}}, {"cluster": {"name": "b", "connect_timeout": "1s"}}
+    ]  # fmt: skip
+    one, two = second["dynamic_listeners"]
+    assert one["warming_state"]["listener"]["stat_prefix"] == two["active_state"]["listener"]["stat_prefix"] == "x"
+    assert two["warming_state"] == updating["warming_state"]
+
+
 def test_a_dump_of_a_plain_envoy_has_its_static_resources_patched() -> None:
     static = {"@type": f"{ADMIN}ClustersConfigDump", "static_clusters": [{"cluster": {"name": "a"}}]}
     after, _ = applied({"configs": [static]}, patch("CLUSTER", "MERGE", {"connect_timeout": "1s"}))

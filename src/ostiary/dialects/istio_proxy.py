@@ -103,16 +103,8 @@ def _dump(root: Mapping, work: Work) -> Mapping:
     found = {name: each for name, each in zip(names, _items(root, "configs"), strict=True) if isinstance(each, Mapping)}
     if (single := _SINGLE.get(names[0] if names else "")) is not None:
         return _of_one_kind(root, *single, work)
-    clusters, listeners = found.get("ClustersConfigDump"), found.get("ListenersConfigDump")
-    dynamic = bool(_items(clusters, "dynamic_active_clusters") or _items(listeners, "dynamic_listeners"))
-    parts = {
-        "ClustersConfigDump": _Part("static_clusters", ("cluster",), _CLUSTER),
-        "ListenersConfigDump": _Part("static_listeners", ("listener",), _LISTENER),
-        "RoutesConfigDump": _Part("dynamic_route_configs", ("route_config",), _ROUTES),
-    }
-    if dynamic:
-        parts["ClustersConfigDump"] = _Part("dynamic_active_clusters", ("cluster",), _CLUSTER)
-        parts["ListenersConfigDump"] = _Part("dynamic_listeners", ("active_state", "listener"), _LISTENER)
+    sent = any(_items(found.get(name), each) for name, part in _DYNAMIC.items() for each in part.lists)
+    parts = _PARTS | _DYNAMIC if sent else _PARTS
     held = {name: part.read(found.get(name)) for name, part in parts.items()}
     resources = Resources(
         clusters=[each for _, each in held["ClustersConfigDump"]],
@@ -152,54 +144,80 @@ def _section(root: Node, name: str) -> Mapping:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Where a dump's section holds its messages: a list, and the path from an item to the message."""
+    """Where a dump's section holds its messages: lists, and paths from an item to the message, of which the first that
+    is there counts. What istiod adds goes to the end of the first list."""
 
-    list_name: str
-    inner: tuple[str, ...]
+    lists: tuple[str, ...]
+    paths: tuple[tuple[str, ...], ...]
     type_name: str
 
-    def read(self, section: Mapping | None) -> list[tuple[Mapping, Message]]:
-        """Items and their messages; an item without one (a listener that was only rejected) stays as it is."""
-        found = []
-        for item in _items(section, self.list_name):
+    def _at(self, item: Node) -> tuple[tuple[str, ...], Mapping] | None:
+        for path in self.paths:
             at: Node | None = item
-            for name in self.inner:
+            for name in path:
                 at = at.get(name) if isinstance(at, Mapping) else None
-            if isinstance(item, Mapping) and isinstance(at, Mapping):
-                url = at.get("@type")
-                message = read(
-                    Mapping(at.file, at.line, at.column, tuple(e for e in at if e[0].text != "@type")), self.type_name
-                )
-                message.url = url if isinstance(url, Scalar) else None
-                found.append((item, message))
+            if isinstance(at, Mapping):
+                return path, at
+        return None
+
+    def read(self, section: Mapping | None) -> list[tuple[Mapping, Message]]:
+        """Items and their messages; an item without one (a listener that was only rejected) stays as it is, and so does
+        one whose name an earlier list has."""
+        found: list[tuple[Mapping, Message]] = []
+        for name in self.lists:
+            before = {message.text("name") for _, message in found}
+            for item in _items(section, name):
+                if isinstance(item, Mapping) and (place := self._at(item)) is not None:
+                    at = place[1]
+                    inside = tuple(entry for entry in at if entry[0].text != "@type")
+                    message = read(Mapping(at.file, at.line, at.column, inside), self.type_name)
+                    url = at.get("@type")
+                    message.url = url if isinstance(url, Scalar) else None
+                    if message.text("name") not in before:
+                        found.append((item, message))
         return found
 
     def written(self, section: Mapping, held: list[tuple[Mapping, Message]], now: list[Message]) -> Mapping:
         """The section with the messages of now."""
         kept = {id(message) for message in now}
         old = {id(item): message for item, message in held}
-        items: list[Node] = []
-        for item in _items(section, self.list_name):
-            message = old.get(id(item))
-            if message is None:
-                items.append(item)
-            elif id(message) in kept:
-                items.append(_set(item, self.inner, message.node()))
         known = {id(message) for _, message in held}
-        for message in now:
-            if id(message) not in known:
-                empty = _mapping(message.place, ())
-                named = _mapping(message.place, (_pair(message.place, "name", message.text("name")),))
-                items.append(_set(named if len(self.inner) > 1 else empty, self.inner, message.node()))
-        return with_list(section, self.list_name, items)
+        for name in self.lists:
+            items: list[Node] = []
+            for item in _items(section, name):
+                message, place = old.get(id(item)), self._at(item)
+                if message is None or place is None:
+                    items.append(item)
+                elif id(message) in kept:
+                    items.append(_set(item, place[0], message.node()))
+            if name == self.lists[0]:
+                items += [self._added(message) for message in now if id(message) not in known]
+            section = with_list(section, name, items)
+        return section
+
+    def _added(self, message: Message) -> Mapping:
+        path = self.paths[0]
+        named = (_pair(message.place, "name", message.text("name")),) if len(path) > 1 else ()
+        return _set(_mapping(message.place, named), path, message.node())
 
 
+_ACTIVE: Final = (("active_state", "listener"), ("warming_state", "listener"))
+"""A listener that is warming for the first time (its secrets are missing, say) is in no active state."""
+_DYNAMIC: Final = {
+    "ClustersConfigDump": _Part(("dynamic_active_clusters", "dynamic_warming_clusters"), (("cluster",),), _CLUSTER),
+    "ListenersConfigDump": _Part(("dynamic_listeners",), _ACTIVE, _LISTENER),
+}
+_PARTS: Final = {
+    "ClustersConfigDump": _Part(("static_clusters",), (("cluster",),), _CLUSTER),
+    "ListenersConfigDump": _Part(("static_listeners",), (("listener",),), _LISTENER),
+    "RoutesConfigDump": _Part(("dynamic_route_configs",), (("route_config",),), _ROUTES),
+}
 _SINGLE: Final = {
-    "ClustersConfigDump.DynamicCluster": ("clusters", _Part("configs", ("cluster",), _CLUSTER)),
-    "ClustersConfigDump.StaticCluster": ("clusters", _Part("configs", ("cluster",), _CLUSTER)),
-    "ListenersConfigDump.DynamicListener": ("listeners", _Part("configs", ("active_state", "listener"), _LISTENER)),
-    "ListenersConfigDump.StaticListener": ("listeners", _Part("configs", ("listener",), _LISTENER)),
-    "RoutesConfigDump.DynamicRouteConfig": ("routes", _Part("configs", ("route_config",), _ROUTES)),
+    "ClustersConfigDump.DynamicCluster": ("clusters", _Part(("configs",), (("cluster",),), _CLUSTER)),
+    "ClustersConfigDump.StaticCluster": ("clusters", _Part(("configs",), (("cluster",),), _CLUSTER)),
+    "ListenersConfigDump.DynamicListener": ("listeners", _Part(("configs",), _ACTIVE, _LISTENER)),
+    "ListenersConfigDump.StaticListener": ("listeners", _Part(("configs",), (("listener",),), _LISTENER)),
+    "RoutesConfigDump.DynamicRouteConfig": ("routes", _Part(("configs",), (("route_config",),), _ROUTES)),
 }
 
 
