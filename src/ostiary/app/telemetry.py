@@ -242,21 +242,25 @@ class MetricsExporter(_Exporter):
         return f"{export.prefix}.{name}" if export.prefix else name, tags if export.attributes else ()
 
     async def _send(self) -> None:
+        histograms = {name: (list(each.bins), each.total) for name, each in self._stats.histograms().items()}
+        body = await self.worker.run(self._encode, self._tags(), self._stats.values(), histograms)
+        await self._sender.send(body, "metrics")
+
+    def _encode(
+        self, extractor: TagExtractor, values: dict[str, int], recorded: dict[str, tuple[list[int], int]]
+    ) -> bytes:
         from ostiary.app.otlp import encode_metrics
 
         counters: defaultdict[str, list[tuple[Tags, int]]] = defaultdict(list)
         gauges: defaultdict[str, list[tuple[Tags, int]]] = defaultdict(list)
         histograms: defaultdict[str, list[tuple[Tags, tuple[list[int], int]]]] = defaultdict(list)
-        extractor = self._tags()
-        for full, value in self._stats.values().items():
+        for full, value in values.items():
             name, tags = self._shown(extractor, full)
             (gauges if self._stats.is_gauge(full) else counters)[name].append((tags, value))
-        for full, histogram in self._stats.histograms().items():
+        for full, histogram in recorded.items():
             name, tags = self._shown(extractor, full)
-            histograms[name].append((tags, (list(histogram.bins), histogram.total)))
-        now = time.time()
-        body = await self.worker.run(encode_metrics, self._resource, counters, gauges, histograms, self._started, now)
-        await self._sender.send(body, "metrics")
+            histograms[name].append((tags, histogram))
+        return encode_metrics(self._resource, counters, gauges, histograms, self._started, time.time())
 
     async def finish(self) -> None:
         """The last values."""

@@ -23,11 +23,11 @@ class TagExtractor:
 
     def __init__(self, clusters: Iterable[str], prefixes: Iterable[str], listeners: Iterable[str] = ()) -> None:
         """The names of clusters, connection managers and listeners, as statistics have them."""
-        self._scopes = [
-            ("cluster", "envoy.cluster_name", _longest_first(clusters)),
-            ("http", "envoy.http_conn_manager_prefix", _longest_first(prefixes)),
-            ("listener", "envoy.listener_address", _longest_first(listeners)),
-        ]
+        self._scopes = {
+            "cluster": ("envoy.cluster_name", frozenset(clusters)),
+            "http": ("envoy.http_conn_manager_prefix", frozenset(prefixes)),
+            "listener": ("envoy.listener_address", frozenset(listeners)),
+        }
         self._known: dict[str, tuple[str, Tags]] = {}
 
     def extract(self, name: str) -> tuple[str, Tags]:
@@ -46,16 +46,16 @@ class TagExtractor:
         return self._without_scope(name, tags), tuple(tags)
 
     def _without_scope(self, name: str, tags: list[tuple[str, str]]) -> str:
-        for kind, tag, values in self._scopes:
-            for value in values:
-                if name.startswith(f"{kind}.{value}."):
-                    rest = name[len(kind) + len(value) + 2 :]
-                    if kind == "listener":
-                        rest = self._without_scope(rest, tags)
-                    tags.append((tag, value))
-                    return f"{kind}.{rest}"
+        kind, _, rest = name.partition(".")
+        tag, values = self._scopes.get(kind, ("", frozenset[str]()))
+        end = rest.rfind(".")
+        while values and end >= 0:  # the longest first
+            value = rest[:end]
+            if value in values:
+                rest = rest[end + 1 :]
+                if kind == "listener":
+                    rest = self._without_scope(rest, tags)
+                tags.append((tag, value))
+                return f"{kind}.{rest}"
+            end = rest.rfind(".", 0, end)
         return name
-
-
-def _longest_first(names: Iterable[str]) -> list[str]:
-    return sorted(set(names), key=lambda name: (-len(name), name))
