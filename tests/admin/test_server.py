@@ -15,6 +15,8 @@ from ostiary.admin.page import Page, Part, Reply, Request
 from ostiary.model import limits
 from wire import scenario
 
+LARGE = ["/flights", "/flights/abc", "/stats", "/stats/prometheus", "/clusters", "/config_dump"]
+
 
 @scenario
 async def test_several_requests_per_connection_and_head() -> None:
@@ -56,7 +58,7 @@ async def test_what_is_too_large_or_malformed_is_refused() -> None:
         assert await connection.closed()
 
 
-@pytest.mark.parametrize("path", ["/flights", "/flights/abc", "/stats", "/stats/prometheus", "/clusters"])
+@pytest.mark.parametrize("path", LARGE)
 @scenario
 async def test_requests_go_on_while_a_large_page_is_made(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     began, others_served = threading.Event(), threading.Event()

@@ -21,7 +21,7 @@ JSON: Final = "application/json"
 HTML: Final = "text/html; charset=UTF-8"
 
 Part = Any
-"""What `json` can carry."""
+"""What `json` can carry; of a page that is `alike`, anything."""
 
 
 @final

@@ -16,6 +16,7 @@ from ostiary.admin.page import Page, Parameter, Part, Reply, Request, json_reply
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.core.regex import BadRegex, Regex
 from ostiary.model.clusters import Locality
+from ostiary.model.config import Config
 from ostiary.net.clusters import ClusterPool
 from ostiary.net.hosts import Host
 
@@ -48,14 +49,18 @@ _INNER: Final = ("cluster", "endpoint_config", "listener", "route_config", "secr
 
 
 def _collect(worker: Doorkeeper, request: Request) -> Part:
-    from ostiary.dialects.envoy_dump import config_dump  # the writers of Envoy's API, which nothing else needs here
-
     moment = datetime.datetime.fromtimestamp(max(worker.started_at, _reloaded_at(worker)), datetime.UTC)
     updated = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
     endpoints = None
     if request.parameter("include_eds") is not None and worker.runtime is not None:
         endpoints = [_assignment(pool) for pool in worker.runtime.clusters.values()]
-    found = config_dump(worker.config, updated, endpoints=endpoints)
+    return worker.config, updated, endpoints
+
+
+def _dumped(config: Config, updated: str, endpoints: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    from ostiary.dialects.envoy_dump import config_dump  # the writers of Envoy's API, which nothing else needs here
+
+    found = config_dump(config, updated, endpoints=endpoints)
     bootstrap = found[0]["bootstrap"]
     found[0]["bootstrap"] = bootstrap | {"node": {**bootstrap.get("node", {}), **user_agent()}}
     return found
@@ -99,7 +104,11 @@ def _endpoint(host: Host) -> dict[str, Any]:
 
 
 def _render(parts: list[Part], request: Request) -> Reply:
-    configs: list[dict[str, Any]] = parts[0]
+    return shown(_dumped(*parts[0]), request)
+
+
+def shown(configs: list[dict[str, Any]], request: Request) -> Reply:
+    """What of a dump was asked for."""
     name_regex = request.parameter("name_regex")
     if name_regex:
         try:
@@ -179,6 +188,7 @@ PAGES: Final = (
         help="dump current Envoy configs",
         collect=_collect,
         render=_render,
+        large=True,
         alike=True,
         parameters=(
             Parameter("resource", "The resource to dump"),
