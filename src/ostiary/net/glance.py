@@ -99,7 +99,8 @@ async def glance(place: Place, *, server_hostname: str | None = None, watch: Wat
     try:
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
-            seen.certificate = _shown(tls.getpeercert(binary_form=True))
+            with suppress(ValueError):  # an alert right behind the handshake has ended it
+                seen.certificate = _shown(tls.getpeercert(binary_form=True))
             round_trip = trace.elapsed_ms / 1000
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(max(round_trip, _LATE), place.timeout)):

@@ -31,8 +31,14 @@ def describe_tls(transport: asyncio.BaseTransport, context: ssl.SSLContext, name
 
 
 def _certificate(tls: ssl.SSLObject) -> tuple[str, str]:
-    """(subject, end of validity). The library explains only certificates it verified; others are read from DER."""
-    decoded = tls.getpeercert()
+    """(subject, end of validity). The library explains only certificates it verified; others are read from DER.
+
+    Neither is known where an alert that came right behind the handshake has ended the connection already.
+    """
+    try:
+        decoded = tls.getpeercert()
+    except ValueError:
+        return "", ""
     if decoded:
         pairs: list[tuple[str, str]] = [pair for part in decoded.get("subject", ()) for pair in part]  # type: ignore[misc] # typeshed: any value
         subject = ",".join(f"{_SHORT.get(key, key)}={value}" for key, value in reversed(pairs))

@@ -49,7 +49,7 @@ def resolved(answers: Sequence[Resolved], queries: Sequence[DnsQuery], host: str
     Failures count where no server was asked on its own (`known`): else each has told for itself.
     """
     found: list[Fact] = []
-    for answer in answers:
+    for answer in answers if not is_ip_address(host) else ():
         if answer.type == "HTTPS" or (known and answer.outcome != "answered"):
             continue
         query = next((q for q in queries if q.type == answer.type and q.outcome == answer.outcome), None)

@@ -67,7 +67,7 @@ def attempt_of(attempt: Attempt, where: str, refused_by: str = "") -> Iterator[F
     if attempt.family == "unix" or attempt.outcome not in ("won", "failed", "timeout"):
         return
     outcome = "connected" if attempt.outcome == "won" else attempt.outcome
-    took = attempt.ended - attempt.started if attempt.ended is not None and attempt.started is not None else None
+    took = _seconds(attempt.started, attempt.ended)
     said = f"{attempt.address} port {attempt.port}: {outcome}"
     said += f" in {attempt.stage}" if outcome != "connected" else ""
     said += f" ({attempt.errno or attempt.message})" if attempt.errno or attempt.message else ""
@@ -77,6 +77,7 @@ def attempt_of(attempt: Attempt, where: str, refused_by: str = "") -> Iterator[F
     if fault is not None:
         yield HandshakeFailed(origin=origin, target=where, fault=fault, detail=attempt.message, who="probe")
         outcome = "connected"  # TCP was up
+        took = _seconds(attempt.started, attempt.connected)
     yield Attempted(
         origin=origin,
         address=attempt.address,
@@ -89,6 +90,10 @@ def attempt_of(attempt: Attempt, where: str, refused_by: str = "") -> Iterator[F
         took=took,
         refused_by=refused_by,
     )
+
+
+def _seconds(start: float | None, end: float | None) -> float | None:
+    return end - start if start is not None and end is not None else None
 
 
 def fault_of(attempt: Attempt) -> HandshakeFault | None:
