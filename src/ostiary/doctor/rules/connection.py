@@ -238,20 +238,23 @@ def _timeout_too_short(case: Case) -> Iterator[Finding]:
 
 
 def _egress(case: Case) -> Iterator[Finding]:
-    for fact in case.all(EgressRefused):
-        mesh = fact.how in ("black-hole", "policy")
+    found: dict[tuple[str, bool], list[EgressRefused]] = {}
+    for refused in case.all(EgressRefused):
+        mesh = refused.how in ("black-hole", "policy")
+        found.setdefault((subject_of(case, refused.target), mesh), []).append(refused)
+    for (subject, mesh), facts in found.items():
         yield Finding(
             rule="egress-blocked",
             severity="error",
-            title=f"A policy does not let requests out to {name_of(fact.target, 'this host')}",
+            title=f"A policy does not let requests out to {name_of(facts[0].target, 'this host')}",
             cause="The mesh sends what it does not know nowhere (outboundTrafficPolicy REGISTRY_ONLY), and no "
             "ServiceEntry "
             "names this host." if mesh else "A firewall on the way answers that this is prohibited.",
-            proof=proof(fact),
+            proof=proof(facts),
             mend="Add a ServiceEntry for the host (for an application or oauth2-proxy in the pod; the sidecar's own "
             "token request is not bound by it)." if mesh else "Have the firewall allow this destination and port.",
-            confidence="certain" if not mesh or cluster_of(case, fact.target) is not None else "likely",
-            subject=subject_of(case, fact.target),
+            confidence="certain" if not mesh or cluster_of(case, subject) is not None else "likely",
+            subject=subject,
         )  # fmt: skip
 
 

@@ -210,6 +210,28 @@ def _no_answer(case: Case) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _silent_server(case: Case) -> Iterator[Finding]:
+    """One server of several: nothing fails, and every look-up that comes to it waits."""
+    asked: dict[str, list[LookedUp]] = {}
+    for query in case.all(LookedUp):
+        if query.origin.kind == "probe" and query.server:
+            asked.setdefault(query.server, []).append(query)
+    heard = [server for server, queries in asked.items() if any(q.outcome == "answered" for q in queries)]
+    for server, queries in asked.items():
+        if heard and all(q.outcome in ("timeout", "pending") for q in queries):
+            yield Finding(
+                rule="dns-no-answer",
+                severity="warning",
+                title=f"The DNS server {server} does not answer, {listed(heard)} does",
+                cause="It is one of the servers here and gives no answer to anything. Look-ups that ask it first wait "
+                "for seconds before they ask another one.",
+                proof=proof(queries),
+                mend="Take it out of /etc/resolv.conf, or mend the way to it (UDP and TCP 53).",
+                confidence="certain",
+                subject=server,
+            )
+
+
 def _type_unanswered(case: Case) -> Iterator[Finding]:
     for name in dict.fromkeys(query.name for query in case.all(LookedUp)):
         queries = [q for q in case.all(LookedUp) if q.name == name]
@@ -326,7 +348,12 @@ RULES: Final = (
     Rule(name="dns-family-unreachable", family="DNS", look=_family_unreachable, explains=_CONNECTS_NOT),
     Rule(name="dns-no-address-in-family", family="DNS", look=_no_address_in_family, explains=_CONNECTS_NOT),
     Rule(name="dns-server-failure", family="DNS", look=_server_failure, explains=_CONNECTS_NOT),
-    Rule(name="dns-no-answer", family="DNS", look=_no_answer, explains=_CONNECTS_NOT),
+    Rule(
+        name="dns-no-answer",
+        family="DNS",
+        explains=_CONNECTS_NOT,
+        look=lambda case: (*_no_answer(case), *_silent_server(case)),
+    ),
     Rule(name="dns-name-not-found", family="DNS", look=_name_not_found, explains=_GENERAL),
     Rule(name="dns-type-unanswered", family="DNS", look=_type_unanswered),
     Rule(name="dns-search-detour", family="DNS", look=_search_detour),
