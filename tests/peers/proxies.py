@@ -114,6 +114,15 @@ class Proxy:
         assert response.status == 200, (path, response.status, body[:200])
         return body
 
+    def ready(self) -> str:
+        """What /ready says: `LIVE`, `PRE_INITIALIZING`, `INITIALIZING`, ..."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=10)
+        try:
+            connection.request("GET", "/ready")
+            return connection.getresponse().read().decode().strip()
+        finally:
+            connection.close()
+
     def counters(self) -> dict[str, int]:
         """`/stats`, the numbers of it."""
         found = {}

@@ -46,6 +46,7 @@ def cluster_fact(seen: Seen, kind: Kind = "config", source: str = "") -> Cluster
         has_ca=tls and _has_ca(context),
         checks_name=tls and _checks_name(context),
         http2=_http2(node),
+        limits_tls=tls and at(context, "common_tls_context", "tls_params") is not None,
         where=seen.where if kind == "config" else None,
         lookup_where=lookup if kind == "config" else None,
         document=seen.document,

@@ -39,6 +39,8 @@ class ClusterSeen(Fact):
     has_ca: bool = False
     checks_name: bool = False
     http2: bool = False
+    limits_tls: bool = False
+    """TLS versions, ciphers or curves are chosen in `tls_params`."""
     for_provider: bool = True
     where: Where | None = None
     """The place of the cluster's mapping."""

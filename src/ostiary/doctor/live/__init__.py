@@ -10,7 +10,7 @@ from ostiary.doctor.facts.configuration import ClusterSeen, OAuth2Seen
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.live.configuration import differences, running
 from ostiary.doctor.live.fetch import Documents, fetch
-from ostiary.doctor.live.plain import load, text
+from ostiary.doctor.live.plain import text
 from ostiary.doctor.live.state import state_facts
 from ostiary.doctor.live.traffic import traffic_facts
 from ostiary.doctor.report import Evidence, Found
@@ -30,18 +30,21 @@ def read(documents: Documents, written: Walked) -> Found:
     facts: list[Fact] = [*state_facts(documents)]
     live = running(documents)
     facts += live.facts
-    facts += traffic_facts(documents, [fact for fact in live.facts if isinstance(fact, ClusterSeen)])
+    clusters = [fact for fact in live.facts if isinstance(fact, ClusterSeen)]
+    facts += traffic_facts(documents, clusters, [fact for fact in live.facts if isinstance(fact, OAuth2Seen)])
     if "cluster_dump" in documents.bodies:
         facts += differences(written, live.walked, Case(facts))
     return Found(facts, texts=live.texts)
 
 
 def _evidence(documents: Documents, facts: list[Fact]) -> Evidence:
-    info = load(documents.bodies.get("server_info"))
+    info = documents.parsed("server_info")
     version = text(info, "version").split("/")
-    ready = documents.bodies.get("ready", b"").decode("utf-8", "replace").strip().split("\n")[0]
     filters = sum(isinstance(fact, OAuth2Seen) for fact in facts)
     clusters = sum(isinstance(fact, ClusterSeen) and fact.for_provider for fact in facts)
-    told = documents.problem or f"{ready or 'no answer'}, {filters} sign-in filters, {clusters} clusters of providers"
-    details = {"version": version[1] if len(version) > 1 else text(info, "version"), "state": ready}
+    told = (
+        documents.problem
+        or f"{documents.state or 'no answer'}, {filters} sign-in filters, {clusters} clusters of providers"
+    )
+    details = {"version": version[1] if len(version) > 1 else text(info, "version"), "state": documents.state}
     return Evidence(kind="admin", source=documents.source, summary=told, details=details)

@@ -6,7 +6,8 @@ not match leaves nothing at all: only the dump shows what arrived.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Set
 from collections.abc import Mapping as MappingType
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -17,16 +18,17 @@ from ostiary.dialects.yaml_nodes import Mapping, Node, Scalar, Sequence
 from ostiary.doctor.case import Case
 from ostiary.doctor.configuration.read import tree_facts
 from ostiary.doctor.configuration.walk import Seen, Walked, field, text, walk
-from ostiary.doctor.facts.configuration import ClusterSeen, ConfigurationProblem
+from ostiary.doctor.facts.configuration import ClusterSeen, ConfigurationProblem, OAuth2Seen
 from ostiary.doctor.facts.origin import Fact, Origin
 from ostiary.doctor.facts.sidecar import UpdateRejected
 from ostiary.doctor.finding import Where
 from ostiary.doctor.live.fetch import Documents
-from ostiary.doctor.live.plain import has_sign_in, items, load, node
+from ostiary.doctor.live.plain import has_sign_in, items, node
 
 _SECTIONS: Final = ("static_clusters", "dynamic_active_clusters", "dynamic_warming_clusters")
 _DEFAULTS: Final = frozenset({"ROUND_ROBIN", "AUTO", "STATIC", "URL_ENCODED_BODY", "", "0", "0s", "false", "DEFAULT"})
 """What protobuf leaves out of a dump because it is what stands there anyway."""
+_NUMBER: Final = re.compile(r"(-?\d+(?:\.\d+)?)(s?)")
 
 
 class Running(NamedTuple):
@@ -44,11 +46,11 @@ def running(documents: Documents) -> Running:
     chains: list[Node] = []
     body = documents.bodies.get("listener_dump")
     if has_sign_in(body):
-        chains = [node(listener, source) for listener in _active(load(body))]
+        chains = [node(listener, source) for listener in _active(documents.parsed("listener_dump"))]
     walked = walk(chains)
     dumped = [
         each["cluster"]
-        for section in items(load(documents.bodies.get("cluster_dump")), "configs")
+        for section in items(documents.parsed("cluster_dump"), "configs")
         for name in _SECTIONS
         for each in items(section, name)
         if isinstance(each.get("cluster"), dict)
@@ -58,7 +60,17 @@ def running(documents: Documents) -> Running:
     facts = tree_facts([everything], "admin", source)
     needed = {fact.name for fact in facts if isinstance(fact, ClusterSeen) and fact.for_provider}
     texts = {f"running/{each.get('name')}.yaml": _written(each) for each in dumped if each.get("name") in needed}
-    return Running(everything, [_placed(fact, texts) for fact in facts], texts)
+    facts = [_placed(fact, texts) for fact in facts]
+    return Running(everything, [*facts, *_unknown(facts, {text(seen.node, "name") for seen in clusters})], texts)
+
+
+def _unknown(facts: Iterable[Fact], clusters: Set[str]) -> Iterator[Fact]:
+    """Token endpoints whose cluster is not there: Envoy only warns of that."""
+    for fact in facts:
+        if isinstance(fact, OAuth2Seen) and clusters and fact.has_config and fact.token_cluster not in clusters:
+            name = fact.token_cluster or "(none)"
+            message = f"token_endpoint names the cluster {name}, which the running proxy does not have."
+            yield ConfigurationProblem(origin=fact.origin, kind="cluster-unknown", subject=name, message=message)
 
 
 def _written(cluster: dict[str, Any]) -> str:
@@ -118,7 +130,7 @@ def _fields(seen: Seen, live: Mapping) -> Iterator[ConfigurationProblem]:
     """Values that are written and not there, or other ones."""
     for path, leaf in _leaves(seen.node, ""):
         there = _follow(live, path)
-        if isinstance(there, Scalar) and (there.text == leaf.text or there.text == "[redacted]"):
+        if isinstance(there, Scalar) and (there.text == "[redacted]" or _plainly(there) == _plainly(leaf)):
             continue
         if there is None and leaf.text in _DEFAULTS:
             continue
@@ -128,6 +140,12 @@ def _fields(seen: Seen, live: Mapping) -> Iterator[ConfigurationProblem]:
         elif there is None:
             said = f"{path} is in the file and not in the running proxy: istiod does not know it, or an older one runs."
             yield _problem(seen, leaf, path, path, said)
+
+
+def _plainly(value: Scalar) -> str:
+    """A value as protobuf writes it: `0.2s` is `0.200s`, `1.0` is `1`."""
+    number = _NUMBER.fullmatch(value.text)
+    return f"{float(number[1]):g}{number[2]}" if number is not None else value.text
 
 
 def _leaves(node: Node, path: str) -> Iterator[tuple[str, Scalar]]:

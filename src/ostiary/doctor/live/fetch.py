@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
+from ostiary.doctor.live.plain import load
 from ostiary.net.admin_client import AdminClient, AdminError
 
 _COUNTERS: Final = (
     "upstream_cx_connect_fail|upstream_cx_connect_timeout|upstream_cx_none_healthy|upstream_cx_overflow|"
-    "upstream_cx_protocol_error|upstream_cx_total|upstream_rq_pending_overflow|upstream_rq_timeout|upstream_rq_[45]..|"
+    "upstream_cx_protocol_error|upstream_cx_total|upstream_cx_destroy_remote_with_active_rq|upstream_rq_pending_overflow|upstream_rq_timeout|upstream_rq_[45]..|"
     "upstream_rq_[45]xx|update_failure|ssl[.](connection_error|fail_verify_error|fail_verify_san|handshake)"
 )
+_UPDATES: Final = "(listener_manager[.]lds|cluster_manager[.]cds)[.]update_(rejected|failure|success)"
 PATHS: Final[Mapping[str, str]] = {
     "ready": "/ready",
     "server_info": "/server_info",
@@ -26,7 +28,7 @@ PATHS: Final[Mapping[str, str]] = {
     "cluster_dump": "/config_dump?mask=static_clusters,dynamic_active_clusters,dynamic_warming_clusters",
     "listener_dump": "/config_dump?mask=static_listeners,dynamic_listeners",
     "secret_dump": "/config_dump?mask=static_secrets,dynamic_active_secrets,dynamic_warming_secrets",
-    "stats": f"/stats?format=json&usedonly&filter=([.]oauth_|update_rejected$|^cluster[.].*[.]({_COUNTERS})$)",
+    "stats": f"/stats?format=json&usedonly&filter=([.]oauth_|^{_UPDATES}$|^cluster[.].*[.]({_COUNTERS})$)",
     "flights": "/flights?format=json&outcome=problem&limit=50",
 }
 """Name -> path with its query."""
@@ -34,7 +36,7 @@ _OF_EVERY_ENVOY: Final = "ready"
 """If not even this is answered, nothing is there."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Documents:
     """What one admin API said."""
 
@@ -43,6 +45,18 @@ class Documents:
     """Name -> body, of those that were answered with 200 (`ready` with any status)."""
     problem: str = ""
     """Why nothing was to be had at all."""
+    _parsed: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def state(self) -> str:
+        """`LIVE`, or what /ready says instead."""
+        return self.bodies.get("ready", b"").decode("utf-8", "replace").split("\n", 1)[0].strip()
+
+    def parsed(self, name: str) -> Any:
+        """A document as plain data; None if it isn't there, or no JSON. Each is read once."""
+        if name not in self._parsed:
+            self._parsed[name] = load(self.bodies.get(name))
+        return self._parsed[name]
 
 
 async def fetch(client: AdminClient) -> Documents:

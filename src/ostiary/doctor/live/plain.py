@@ -6,9 +6,10 @@ walked as dictionaries; the parts that matter become the nodes that `doctor.conf
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any, Final
+
+import msgspec
 
 from ostiary.dialects.yaml_nodes import Mapping, Node, Scalar, Sequence
 
@@ -20,7 +21,7 @@ def load(body: bytes | None) -> Any:
     if not body:
         return None
     try:
-        return json.loads(body)
+        return msgspec.json.decode(body)
     except (ValueError, RecursionError):
         return None
 

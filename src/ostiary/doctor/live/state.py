@@ -8,11 +8,18 @@ from typing import Any, Final
 from ostiary.doctor.facts.origin import Fact, Origin
 from ostiary.doctor.facts.sidecar import NotReady, PlaceholderKeys, UpdateRejected, Warming
 from ostiary.doctor.live.fetch import Documents
-from ostiary.doctor.live.plain import items, load, text
+from ostiary.doctor.live.plain import items, number, text
+from ostiary.doctor.logs.joining import What
+from ostiary.doctor.logs.patterns.configuration import rejection
 
 _PLACEHOLDER: Final = b"RXJyb3ItSXN0aW9kRmFpbGVkVG9GZXRjaEp3a3NVcmkt"
 """The modulus that istiod sends where it could not fetch keys: base64 of `Error-IstiodFailedToFetchJwksUri-`."""
 _LIVE: Final = "LIVE"
+_BEFORE_SECRETS: Final = "PRE_INITIALIZING"
+"""The clusters are not there yet; secrets are asked for once they are."""
+_DISCOVERIES: Final[tuple[tuple[str, What], ...]] = (
+    ("listener_manager.lds", "listener"), ("cluster_manager.cds", "cluster"),
+)  # fmt: skip
 _MAX_REASON: Final = 400
 
 
@@ -23,9 +30,9 @@ def state_facts(documents: Documents) -> Iterator[Fact]:
         quote = documents.problem
         yield NotReady(origin=Origin(kind="admin", source=source, quote=quote), state="unreachable")
         return
-    ready = documents.bodies.get("ready", b"").decode("utf-8", "replace").split("\n", 1)[0].strip()
+    ready = documents.state
     if ready and ready != _LIVE:
-        waits = tuple(_waits_for(load(documents.bodies.get("init_dump"))))
+        waits = tuple(_waits_for(documents.parsed("init_dump")))
         origin = Origin(kind="admin", source=f"{source}/ready", quote=ready)
         yield NotReady(origin=origin, state=ready, waits_for=waits)
     yield from _warming(documents)
@@ -42,14 +49,15 @@ def _waits_for(dump: Any) -> Iterator[str]:
 
 
 def _warming(documents: Documents) -> Iterator[Fact]:
-    clusters, secrets = (load(documents.bodies.get(name)) for name in ("cluster_dump", "secret_dump"))
+    clusters, secrets = (documents.parsed(name) for name in ("cluster_dump", "secret_dump"))
     for section in items(clusters, "configs"):
         for each in items(section, "dynamic_warming_clusters"):
             yield _warms(documents, "cluster", text(each, "cluster", "name"))
-    for section in items(secrets, "configs"):
+    early = documents.state == _BEFORE_SECRETS
+    for section in items(secrets, "configs") if not early else ():
         for each in items(section, "dynamic_warming_secrets"):
             yield _warms(documents, "secret", text(each, "name"))
-    for section in items(load(documents.bodies.get("listener_dump")), "configs"):
+    for section in items(documents.parsed("listener_dump"), "configs"):
         for each in items(section, "dynamic_listeners"):
             if each.get("warming_state") and not each.get("active_state"):
                 yield _warms(documents, "listener", text(each, "name"))
@@ -65,7 +73,7 @@ def _warms(documents: Documents, what: Any, name: str) -> Fact:
 def _rejected(documents: Documents) -> Iterator[Fact]:
     """A refused update is told twice, once without a name; its reason is the last line of the details."""
     found: dict[str, str] = {}
-    for section in items(load(documents.bodies.get("listener_dump")), "configs"):
+    for section in items(documents.parsed("listener_dump"), "configs"):
         for each in items(section, "dynamic_listeners"):
             state = each.get("error_state")
             details = text(state, "details")
@@ -75,6 +83,21 @@ def _rejected(documents: Documents) -> Iterator[Fact]:
     for name, reason in found.items():
         origin = Origin(kind="admin", source=f"{documents.source}/config_dump", quote=f"listener {name}: {reason}")
         yield UpdateRejected(origin=origin, what="listener", name=name, reason=f"{reason.rstrip('.')}.")
+        yield rejection(origin, reason)
+    if not found:
+        yield from _never_accepted(documents)
+
+
+def _never_accepted(documents: Documents) -> Iterator[Fact]:
+    """A whole update that can't be read leaves nothing but a counter: told while no other one was ever taken."""
+    counted = {text(each, "name"): number(each.get("value")) for each in items(documents.parsed("stats"), "stats")}
+    for prefix, what in _DISCOVERIES:
+        refused = {name: counted.get(f"{prefix}.{name}", 0) for name in ("update_rejected", "update_failure")}
+        told = ", ".join(f"{prefix}.{name}: {count}" for name, count in refused.items() if count)
+        if told and not counted.get(f"{prefix}.update_success"):
+            origin = Origin(kind="admin", source=f"{documents.source}/stats", quote=told)
+            reason = "No update was ever taken: each was refused or could not be read, and the log has the reason."
+            yield UpdateRejected(origin=origin, what=what, name="", reason=reason)
 
 
 def _reason(details: str) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import Any, Final
 
-from ostiary.doctor.facts.configuration import ClusterSeen
+from ostiary.doctor.facts.configuration import ClusterSeen, OAuth2Seen
 from ostiary.doctor.facts.connection import NoHealthyHost
 from ostiary.doctor.facts.origin import Fact, Origin
+from ostiary.doctor.facts.provider import Answered
 from ostiary.doctor.facts.sidecar import ClusterCounters, FilterCounters
 from ostiary.doctor.facts.signin import SignedIn
 from ostiary.doctor.live.fetch import Documents
-from ostiary.doctor.live.plain import items, load, number, text
+from ostiary.doctor.live.plain import items, number, text
 
 _HOST_STATS: Final = {
     "cx_connect_fail": "upstream_cx_connect_fail",
@@ -22,15 +23,25 @@ _HOST_STATS: Final = {
 """Counters of hosts, which Istio keeps although it drops the clusters' own: they stand in for those."""
 _CLUSTER: Final = re.compile(r"cluster\.(?P<name>.+?)\.(?P<counter>(?:ssl\.)?[a-z0-9_]+)$")
 _FILTER: Final = re.compile(r"(?P<prefix>.*)\.(?P<counter>oauth_[a-z_]+)$")
+_SUCCESS, _FAILURE = "oauth_success", "oauth_failure"
+_MANY: Final = 20
+"""Sign-ins that succeed for each that fails, where all is well: people also decline, and come back too late."""
+_OWN_503: Final = (
+    "upstream_cx_connect_fail", "upstream_cx_none_healthy", "upstream_cx_overflow", "upstream_rq_pending_overflow",
+    "upstream_cx_protocol_error", "ssl.connection_error", "upstream_cx_destroy_remote_with_active_rq",
+)  # fmt: skip
+"""Why a proxy answers 503 in a cluster's stead."""
 _DNS: Final = ("LOGICAL_DNS", "STRICT_DNS")
 
 
-def traffic_facts(documents: Documents, clusters: list[ClusterSeen]) -> Iterator[Fact]:
+def traffic_facts(
+    documents: Documents, clusters: Iterable[ClusterSeen], sign_ins: Iterable[OAuth2Seen]
+) -> Iterator[Fact]:
     """The facts of /clusters and /stats about the clusters that lead to a provider, and of the filters."""
     wanted = {cluster.name: cluster for cluster in clusters if cluster.for_provider}
-    stats = load(documents.bodies.get("stats"))
+    stats = documents.parsed("stats")
     counted = _by_cluster(stats, set(wanted))
-    told = load(documents.bodies.get("clusters"))
+    told = documents.parsed("clusters")
     hosts: dict[str, list[str]] = {}
     for each in items(told, "cluster_statuses"):
         name = text(each, "name")
@@ -39,9 +50,34 @@ def traffic_facts(documents: Documents, clusters: list[ClusterSeen]) -> Iterator
         hosts[name] = [_address(host) for host in items(each, "host_statuses")]
         for counter, value in _of_hosts(each).items():
             counted.setdefault(name, {}).setdefault(counter, value)
+    filters = [*_filters(documents.source, stats)]
+    well = _signs_in(filters)
+    tokens = {fact.token_cluster for fact in sign_ins}
     for name, cluster in wanted.items():
-        yield from _cluster(documents.source, cluster, hosts.get(name), counted.get(name, {}))
-    yield from _filters(documents.source, stats)
+        counters = {} if well else counted.get(name, {})
+        yield from _cluster(documents.source, cluster, hosts.get(name), counters)
+        if name in tokens:
+            yield from _answers(documents.source, name, counters)
+    yield from filters
+    yield from (SignedIn(origin=fact.origin) for fact in filters[:1] if well)
+
+
+def _signs_in(filters: Sequence[FilterCounters]) -> bool:
+    """Nearly every sign-in succeeds: what failed now and then since the proxy started is no trouble of today."""
+    succeeded, failed = (sum(fact.counters.get(name, 0) for fact in filters) for name in (_SUCCESS, _FAILURE))
+    return succeeded > _MANY * failed
+
+
+def _answers(source: str, cluster: str, counters: dict[str, int]) -> Iterator[Fact]:
+    """The token endpoint's answers, by their status. A proxy's own 503 and 504 count, too: they are none."""
+    own = {"503"} if any(counters.get(name) for name in _OWN_503) else set()
+    own |= {"504"} if counters.get("upstream_rq_timeout") else set()
+    for name, value in counters.items():
+        status = name.removeprefix("upstream_rq_")
+        if status.isdigit() and status not in own:
+            quote = f"cluster {cluster}: {value} answers with {status}"
+            origin = Origin(kind="admin", source=f"{source}/stats", quote=quote)
+            yield Answered(origin=origin, endpoint="token", target=cluster, status=int(status))
 
 
 def _cluster(source: str, cluster: ClusterSeen, hosts: list[str] | None, counters: dict[str, int]) -> Iterator[Fact]:
@@ -84,7 +120,7 @@ def _address(host: dict[str, Any]) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def _filters(source: str, stats: Any) -> Iterator[Fact]:
+def _filters(source: str, stats: Any) -> Iterator[FilterCounters]:
     found: dict[str, dict[str, int]] = {}
     for each in items(stats, "stats"):
         match = _FILTER.match(text(each, "name"))
@@ -95,5 +131,3 @@ def _filters(source: str, stats: Any) -> Iterator[Fact]:
         told = ", ".join(f"{name} {value}" for name, value in sorted(counters.items()))
         origin = Origin(kind="admin", source=f"{source}/stats", quote=f"{prefix}: {told}")
         yield FilterCounters(origin=origin, prefix=prefix, counters=counters)
-        if counters.get("oauth_success", 0) > counters.get("oauth_failure", 0):
-            yield SignedIn(origin=origin)

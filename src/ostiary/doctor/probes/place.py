@@ -92,7 +92,7 @@ def _place(target: Target, cluster: ClusterSeen | None, trust: Trust) -> Place:
         port=target.port,
         ssl=UpstreamTls(trust.tls)() if tls else None,
         server_hostname=cluster.sni if cluster is not None and cluster.sni and "(" not in cluster.sni else None,
-        timeout=max(timeout, 0.001),
+        timeout=max(timeout, limits.MIN_PROBE_TIMEOUT),
         dns_servers=cluster.dns_servers if cluster is not None else (),
     )
 

@@ -14,6 +14,7 @@ from ostiary.doctor.facts.tls import HandshakeDone, HandshakeFailed, HandshakeFa
 _FAULTS: Final[tuple[tuple[str, HandshakeFault], ...]] = (
     ("mismatch", "name-mismatch"),
     ("not valid for", "name-mismatch"),
+    ("subject alternative name", "name-mismatch"),
     ("not yet valid", "not-yet-valid"),
     ("expired", "expired"),
     ("CERTIFICATE_VERIFY_FAILED", "untrusted-ca"),

@@ -156,22 +156,35 @@ def _no_route(case: Case) -> Iterator[Finding]:
         )
 
 
+def _only_counted(case: Case) -> Iterator[tuple[str, Fact]]:
+    """Clusters whose connections fail by their counters, where neither they nor anything else says why."""
+    for seen in case.all(ClusterCounters):
+        tls = any(name.startswith("ssl.") and name != "ssl.handshake" for name in seen.counters)
+        failed = seen.counters.get("upstream_cx_connect_fail", 0) > seen.counters.get("upstream_cx_connect_timeout", 0)
+        about = [a for a in case.all(Attempted) if same_target(case, a.target, seen.cluster)]
+        handshakes = any(same_target(case, f.target, seen.cluster) for f in case.all(HandshakeFailed))
+        if failed and not tls and not handshakes and all(a.outcome == "connected" for a in about):
+            yield seen.cluster, seen
+
+
 def _no_reason(case: Case) -> Iterator[Finding]:
     """It can't be connected to, and the source does not say why: that much is certain, and where to look."""
+    unexplained = [*_only_counted(case)]
     told = [(attempt.target, attempt.outcome) for attempt in case.all(Attempted)]
     for failure in case.all(ConnectFailed):
         known = any(f.errno for f in case.all(ConnectFailed) if same_target(case, f.target, failure.target))
         tried = any(outcome != "started" and same_target(case, target, failure.target) for target, outcome in told)
         handshake = any(same_target(case, f.target, failure.target) for f in case.all(HandshakeFailed))
-        if failure.errno or known or tried or handshake or not failure.for_provider:
-            continue
-        subject = subject_of(case, failure.target)
+        if not (failure.errno or known or tried or handshake or not failure.for_provider):
+            unexplained.append((failure.target, failure))
+    for target, fact in unexplained:
+        subject = subject_of(case, target)
         yield Finding(
             rule="no-route",
             severity="error",
             title=f"{name_of(subject)} can't be connected to, and this evidence does not say why",
             cause="Envoy writes the reason (no route, refused, a certificate) at debug level only.",
-            proof=proof(failure),
+            proof=proof(fact),
             mend="Raise the loggers and sign in once: `ostiary log --level "
             "connection:debug,happy_eyeballs:debug,pool:debug,dns:debug,oauth2:debug --for 60s`. Or look from there: "
             "`ostiary connect HOST --families`.",
@@ -217,6 +230,8 @@ def _timeout_too_short(case: Case) -> Iterator[Finding]:
         about = [a for a in case.all(Attempted) if same_target(case, a.target, cluster.name)]
         timeouts = [a for a in about if a.outcome == "timeout"]
         slow = [a for a in about if a.outcome == "connected" and (a.took or 0.0) >= cluster.connect_timeout]
+        if any(same_target(case, f.target, cluster.name) for f in case.all(HandshakeFailed) if f.who == "probe"):
+            slow = []  # TCP came up, and what took so long failed
         sometimes = (
             timeouts and cluster.connect_timeout < _MIN_CONNECT_TIMEOUT and any(a.outcome == "connected" for a in about)
         )
@@ -299,7 +314,8 @@ def _overflow(case: Case) -> Iterator[Finding]:
 _LATER: Final = frozenset({"idp-server-error", "idp-error", "idp-timeout", "grant-rejected"})
 
 RULES: Final = (
-    Rule(name="race-impossible", family="Connection", look=_race_impossible, explains=_LATER | {"no-route"}),
+    Rule(name="race-impossible", family="Connection", look=_race_impossible,
+         explains=_LATER | {"no-route", "dns-family-unreachable"}),
     Rule(name="http-proxy-ignored", family="Connection", look=_proxy_ignored, claims="likely",
          explains=_LATER | {"tcp-timeout", "tcp-refused", "no-route"}),
     Rule(name="egress-blocked", family="Connection", look=_egress,
@@ -308,7 +324,7 @@ RULES: Final = (
          explains=_LATER),
     Rule(name="tcp-refused", family="Connection", look=_refused, explains=_LATER),
     Rule(name="connect-timeout-too-short", family="Connection", look=_timeout_too_short,
-         explains=_LATER | {"tcp-timeout"}),
+         explains=_LATER | {"tcp-timeout", "tls-silent"}),
     Rule(name="tcp-timeout", family="Connection", look=_timeout, explains=_LATER),
     Rule(name="tcp-reset", family="Connection", look=_reset, explains=_LATER),
     Rule(name="upstream-overflow", family="Connection", look=_overflow, explains=_LATER),

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ostiary.doctor.case import Case
-from ostiary.doctor.facts.configuration import ClusterSeen
+from ostiary.doctor.facts.configuration import ClusterSeen, OAuth2Seen
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.signin import SignedIn
 from ostiary.doctor.finding import Confidence, Severity
@@ -59,6 +59,14 @@ def _place(target: str) -> str:
     except ValueError:
         return target
     return f"{parts.hostname}:{port}" if parts.hostname else target
+
+
+def sign_in_of(case: Case) -> OAuth2Seen | None:
+    """The one sign-in filter; None if there are several. A file tells more of it than the proxy that runs it."""
+    known = case.all(OAuth2Seen)
+    written = [seen for seen in known if seen.where is not None]
+    alike = {(seen.token_endpoint, seen.redirect_uri, seen.authorization_endpoint) for seen in known}
+    return (written or known)[0] if len(written) == 1 or len(alike) == 1 else None
 
 
 def same_target(case: Case, one: str, other: str) -> bool:

@@ -13,7 +13,7 @@ from ostiary.doctor.facts.provider import Answered
 from ostiary.doctor.facts.signin import RedirectSent, SignInFailed, Step
 from ostiary.doctor.finding import Confidence, Edit, Finding
 from ostiary.doctor.rule import Rule
-from ostiary.doctor.rules.evidence import proof, severity_beside, someone_signed_in, weakened
+from ostiary.doctor.rules.evidence import proof, severity_beside, sign_in_of, someone_signed_in, weakened
 from ostiary.doctor.rules.oauth_errors import cause_of
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -108,10 +108,10 @@ def _verifier(case: Case) -> Iterator[Finding]:
 
 
 def _scheme(case: Case) -> Iterator[Finding]:
-    known = case.all(OAuth2Seen)
+    known = sign_in_of(case)
     told: list[tuple[str, Fact]] = [(s.redirect_uri, s) for s in case.all(RedirectSent) if _is_plain(s.redirect_uri)]
     told += [(fact.subject, fact) for fact in case.all(ConfigurationProblem) if fact.kind == "redirect-scheme"]
-    told += [(seen.redirect_uri, seen) for seen in known if _is_plain(seen.redirect_uri)]
+    told += [(seen.redirect_uri, seen) for seen in case.all(OAuth2Seen) if _is_plain(seen.redirect_uri)]
     if not told:
         return
     uri = told[0][0]
@@ -125,8 +125,8 @@ def _scheme(case: Case) -> Iterator[Finding]:
         mend="Write redirect_uri with https:// and the public host, or have the balancer send x-forwarded-proto and "
         "trust it (use_remote_address with xff_num_trusted_hops; in Istio numTrustedProxies).",
         confidence=weakened("certain", someone_signed_in(case)),
-        where=known[0].where if len(known) == 1 else None,
-        edits=_https(known) if len(known) == 1 else (),
+        where=known.where if known is not None else None,
+        edits=_https(known) if known is not None else (),
     )
 
 
@@ -137,8 +137,7 @@ def _is_plain(redirect_uri: str) -> bool:
     return parts.scheme == "http" and bool(host) and "%" not in parts.netloc and host not in _LOOPBACK
 
 
-def _https(known: list[OAuth2Seen]) -> tuple[Edit, ...]:
-    seen = known[0]
+def _https(seen: OAuth2Seen) -> tuple[Edit, ...]:
     if seen.where is None or not seen.redirect_uri.startswith("http://") or "%" in seen.redirect_uri:
         return ()
     return (Edit(file=seen.where.file, path=seen.where.path, document=seen.document, key="redirect_uri",

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ostiary.doctor.case import Case
-from ostiary.doctor.facts.configuration import OAuth2Seen
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.provider import (
     Answered,
@@ -26,6 +25,7 @@ from ostiary.doctor.rules.evidence import (
     name_of,
     proof,
     severity_beside,
+    sign_in_of,
     someone_signed_in,
     subject_of,
     weakened,
@@ -44,6 +44,13 @@ _HINTS: Final = {
     "AADSTS54005": "The code was redeemed before.",
     "AADSTS70008": "The code or refresh token has expired.",
 }
+
+
+_CLIENT_MEND: Final = (
+    "Compare the client id and secret with the provider's. No newline at the secret's end (printf %s, --from-literal); "
+    "in Entra the secret's value, not its ID. If both are right, try the other auth_type (BASIC_AUTH, "
+    "URL_ENCODED_BODY); Envoy before 1.39 does not encode a '+' in URL_ENCODED_BODY."
+)
 
 
 def _said(answer: Answered) -> str:
@@ -97,22 +104,38 @@ def _finding(
     )
 
 
+def _counted(case: Case, *statuses: int) -> Iterator[tuple[str, list[Fact]]]:
+    """Token endpoints that answer so by the proxy's counters, which know no more than the status."""
+    for answer in case.all(Answered):
+        if answer.origin.kind == "admin" and answer.endpoint == "token" and answer.status in statuses:
+            yield subject_of(case, answer.target), [answer]
+
+
 def _client_rejected(case: Case) -> Iterator[Finding]:
-    for subject, answers in _errors(case, "client-rejected"):
+    told = [*_errors(case, "client-rejected")]
+    for subject, facts in _counted(case, 401):
+        if all(subject != each for each, _ in told):
+            yield _finding(
+                case, "client-rejected", subject, facts,
+                title=f"{name_of(subject)} does not accept the client id or its secret",
+                cause="The token request is answered 401, which is how a provider refuses the client itself: it is "
+                "unknown, or its secret is wrong, expired, or sent in another way than the provider expects.",
+                mend=_CLIENT_MEND,
+                sure="likely",
+            )  # fmt: skip
+    for subject, answers in told:
         yield _finding(
             case, "client-rejected", subject, answers,
             title=f"{name_of(subject)} does not accept the client id or its secret",
             cause=f"The token request is answered {_words(answers[0])}: the client is unknown, its secret is wrong or "
             f"expired, or it is sent in another way than the provider expects. {_said(answers[0])}",
-            mend="Compare the client id and secret with the provider's. No newline at the secret's end (printf %s, "
-            "--from-literal); in Entra the secret's value, not its ID. If both are right, try the other auth_type "
-            "(BASIC_AUTH, URL_ENCODED_BODY); Envoy before 1.39 does not encode a '+' in URL_ENCODED_BODY.",
+            mend=_CLIENT_MEND,
         )  # fmt: skip
 
 
 def _redirect_mismatch(case: Case) -> Iterator[Finding]:
-    known = case.all(OAuth2Seen)
-    sent = known[0].redirect_uri if len(known) == 1 else ""
+    known = sign_in_of(case)
+    sent = known.redirect_uri if known is not None else ""
     refused: list[tuple[str, list[Fact]]] = [(s, [*answers]) for s, answers in _errors(case, "redirect-uri-mismatch")]
     for fact in case.all(RedirectUriAnswer):
         if fact.accepted is False:
@@ -127,7 +150,7 @@ def _redirect_mismatch(case: Case) -> Iterator[Finding]:
             "authorization and the token request. Scheme, host, port, path, a final slash and case must all be equal.",
             mend="Register exactly the redirect_uri that the Location header of the redirect carries, or correct "
             "redirect_uri (and redirect_path_matcher). http:// behind TLS termination is the rule redirect-scheme.",
-            where=known[0].where if len(known) == 1 else None,
+            where=known.where if known is not None else None,
         )  # fmt: skip
 
 
@@ -147,9 +170,8 @@ def _grant_rejected(case: Case) -> Iterator[Finding]:
 
 
 def _scope_rejected(case: Case) -> Iterator[Finding]:
-    known = case.all(OAuth2Seen)
+    one = sign_in_of(case)
     for subject, answers in _errors(case, "scope-rejected"):
-        one = known[0] if len(known) == 1 else None
         asked = " ".join(one.scopes) if one is not None and one.scopes else "user (Envoy's default)"
         edits: tuple[Edit, ...] = ()
         if one is not None and one.where is not None and not one.scopes:
@@ -187,6 +209,18 @@ def _other_error(case: Case) -> Iterator[Finding]:
             mend="Look the error up in the provider's documentation and sign-in log; the description above is its own.",
             severity=severity_beside(case, answers),
         )  # fmt: skip
+    known = {subject_of(case, answer.target) for answer in case.all(Answered) if answer.error and not answer.probe}
+    for subject, facts in _counted(case, 400, 403):
+        if subject not in known:
+            yield _finding(
+                case, "idp-error", subject, facts,
+                title=f"{name_of(subject)} refuses the token request",
+                cause="The provider is reached and answers the token request with an error. Counters know the status "
+                "and not the reason: the code, the redirect URI, the scope, PKCE or the client.",
+                mend="The reason stands in the answer, which the log has: `ostiary doctor --log FILE`, or `--watch "
+                "60s` and one sign-in.",
+                sure="likely",
+            )  # fmt: skip
 
 
 def _server_error(case: Case) -> Iterator[Finding]:
@@ -198,6 +232,7 @@ def _server_error(case: Case) -> Iterator[Finding]:
         status = next(fact.status for fact in facts if isinstance(fact, Answered))
         yield _finding(
             case, "idp-server-error", subject, facts,
+            sure="likely" if all(fact.origin.kind == "admin" for fact in facts) else "certain",
             title=f"{name_of(subject)} answers {status}",
             cause="The provider is reached over TLS and fails itself: its own backend, a gateway before it, or a "
             "path that its gateway does not know.",
@@ -241,6 +276,7 @@ def _not_oauth(case: Case) -> Iterator[Finding]:
     for subject, facts in found.items():
         yield _finding(
             case, "idp-not-oauth", subject, facts,
+            sure="likely" if all(fact.origin.kind == "admin" for fact in facts) else "certain",
             title=f"What answers at {name_of(subject)} is no token endpoint",
             cause="The answer is a page, a redirect or an error of a web server, and not the JSON of a token "
             "endpoint: the path is wrong, or another service answers on this host.",
@@ -342,11 +378,11 @@ def _tokens_missing(case: Case) -> Iterator[Finding]:
             "expires_in": "has no expires_in, and no default_expires_in is configured",
             "id_token": "has no id_token: the scope openid was not asked for, or this is no OpenID provider",
         }[fact.lacks]
-        known = case.all(OAuth2Seen)
+        known = sign_in_of(case)
         edits: tuple[Edit, ...] = ()
-        if fact.lacks == "expires_in" and len(known) == 1 and known[0].where is not None:
-            where = known[0].where
-            edits = (Edit(file=where.file, path=where.path, document=known[0].document, key="default_expires_in",
+        if fact.lacks == "expires_in" and known is not None and known.where is not None:
+            where = known.where
+            edits = (Edit(file=where.file, path=where.path, document=known.document, key="default_expires_in",
                           value="3600s"),)  # fmt: skip
         yield _finding(
             case, "token-response-invalid", subject_of(case, fact.target), [fact],

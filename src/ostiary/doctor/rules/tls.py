@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from ostiary.doctor.case import Case
@@ -84,6 +85,12 @@ _MTU: Final = _Told(
     "Lower the MTU of this interface (tunnels and overlay networks: 1400 or less), clamp the MSS on the router, or let "
     "ICMP 'fragmentation needed' and 'packet too big' through.",
 )
+_UNCOUNTED: Final = _Told(
+    "TLS with {whom} does not come up, and counters do not say why",
+    "TCP connects and the handshake ends with an error that is none of the certificate: a TLS version, a cipher, a "
+    "client certificate that is missing, or a port that speaks something else.",
+    "Have the proxy say more during one sign-in: `ostiary log --level connection:debug --for 60s --follow`.",
+)
 _FAULTS: Final[Mapping[HandshakeFault, tuple[str, _Told]]] = {
     "untrusted-ca": ("tls-untrusted-ca", _UNTRUSTED),
     "name-mismatch": ("tls-name-mismatch", _MISMATCH),
@@ -157,7 +164,7 @@ def _about(wanted: str) -> Rule:
         for seen in case.all(ClusterCounters):
             subject = subject_of(case, seen.cluster)
             names = [name for name, fault in _COUNTERS.items() if _FAULTS[fault][0] == wanted]  # type: ignore[index]
-            if subject not in found and any(seen.counters.get(name) for name in names):
+            if not _told_why(case, subject) and any(seen.counters.get(name) for name in names):
                 yield _finding(case, wanted, told, subject, [seen], "likely")
         yield from _unclear(case, wanted)
 
@@ -173,6 +180,26 @@ def _unclear(case: Case, wanted: str) -> Iterator[Finding]:
             yield _finding(case, wanted, told, subject_of(case, fact.target), [fact], "possible")
 
 
+def _told_why(case: Case, subject: str) -> bool:
+    """Somebody says what is wrong with TLS there: counters, which know less, add nothing."""
+    return any(f.fault in _FAULTS and same_target(case, f.target, subject) for f in case.all(HandshakeFailed))
+
+
+def _version(case: Case) -> Iterator[Finding]:
+    """What a log or a probe says; and where counters alone say that handshakes fail, what is most likely behind it."""
+    yield from _BY_FAULT_RULES["tls-version"].look(case)
+    for seen in case.all(ClusterCounters):
+        cluster, subject = cluster_of(case, seen.cluster), subject_of(case, seen.cluster)
+        verified = any(seen.counters.get(name) for name in _COUNTERS)
+        if not seen.counters.get("ssl.connection_error") or verified or _told_why(case, subject):
+            continue
+        if cluster is None or not cluster.sni:
+            continue  # `tls-sni` says it
+        facts: list[Fact] = [seen, cluster]
+        sure: Confidence = "likely" if cluster.limits_tls else "possible"
+        yield _finding(case, "tls-version", _VERSION if cluster.limits_tls else _UNCOUNTED, subject, facts, sure)
+
+
 def _sni(case: Case) -> Iterator[Finding]:
     for fact in case.all(HandshakeFailed):
         cluster = cluster_of(case, fact.target)
@@ -181,6 +208,10 @@ def _sni(case: Case) -> Iterator[Finding]:
             sure: Confidence = "certain" if fact.fault == "unrecognized-name" else "likely"
             facts: list[Fact] = [fact, *([cluster] if cluster is not None else [])]
             yield _finding(case, "tls-sni", _SNI, subject_of(case, fact.target), facts, sure)
+    for seen in case.all(ClusterCounters):
+        cluster = cluster_of(case, seen.cluster)
+        if seen.counters.get("ssl.connection_error") and cluster is not None and cluster.tls and not cluster.sni:
+            yield _finding(case, "tls-sni", _SNI, subject_of(case, seen.cluster), [seen, cluster], "likely")
 
 
 def _not_configured(case: Case) -> Iterator[Finding]:
@@ -279,10 +310,11 @@ _BY_FAULT: Final = (
     "tls-untrusted-ca", "tls-name-mismatch", "tls-expired", "tls-version", "tls-client-certificate-required",
     "tls-to-plaintext", "tls-silent",
 )  # fmt: skip
+_BY_FAULT_RULES: Final = {name: _about(name) for name in _BY_FAULT}
 
 RULES: Final = (
     Rule(name="tls-not-configured", family="TLS", look=_not_configured, explains=_LATER | {"tcp-reset"}),
     Rule(name="tls-sni", family="TLS", look=_sni, explains=_LATER | {"tls-name-mismatch"}),
-    *(_about(name) for name in _BY_FAULT),
+    *(replace(rule, look=_version) if name == "tls-version" else rule for name, rule in _BY_FAULT_RULES.items()),
     Rule(name="tls-not-verified", family="TLS", look=_not_verified),
 )

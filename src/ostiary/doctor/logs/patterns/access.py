@@ -49,6 +49,12 @@ def _too_large(found: Found) -> Iterator[Fact]:
     yield HeadersTooLarge(origin=found.origin, who="envoy", what="request")
 
 
+def _head_refused(found: Found) -> Iterator[Fact]:
+    """Envoy's own format has no details: the status says it."""
+    if found.record.access.get("response_code") == "431":
+        yield from _too_large(found)
+
+
 def _answer_too_large(found: Found) -> Iterator[Fact]:
     yield HeadersTooLarge(origin=found.origin, who="envoy", what="response")
 
@@ -83,6 +89,7 @@ PATTERNS: Final = (
         expression=r"http[12]\.(?:headers_too_large|too_many_headers)|request headers_count_exceeds_limit",
         facts=_too_large,
     ),
+    Pattern(words=(r'" 431 DPE ',), expression=r"", facts=_head_refused),
     Pattern(
         words=("upstream.headers_too_large", "response headers size exceeds limit"),
         expression=r"response headers size exceeds limit|upstream.headers_too_large",

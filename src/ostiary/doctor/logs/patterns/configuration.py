@@ -8,7 +8,7 @@ from typing import Final
 
 from ostiary.core.redaction import redacted
 from ostiary.doctor.facts.configuration import ConfigurationProblem, ProblemKind
-from ostiary.doctor.facts.origin import Fact
+from ostiary.doctor.facts.origin import Fact, Origin
 from ostiary.doctor.facts.sidecar import UpdateRejected
 from ostiary.doctor.logs.joining import What
 from ostiary.doctor.logs.pattern import Found, Pattern, expanded
@@ -53,12 +53,13 @@ def _subject(reason: str) -> str:
     return place[1].rpartition(".")[2] if place is not None else ""
 
 
-def _problem(found: Found, text: str, *, rejected: bool) -> ConfigurationProblem:
+def rejection(origin: Origin, text: str, *, rejected: bool = True) -> ConfigurationProblem:
+    """The fact of a reason that Envoy or istiod gives, as a log or an admin API quotes it."""
     cut = re.sub(r"\):\s*\{\"?.*$", ")", text, flags=re.DOTALL)  # the whole configuration, as JSON
     reason = redacted(" ".join(cut.split()))
     kind, subject = problem_of(reason)
     return ConfigurationProblem(
-        origin=found.origin, kind=kind, subject=subject or _subject(reason), message=reason[:_LONGEST],
+        origin=origin, kind=kind, subject=subject or _subject(reason), message=reason[:_LONGEST],
         rejected=rejected,
     )  # fmt: skip
 
@@ -67,7 +68,7 @@ def _start(found: Found) -> Iterator[Fact]:
     if found["why"].strip().startswith(_DUMP):
         found.join.dumps(_cut_off(found), None)
     else:
-        yield _problem(found, found["why"], rejected=True)
+        yield rejection(found.origin, found["why"])
 
 
 def _cut_off(found: Found) -> ConfigurationProblem:
@@ -84,7 +85,7 @@ def _update(found: Found) -> Iterator[Fact]:
     if text.strip().startswith(_DUMP):
         found.join.dumps(_cut_off(found), (kind, found["of"] or found["name"]) if kind is not None else None)
         return
-    problem = _problem(found, text, rejected=True)
+    problem = rejection(found.origin, text)
     if kind is not None:
         yield UpdateRejected(origin=found.origin, what=kind, name=found["of"] or found["name"], reason=problem.message)
     yield problem
@@ -92,7 +93,7 @@ def _update(found: Found) -> Iterator[Fact]:
 
 def _reason(found: Found) -> Iterator[Fact]:
     """The last line of a dump."""
-    problem = _problem(found, found["why"], rejected=True)
+    problem = rejection(found.origin, found["why"])
     update = found.join.dump_ends()
     if update is not None:
         yield UpdateRejected(origin=found.origin, what=update[0], name=update[1], reason=problem.message)
@@ -106,9 +107,14 @@ def _crashed(found: Found) -> Iterator[Fact]:
     )  # fmt: skip
 
 
+def _update_unread(found: Found) -> Iterator[Fact]:
+    """A file of listeners, clusters or secrets that can't be read."""
+    yield rejection(found.origin, found["why"])
+
+
 def _said(found: Found) -> Iterator[Fact]:
     """A cause on its own: a warning, or istiod's webhook."""
-    yield _problem(found, found["why"], rejected=found.record.level in ("error", "critical"))
+    yield rejection(found.origin, found["why"], rejected=found.record.level in ("error", "critical"))
 
 
 _UPDATES: Final[tuple[tuple[str, What], ...]] = (
@@ -147,6 +153,16 @@ PATTERNS: Final = (
         r"(?:Error adding/updating (?:listener|cluster)\(s\) )?(?P<name>[\w.|:/-]*?)'?:? (?P<why>.*)",
         facts=_update,
         joins=True,
+    ),
+    Pattern(
+        words=("Filesystem config update failure",),
+        expression=r"Filesystem config update failure: in \S+, (?P<why>.*)",
+        facts=_update_unread,
+    ),
+    Pattern(
+        words=("Unknown field: type",),
+        expression=r"Unknown field: type \S+ reason (?P<why>.*)",
+        facts=_said,
     ),
     Pattern(
         words=("OAuth2 filter: (?:unknown cluster|invalid)",),
