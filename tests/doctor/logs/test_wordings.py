@@ -110,6 +110,22 @@ MORE: dict[str, tuple[str, set[str]]] = {
     "chrome, loop": ("app.example.com redirected you too many times.", {"BrowserBlocked redirect-loop app.example.com"}),
     "firefox, loop": ("The page isn’t redirecting properly", {"BrowserBlocked redirect-loop"}),
     "firefox, loop's code": ("NS_ERROR_REDIRECT_LOOP", {"BrowserBlocked redirect-loop"}),
+    "envoy, a file of listeners": (
+        ("[2026-11-26 02:40:50.097][17810][warning][config] [x.cc:103] Filesystem config update failure: in /etc/lds.yaml, "
+        "Unable to parse JSON as proto (INVALID_ARGUMENT: could not find @type 'type.googleapis.com/a.v3.Wonder'): "
+        '{"resources":[]}'),
+        {"ConfigurationProblem type-url a.v3.Wonder True"},
+    ),
+    "envoy, a field that it leaves out": (
+        ("[2026-11-26 02:40:50.941][17902][warning][config] [x.cc:64] Unknown field: type "
+        "envoy.service.discovery.v3.DiscoveryResponse reason INVALID_ARGUMENT: invalid JSON  in   x.v3.OAuth2Config @ "
+        "resources[0].<any>.config: message x.v3.OAuth2Config, near   1:1288 (offset 1287): no  such field: 'client_secret'"),
+        {"ConfigurationProblem unknown-field client_secret False"},
+    ),
+    "envoy, its own format, a large head": (
+        '[2026-11-26T02:40:51.352Z] "- - HTTP/1.1" 431 DPE 0 31 0 - "-" "-" "-" "-" "-"',
+        {"HeadersTooLarge envoy request"},
+    ),
     "firefox, mixed": ("Blocked loading mixed active content “http://app.example.com/x”", {"BrowserBlocked mixed-content"}),
     "chrome, cookie": (
         'This Set-Cookie was blocked because it had the "Secure" attribute but was not received over a secure connection.',
