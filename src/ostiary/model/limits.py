@@ -298,8 +298,6 @@ ADMIN_ANSWER_TIMEOUT: Final = 10.0
 """Seconds of silence after which an admin API that was asked counts as gone."""
 MAX_ADMIN_REQUESTS: Final = 32
 """Requests to one admin port at a time, of hundreds that wait."""
-MIN_PROBE_TIMEOUT: Final = 2.0
-"""Seconds that the doctor's probes wait although a connect_timeout is shorter: what is only slow would look dead."""
 KUBECTL_TIMEOUT: Final = 60.0
 """Seconds for one run of kubectl: it may have to ask a cloud for a token first."""
 MAX_KUBECTLS: Final = 16

@@ -16,7 +16,7 @@ from ostiary.doctor.facts.tls import HandshakeFailed
 from ostiary.doctor.probes.handshake import Closer
 from ostiary.doctor.probes.names import probe_names, resolved
 from ostiary.doctor.probes.traces import attempt_of, lookup_of
-from ostiary.doctor.probes.trust import Trust, trust_of
+from ostiary.doctor.probes.trust import SEES_SLOW, Trust, trust_of
 from ostiary.doctor.report import Evidence, Found
 from ostiary.model import limits
 from ostiary.net.refusals import Refusal, who_refuses
@@ -92,7 +92,7 @@ def _place(target: Target, cluster: ClusterSeen | None, trust: Trust) -> Place:
         port=target.port,
         ssl=UpstreamTls(trust.tls)() if tls else None,
         server_hostname=cluster.sni if cluster is not None and cluster.sni and "(" not in cluster.sni else None,
-        timeout=max(timeout, limits.MIN_PROBE_TIMEOUT),
+        timeout=max(timeout, SEES_SLOW),
         dns_servers=cluster.dns_servers if cluster is not None else (),
     )
 

@@ -31,8 +31,8 @@ from ostiary.doctor.facts.provider import Endpoint, NotAnswered
 from ostiary.doctor.facts.provider import FetchFailed as DocumentFailed
 from ostiary.doctor.probes.answers import Asked, answered, authorization_answer, body_of, clock_offset, token_answer
 from ostiary.doctor.probes.traces import facts_of_trace
+from ostiary.doctor.probes.trust import SEES_SLOW
 from ostiary.doctor.report import Evidence, Found
-from ostiary.model import limits
 from ostiary.model.clusters import Cluster
 from ostiary.model.clusters import Endpoint as Host
 from ostiary.model.errors import OstiaryError
@@ -289,7 +289,7 @@ def routed(seen: ClusterSeen, tls: UpstreamTlsContext) -> Cluster | None:
     return Cluster(
         name=seen.name,
         type="LOGICAL_DNS",
-        connect_timeout=max(seen.connect_timeout, limits.MIN_PROBE_TIMEOUT),
+        connect_timeout=max(seen.connect_timeout, SEES_SLOW),
         dns_lookup_family="ALL",
         endpoints=(Host(address=seen.hosts[0], port=seen.port),),
         transport_socket=socket,

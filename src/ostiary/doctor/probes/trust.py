@@ -15,6 +15,8 @@ from msgspec.structs import replace
 from ostiary.doctor.facts.configuration import ClusterSeen
 from ostiary.model.tls import CertificateValidationContext, DataSource, UpstreamTlsContext
 
+SEES_SLOW: Final = 2.0
+"""Seconds that a probe waits although the connect_timeout is shorter: what is only slow would look dead."""
 _ANY: Final = CertificateValidationContext(accept_untrusted=True)
 
 
