@@ -13,7 +13,7 @@ from typing import Final
 from ostiary.doctor.rule import Rule
 
 FAMILIES: Final = (
-    "configuration", "secrets", "dns", "connection", "tls", "provider", "flow", "cookies", "tokens", "browser",
+    "configuration", "secrets", "dns", "connection", "tls", "keys", "provider", "flow", "cookies", "tokens", "browser",
 )  # fmt: skip
 """Modules of this package in causal order; each has `RULES`."""
 

@@ -9,15 +9,12 @@ from ostiary.doctor.case import Case
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.provider import (
     Answered,
-    ClockOffset,
-    FetchFailed,
     NotAnswered,
     ProtocolMismatch,
     RedirectUriAnswer,
     TokensMissing,
 )
-from ostiary.doctor.facts.sidecar import ClusterCounters, PlaceholderKeys
-from ostiary.doctor.facts.signin import JwtRejected
+from ostiary.doctor.facts.sidecar import ClusterCounters
 from ostiary.doctor.finding import Confidence, Edit, Finding, Severity, Where
 from ostiary.doctor.rule import Rule
 from ostiary.doctor.rules.evidence import (
@@ -33,8 +30,6 @@ from ostiary.doctor.rules.evidence import (
 from ostiary.doctor.rules.oauth_errors import cause_of
 
 _UNAUTHORIZED: Final = 401
-_MAX_SKEW: Final = 60.0
-"""Seconds that Envoy's jwt_authn and most libraries bear."""
 _HINTS: Final = {
     "AADSTS7000215": "The value of the secret is needed, not its ID.",
     "AADSTS7000222": "The secret has expired: make a new one in the app registration.",
@@ -44,13 +39,6 @@ _HINTS: Final = {
     "AADSTS54005": "The code was redeemed before.",
     "AADSTS70008": "The code or refresh token has expired.",
 }
-
-
-_CLIENT_MEND: Final = (
-    "Compare the client id and secret with the provider's. No newline at the secret's end (printf %s, --from-literal); "
-    "in Entra the secret's value, not its ID. If both are right, try the other auth_type (BASIC_AUTH, "
-    "URL_ENCODED_BODY); Envoy before 1.39 does not encode a '+' in URL_ENCODED_BODY."
-)
 
 
 def _said(answer: Answered) -> str:
@@ -85,11 +73,12 @@ def _cause(answer: Answered) -> str:
     return "client-rejected" if about_the_client and rule in ("idp-error", "consent-required") else rule
 
 
-def _finding(
+def finding(
     case: Case, rule: str, subject: str, facts: Iterable[Fact], *, title: str, cause: str, mend: str,
     sure: Confidence = "certain", where: Where | None = None, edits: tuple[Edit, ...] = (),
     severity: Severity = "error",
 ) -> Finding:  # fmt: skip
+    """A finding about a provider: less sure where somebody signed in."""
     return Finding(
         rule=rule,
         severity=severity,
@@ -104,6 +93,11 @@ def _finding(
     )
 
 
+def _how_sure(facts: Iterable[Fact]) -> Confidence:
+    """Counters know a status and not the answer."""
+    return "likely" if all(fact.origin.kind == "admin" for fact in facts) else "certain"
+
+
 def _counted(case: Case, *statuses: int) -> Iterator[tuple[str, list[Fact]]]:
     """Token endpoints that answer so by the proxy's counters, which know no more than the status."""
     for answer in case.all(Answered):
@@ -112,24 +106,16 @@ def _counted(case: Case, *statuses: int) -> Iterator[tuple[str, list[Fact]]]:
 
 
 def _client_rejected(case: Case) -> Iterator[Finding]:
-    told = [*_errors(case, "client-rejected")]
-    for subject, facts in _counted(case, 401):
-        if all(subject != each for each, _ in told):
-            yield _finding(
-                case, "client-rejected", subject, facts,
-                title=f"{name_of(subject)} does not accept the client id or its secret",
-                cause="The token request is answered 401, which is how a provider refuses the client itself: it is "
-                "unknown, or its secret is wrong, expired, or sent in another way than the provider expects.",
-                mend=_CLIENT_MEND,
-                sure="likely",
-            )  # fmt: skip
-    for subject, answers in told:
-        yield _finding(
+    for subject, answers in _errors(case, "client-rejected"):
+        yield finding(
             case, "client-rejected", subject, answers,
             title=f"{name_of(subject)} does not accept the client id or its secret",
             cause=f"The token request is answered {_words(answers[0])}: the client is unknown, its secret is wrong or "
             f"expired, or it is sent in another way than the provider expects. {_said(answers[0])}",
-            mend=_CLIENT_MEND,
+            mend="Compare the client id and secret with the provider's. No newline at the secret's end (printf %s, "
+            "--from-literal); in Entra the secret's value, not its ID. If both are right, try the other auth_type "
+            "(BASIC_AUTH, URL_ENCODED_BODY); Envoy before 1.39 does not encode a '+' in URL_ENCODED_BODY.",
+            sure=_how_sure(answers),
         )  # fmt: skip
 
 
@@ -143,7 +129,7 @@ def _redirect_mismatch(case: Case) -> Iterator[Finding]:
             refused.append((subject_of(case, fact.target), [fact]))
     for subject, facts in refused:
         told = f" ({sent})" if sent else ""
-        yield _finding(
+        yield finding(
             case, "redirect-uri-mismatch", subject, facts,
             title=f"{name_of(subject)} does not know this redirect URI",
             cause=f"The redirect URI that is sent{told} is not registered for this client, or differs between the "
@@ -156,7 +142,7 @@ def _redirect_mismatch(case: Case) -> Iterator[Finding]:
 
 def _grant_rejected(case: Case) -> Iterator[Finding]:
     for subject, answers in _errors(case, "grant-rejected"):
-        yield _finding(
+        yield finding(
             case, "grant-rejected", subject, answers,
             title=f"{name_of(subject)} refuses the authorization code or refresh token",
             cause="invalid_grant: the code was used before or has expired, it was made for another client or "
@@ -177,7 +163,7 @@ def _scope_rejected(case: Case) -> Iterator[Finding]:
         if one is not None and one.where is not None and not one.scopes:
             edits = (Edit(file=one.where.file, path=one.where.path, document=one.document, key="auth_scopes",
                           value=["openid", "profile", "email"]),)  # fmt: skip
-        yield _finding(
+        yield finding(
             case, "scope-rejected", subject, answers,
             title=f"{name_of(subject)} does not know a scope that is asked for",
             cause=f"The request asks for: {asked}. {_said(answers[0])}",
@@ -190,7 +176,7 @@ def _scope_rejected(case: Case) -> Iterator[Finding]:
 
 def _consent(case: Case) -> Iterator[Finding]:
     for subject, answers in _errors(case, "consent-required"):
-        yield _finding(
+        yield finding(
             case, "consent-required", subject, answers,
             title=f"{name_of(subject)} asks for a consent that was not given",
             cause=f"The user or an administrator has not agreed to what the application asks for. {_said(answers[0])}",
@@ -202,7 +188,7 @@ def _consent(case: Case) -> Iterator[Finding]:
 
 def _other_error(case: Case) -> Iterator[Finding]:
     for subject, answers in _errors(case, "idp-error"):
-        yield _finding(
+        yield finding(
             case, "idp-error", subject, answers,
             title=f"{name_of(subject)} answers {_words(answers[0])}",
             cause=_said(answers[0]) or f"The provider answers {_words(answers[0])}, and says no more.",
@@ -212,7 +198,7 @@ def _other_error(case: Case) -> Iterator[Finding]:
     known = {subject_of(case, answer.target) for answer in case.all(Answered) if answer.error and not answer.probe}
     for subject, facts in _counted(case, 400, 403):
         if subject not in known:
-            yield _finding(
+            yield finding(
                 case, "idp-error", subject, facts,
                 title=f"{name_of(subject)} refuses the token request",
                 cause="The provider is reached and answers the token request with an error. Counters know the status "
@@ -230,9 +216,9 @@ def _server_error(case: Case) -> Iterator[Finding]:
             found.setdefault(subject_of(case, answer.target), []).append(answer)
     for subject, facts in found.items():
         status = next(fact.status for fact in facts if isinstance(fact, Answered))
-        yield _finding(
+        yield finding(
             case, "idp-server-error", subject, facts,
-            sure="likely" if all(fact.origin.kind == "admin" for fact in facts) else "certain",
+            sure=_how_sure(facts),
             title=f"{name_of(subject)} answers {status}",
             cause="The provider is reached over TLS and fails itself: its own backend, a gateway before it, or a "
             "path that its gateway does not know.",
@@ -253,7 +239,7 @@ def _silent(case: Case) -> Iterator[Finding]:
         cluster = cluster_of(case, subject)
         if cluster is not None and not cluster.for_provider:
             continue
-        yield _finding(
+        yield finding(
             case, "idp-timeout", subject, facts,
             title=f"{name_of(subject)} does not answer in time",
             cause="The connection comes up and the request is sent, but no answer arrives within "
@@ -274,9 +260,9 @@ def _not_oauth(case: Case) -> Iterator[Finding]:
         if fact.lacks == "json":
             found.setdefault(subject_of(case, fact.target), []).append(fact)
     for subject, facts in found.items():
-        yield _finding(
+        yield finding(
             case, "idp-not-oauth", subject, facts,
-            sure="likely" if all(fact.origin.kind == "admin" for fact in facts) else "certain",
+            sure=_how_sure(facts),
             title=f"What answers at {name_of(subject)} is no token endpoint",
             cause="The answer is a page, a redirect or an error of a web server, and not the JSON of a token "
             "endpoint: the path is wrong, or another service answers on this host.",
@@ -290,7 +276,7 @@ def _protocol(case: Case) -> Iterator[Finding]:
     found += [(c.cluster, c) for c in case.all(ClusterCounters) if c.counters.get("upstream_cx_protocol_error")]
     for target, fact in found:
         cluster = cluster_of(case, target)
-        yield _finding(
+        yield finding(
             case, "idp-protocol", subject_of(case, target), [fact, *([cluster] if cluster is not None else [])],
             title=f"{name_of(subject_of(case, target))} does not speak the HTTP version that it is spoken to in",
             cause="The cluster is set to HTTP/2 (http2_protocol_options) and the peer answers in HTTP/1.1, or the "
@@ -298,74 +284,6 @@ def _protocol(case: Case) -> Iterator[Finding]:
             mend="Remove http2_protocol_options from the cluster, or use auto_config, where ALPN decides.",
             sure="certain" if isinstance(fact, ProtocolMismatch) else "likely",
             where=cluster.where if cluster is not None else None,
-        )  # fmt: skip
-
-
-def _fetch(case: Case, endpoint: str, rule: str, what: str, mend: str) -> Iterator[Finding]:
-    facts: dict[tuple[str, str], list[Fact]] = {}
-    for fact in case.all(FetchFailed):
-        if fact.endpoint == endpoint:
-            facts.setdefault((fact.target, fact.who), []).append(fact)
-    for answer in case.all(Answered):
-        if answer.endpoint == endpoint and answer.status and answer.status != 200:
-            facts.setdefault((answer.target, answer.who), []).append(answer)
-    for late in case.all(NotAnswered):
-        if late.endpoint == endpoint and all(target != late.target for target, _ in facts):
-            facts.setdefault((late.target, "A program"), []).append(late)
-    for (target, who), told in facts.items():
-        problem = next((fact.problem for fact in told if isinstance(fact, FetchFailed)), "")
-        yield _finding(
-            case, rule, subject_of(case, target), told,
-            title=f"{who} can't fetch {what} of {name_of(target, 'the issuer')}",
-            cause=problem or f"{name_of(target)} does not answer 200.",
-            mend=mend,
-        )  # fmt: skip
-
-
-def _discovery(case: Case) -> Iterator[Finding]:
-    yield from _fetch(
-        case, "discovery", "discovery-failed", "the discovery document",
-        "Open ISSUER/.well-known/openid-configuration from where that program runs: the issuer must be written "
-        "exactly as the document names itself, its CA must be trusted there, and egress must be allowed.",
-    )  # fmt: skip
-
-
-def _jwks(case: Case) -> Iterator[Finding]:
-    mend = (
-        "Fetch jwks_uri from where that program runs. In Istio, istiod fetches it, not the sidecar: its egress, DNS "
-        "and CA "
-        "count (PILOT_JWT_ENABLE_REMOTE_JWKS=hybrid lets Envoy fetch it)."
-    )
-    yield from _fetch(case, "jwks", "jwks-fetch-failed", "the signing keys", mend)
-    for fact in case.all(PlaceholderKeys):
-        yield _finding(
-            case, "jwks-fetch-failed", fact.issuer, [fact],
-            title=f"istiod could not fetch the signing keys of {name_of(fact.issuer, 'an issuer')}",
-            cause="The sidecar has istiod's placeholder in place of the keys, so that no token of this issuer can be "
-            "verified.",
-            mend=mend,
-        )  # fmt: skip
-
-
-def _clock(case: Case) -> Iterator[Finding]:
-    for fact in case.all(ClockOffset):
-        if abs(fact.seconds) > _MAX_SKEW:
-            way = "ahead of" if fact.seconds > 0 else "behind"
-            yield _finding(
-                case, "clock-skew", "", [fact, *case.all(JwtRejected)],
-                title=f"This clock is {abs(fact.seconds):.0f} s {way} that of {fact.against}",
-                cause="Tokens carry times. With clocks this far apart they are not valid yet, or have expired, when "
-                "they arrive.",
-                mend="Set the clock (NTP): `timedatectl`, `chronyc tracking` on the node.",
-            )  # fmt: skip
-    early = [fact for fact in case.all(JwtRejected) if fact.fault == "not-yet-valid"]
-    if early and not case.all(ClockOffset):
-        yield _finding(
-            case, "clock-skew", "", early,
-            title="Tokens arrive before they are valid: two clocks differ",
-            cause="A token's nbf or iat is in the future for whoever verifies it.",
-            mend="Compare the clock of this host with the provider's Date header; set it by NTP.",
-            sure="likely",
         )  # fmt: skip
 
 
@@ -384,7 +302,7 @@ def _tokens_missing(case: Case) -> Iterator[Finding]:
             where = known.where
             edits = (Edit(file=where.file, path=where.path, document=known.document, key="default_expires_in",
                           value="3600s"),)  # fmt: skip
-        yield _finding(
+        yield finding(
             case, "token-response-invalid", subject_of(case, fact.target), [fact],
             title=f"The token response of {name_of(subject_of(case, fact.target))} {why}",
             cause=f"The token request succeeds, but its answer {why}.",
@@ -397,9 +315,6 @@ def _tokens_missing(case: Case) -> Iterator[Finding]:
 _GENERAL: Final = frozenset({"idp-error", "idp-server-error"})
 
 RULES: Final = (
-    Rule(name="clock-skew", family="Provider", look=_clock, explains=frozenset({"jwt-expired"})),
-    Rule(name="discovery-failed", family="Provider", look=_discovery),
-    Rule(name="jwks-fetch-failed", family="Provider", look=_jwks, explains=frozenset({"jwt-key"})),
     Rule(name="idp-protocol", family="Provider", look=_protocol, explains=_GENERAL | {"tcp-reset"}),
     Rule(name="idp-not-oauth", family="Provider", look=_not_oauth, explains=_GENERAL | {"token-response-invalid"}),
     Rule(name="client-rejected", family="Provider", look=_client_rejected, explains=_GENERAL),
