@@ -105,6 +105,14 @@ def test_fields_that_ostiary_has_not_are_lost_and_not_silently(source: Path) -> 
     assert "local_reply_config" in done.stderr
 
 
+def test_what_changes_nothing_here_is_lost_for_envoy_and_told(source: Path) -> None:
+    source.write_text(spoilt((HTTP_FILTERS, f"          drain_timeout: 20s\n{HTTP_FILTERS}")))
+    done = ostiary("convert", str(source), "--to", "envoy", "--show-secrets")
+    assert done.returncode == 1
+    assert "drain_timeout is not used" in done.stderr
+    assert "(write it again if Envoy is to heed it)" in done.stderr
+
+
 def test_an_envoy_configuration_is_written_as_it_was_meant(source: Path) -> None:
     source.write_text(BOOTSTRAP)
     done = ostiary("convert", str(source), "--to", "envoy", "--show-secrets")

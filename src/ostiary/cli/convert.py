@@ -189,12 +189,15 @@ def _written(
         objects, more = istio_objects(config, workload, secrets)
         return objects, found + more
     from ostiary.dialects.envoy_text import bootstrap
-    from ostiary.dialects.envoy_written import errors
+    from ostiary.dialects.envoy_written import no_longer_said, read_back
 
     tree = bootstrap(config, secrets)
-    if wrong := errors(tree):
-        raise ConfigError(wrong)
-    return [tree], found + (_unfit_secrets(config) if native else [])
+    again = read_back(tree)
+    if native:
+        found += _unfit_secrets(config)
+    elif config.dialect == "envoy":
+        found += no_longer_said(config, again)
+    return [tree], found
 
 
 def _unfit_secrets(config: Config) -> list[Diagnostic]:

@@ -36,7 +36,6 @@ from ostiary.dialects.native_presets import url_problem
 from ostiary.dialects.yaml_text import Tree, dump, plain
 from ostiary.model import limits
 from ostiary.model.clusters import DnsLookupFamily
-from ostiary.model.errors import ConfigError
 from ostiary.model.oauth2 import AuthType, OAuth2Config
 from ostiary.model.secret import Secret
 from ostiary.model.tls import DataSource
@@ -272,8 +271,10 @@ def _make(chosen: Chosen, client_id: str, options: dict[str, Any]) -> _Made:
     )
     if choices.openid and "openid" not in choices.scopes:
         raise click.UsageError("--scope: openid is missing: without it the provider sends no ID token")
+    from ostiary.dialects.envoy_written import check_filter  # loads Envoy's schema
+
     config, cluster = filter_config(choices), token_cluster(choices)
-    _check(config, cluster)
+    check_filter(config, (cluster,))
     client_secret, hmac = _file(options["client_secret_file"]), _file(options["hmac_secret_file"])
     if options["generate_hmac"]:
         hmac = Secret(base64.b64encode(os.urandom(_HMAC_BYTES)))
@@ -286,13 +287,6 @@ def _make(chosen: Chosen, client_id: str, options: dict[str, Any]) -> _Made:
         mount_command(workload, options["deployment"]),
         _warnings(chosen, choices, config, hmac, authenticated=options["authenticate"]),
     )
-
-
-def _check(config: OAuth2Config, cluster: Any) -> None:
-    from ostiary.dialects.envoy_written import filter_errors  # loads Envoy's schema
-
-    if found := filter_errors(config, (cluster,)):
-        raise ConfigError(found)
 
 
 def _verification(workload: Workload, chosen: Chosen, config: OAuth2Config, options: dict[str, Any]) -> list[Tree]:

@@ -7,24 +7,34 @@ import json
 from ostiary.dialects import envoy
 from ostiary.dialects.envoy_text import bootstrap
 from ostiary.dialects.envoy_text_values import Secrets, Tree
+from ostiary.dialects.lost import lost
 from ostiary.dialects.yaml_text import plain
 from ostiary.model.clusters import Cluster
 from ostiary.model.config import Address, Config, HttpConnectionManager, HttpFilter, Listener, Router
-from ostiary.model.errors import Diagnostic
+from ostiary.model.errors import ConfigError, Diagnostic
 from ostiary.model.oauth2 import EnvoyOAuth2, OAuth2Config
 from ostiary.model.routes import DirectResponseAction, Route, RouteConfiguration, RouteMatch, VirtualHost
 
 _WRITTEN = "what was made"
 
 
-def errors(tree: Tree) -> list[Diagnostic]:
-    """What is wrong with a bootstrap; its files are not looked at."""
-    _, found = envoy.load([(_WRITTEN, json.dumps(plain(tree)).encode())])
-    return [each for each in found if each.severity == "error"]
+def read_back(tree: Tree) -> Config:
+    """A bootstrap as it will be read; its files are not looked at. Raises ConfigError if it can't be."""
+    config, found = envoy.load([(_WRITTEN, json.dumps(plain(tree)).encode())])
+    if config is None:
+        raise ConfigError([each for each in found if each.severity == "error"])
+    return config
 
 
-def filter_errors(config: OAuth2Config, clusters: tuple[Cluster, ...]) -> list[Diagnostic]:
-    """What is wrong with an OAuth2 filter and its clusters."""
+def no_longer_said(before: Config, after: Config) -> list[Diagnostic]:
+    """What a configuration of Envoy's says that has no place in the model, because it changes nothing here: Envoy would
+    heed it, and doesn't find it any more."""
+    mend = "write it again if Envoy is to heed it"
+    return [lost("", each, mend) for each in before.differences if each not in after.differences]
+
+
+def check_filter(config: OAuth2Config, clusters: tuple[Cluster, ...]) -> None:
+    """Raises ConfigError for what is wrong with an OAuth2 filter and its clusters."""
     everything = Route(match=RouteMatch(prefix="/"), action=DirectResponseAction(status=200))
     routes = RouteConfiguration(virtual_hosts=(VirtualHost(name="all", domains=("*",), routes=(everything,)),))
     chain = (
@@ -33,4 +43,4 @@ def filter_errors(config: OAuth2Config, clusters: tuple[Cluster, ...]) -> list[D
     )
     http = HttpConnectionManager(stat_prefix="check", route_config=routes, http_filters=chain)
     listener = Listener(name="check", address=Address(host="127.0.0.1", port=1), http=http)
-    return errors(bootstrap(Config(dialect="envoy", listeners=(listener,), clusters=clusters), Secrets()))
+    read_back(bootstrap(Config(dialect="envoy", listeners=(listener,), clusters=clusters), Secrets()))
