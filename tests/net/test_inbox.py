@@ -225,10 +225,18 @@ def test_one_process_asks_itself(run: Run) -> None:
     async def main() -> None:
         inboxes = Inboxes(1)
         inbox = inboxes.inbox(0)
-        inbox.serve(echo)
+        begun = asyncio.Event()
+
+        async def endless(path: str, body: bytes, fds: list[int]) -> bytes:
+            if path == "/endless":
+                begun.set()
+                await asyncio.Event().wait()
+            return await echo(path, body, fds)
+
+        inbox.serve(endless)
         assert await inboxes.ask_all("/who") == [f"{os.getpid()} /who 0 0".encode()]
-        asking = asyncio.create_task(inboxes.ask(0, "/slow"))
-        await asyncio.sleep(0.05)
+        asking = asyncio.create_task(inboxes.ask(0, "/endless"))
+        await begun.wait()
         await inbox.close()
         with pytest.raises(InboxError, match="ended"):
             await asking
