@@ -4,7 +4,7 @@
   const every = 3000, most = 60000;
   const status = document.getElementById("status"), button = document.getElementById("pause");
   const ids = () => new Set([...document.querySelectorAll("[data-flight]")].map(each => each.dataset.flight));
-  let paused = false, wait = every, timer = 0;
+  let paused = false, failed = false, wait = every, timer = 0;
 
   function place(fresh) {
     const heading = page => page.querySelector("h1").textContent;
@@ -28,14 +28,17 @@
   async function look() {
     if (paused || document.hidden) return;
     try {
+      const asked = performance.now();
       const address = new URL(location.href);
       address.searchParams.set("have", document.getElementById("have").dataset.have);
       const answer = await fetch(address, {headers: {accept: "text/html"}, cache: "no-store"});
       if (!answer.ok) throw new Error(answer.status);
       if (answer.status !== 204) place(new DOMParser().parseFromString(await answer.text(), "text/html"));
-      if (wait > every) say("Updating again");
-      wait = every;
+      if (failed) say("Updating again");
+      failed = false;
+      wait = Math.min(Math.max(every, 10 * (performance.now() - asked)), most);  // a page that costs much is made seldom
     } catch (error) {
+      failed = true;
       wait = Math.min(wait * 2, most);
       say("The admin API does not answer; this page shows what it said last");
     }
