@@ -61,6 +61,17 @@ def test_since_is_utc_unless_it_says_otherwise(text: str) -> None:
     assert _moment(text, time.time()) == 1_800_000_000.0
 
 
+@pytest.mark.parametrize("outcome", LIST.parameters[0].choices)
+def test_every_outcome_that_help_names_can_be_asked_for(outcome: str) -> None:
+    assert asked(f"/flights?outcome={outcome}").status == 200
+
+
+def test_an_outcome_that_does_not_exist_is_not_taken_for_one_that_never_happened() -> None:
+    reply = asked("/flights?outcome=problems", "text/html")
+    assert (reply.status, reply.content_type.partition(";")[0]) == (400, "text/plain")
+    assert str(reply.body).startswith("outcome='problems' is none: one of problem, away, signed-in, ")
+
+
 @pytest.mark.parametrize("limit", ["", "0", "-1", "x", "9" * 5000, "²"])
 def test_a_limit_that_is_none_is_the_usual_one(limit: str) -> None:
     assert LIST.render([Recorder().export()], Request("GET", f"/flights?limit={quote(limit)}")).status == 200

@@ -100,11 +100,14 @@ def _wants_html(request: Request) -> bool:
 
 def _query(request: Request, now: float) -> Query:
     """Raises ValueError with what is wrong, for the client."""
-    from ostiary.core.flights.story import Query
+    from ostiary.core.flights.story import ASKABLE, Query
 
+    outcome = request.parameter("outcome") or ""
+    if outcome and outcome not in ASKABLE:
+        raise ValueError(f"outcome={outcome[:40]!r} is none: one of {', '.join(ASKABLE)}")
     since = request.parameter("since")
     return Query(
-        outcome=request.parameter("outcome") or "",
+        outcome=outcome,
         code=(request.parameter("code") or "").strip(),
         text=(request.parameter("q") or "").strip(),
         since=_moment(since, now) if since else None,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, get_args
 
 from msgspec.structs import replace
 
-from ostiary.core.flights.note import flight_of
+from ostiary.core.flights.note import Outcome, flight_of
 from ostiary.core.flights.parts import Part, Unreachable
 from ostiary.core.flights.telling import mend_of, sentence_of, sentence_of_unreachable
 from ostiary.core.mends import mends, split
@@ -113,6 +113,8 @@ _CLASSES: Final = {
     "failed": "problem", "denied": "problem", "unreachable": "problem", "ended": "problem", "abandoned": "problem",
 }  # fmt: skip
 """What `?outcome=problem` means."""
+ASKABLE: Final = ("problem", *get_args(Outcome), "abandoned", "unreachable", *dict.fromkeys(KINDS.values()), "connect")
+"""What a query's outcome may be."""
 
 
 @dataclass(slots=True)
