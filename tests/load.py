@@ -19,6 +19,13 @@ from wire import Answer, Client, Handler, Heard, read_body
 
 CHUNKS = 40
 _PAUSE = 0.05
+WEBSOCKET = (
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+"""Header lines that ask for one."""
 
 
 def application(name: str) -> Handler:
@@ -133,8 +140,7 @@ class Load:
         """One connection for all the time."""
         try:
             client = await self.connect()
-            upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
-            answer = await client.get("/ws", *self.headers, *upgrade, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+            answer = await client.get("/ws", *self.headers, *WEBSOCKET)
             assert answer.status == 101, answer
             while not self.stopping:
                 said = os.urandom(100)

@@ -40,10 +40,17 @@ async def read_head(reader: asyncio.StreamReader) -> Heard:
     return Heard(line, pairs)  # type: ignore[arg-type]
 
 
+async def _chunk_size(reader: asyncio.StreamReader) -> int:
+    line = await reader.readline()
+    if not line.endswith(b"\n"):
+        raise asyncio.IncompleteReadError(line, None)
+    return int(line, 16)
+
+
 async def read_body(heard: Heard, reader: asyncio.StreamReader) -> bytes:
     if heard.get(b"transfer-encoding") == b"chunked":
         body = b""
-        while size := int(await reader.readline(), 16):
+        while size := await _chunk_size(reader):
             body += await reader.readexactly(size)
             await reader.readline()
         while (line := await reader.readline()) != b"\r\n":
@@ -144,7 +151,7 @@ class Client:
         if head_request or status in (101, 204, 304):
             return found
         if found.get("transfer-encoding") == "chunked":
-            while size := int(await self.reader.readline(), 16):
+            while size := await _chunk_size(self.reader):
                 found.body += await self.reader.readexactly(size)
                 await self.reader.readline()
             while (trailer := await self.reader.readline()) != b"\r\n":

@@ -11,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from app.harness import address, proxy
+from app.harness import running as in_process
 from app.reload_world import Run, envoy, listening, native, running, two_applications
-from load import Load
+from load import WEBSOCKET, Load
+from ostiary.app.reloader import take_over
+from ostiary.model.errors import OstiaryError
 from ports import free_port
 from wire import Client, scenario
 
@@ -61,12 +65,12 @@ async def test_a_worker_that_is_killed_loses_what_it_was_answering_and_nothing_e
     port = free_port()
     async with two_applications() as (one, _two), running(tmp_path, native(port, one), port, "--workers", "2") as run:
         load, again = Load(f"127.0.0.1:{port}"), Load(f"127.0.0.1:{port}", retries=True)
-        async with load.running(websockets=0, streams=1), again.running(websockets=0, streams=1, posts=0):
+        async with load.running(websockets=0, streams=1), again.running(websockets=0, streams=0, posts=0):
             for died in (1, 2, 3):
-                os.kill(run.children()[-1], signal.SIGKILL)
+                os.kill(run.children()[0], signal.SIGKILL)  # the oldest: in the end none is left of the first ones
                 await run.hears("ended with -9 and is replaced", died)
                 await run.until(lambda: len(run.children()) == 2)
-                await asyncio.sleep(0.1)
+                await again.progress()
         assert again.failures == [], "an idempotent request that is sent again succeeds"
         assert again.retried > 0, "otherwise nothing was tested"
         assert len(load.failures) <= 3 * load.clients, load.failures
@@ -139,3 +143,48 @@ async def test_the_service_manager_is_told(tmp_path: Path) -> None:
                 while "STOPPING=1" not in heard:
                     heard.append(await told())
                 assert await asyncio.to_thread(run.process.wait, 20) == 0
+
+
+@scenario
+async def test_a_worker_that_drains_holds_up_no_reload(tmp_path: Path) -> None:
+    """It lets its clients finish with what it has; its successor starts with what is new."""
+    port = free_port()
+    async with (
+        two_applications() as (one, two),
+        running(tmp_path, native(port, one), port, "--workers", "2") as run,
+    ):
+        ending = run.children()
+        held = []
+        for other in reversed(ending):  # a WebSocket in each
+            os.kill(other, signal.SIGSTOP)
+            held.append(await Client.connect(f"127.0.0.1:{port}"))
+            assert (await held[-1].get("/ws", *WEBSOCKET)).status == 101
+            os.kill(other, signal.SIGCONT)
+        for number, app in ((1, two), (2, one)):
+            os.kill(ending[number - 1], signal.SIGTERM)
+            await run.hears("draining: running requests may finish", number)
+            await run.reload(native(port, app))
+        assert (run.children(), run.said("is refused")) == (ending, 0), run.log.read_text()
+        for client in held:
+            client.send(b"still there")
+            assert await client.reader.readexactly(11) == b"still there"
+            client.close()
+        await run.hears("ended with 0 and is replaced", 2)
+        fresh = await Client.connect(f"127.0.0.1:{port}")
+        assert (await fresh.get("/get/1")).get("x-app") == "one"
+
+
+@scenario
+async def test_a_drain_that_begins_while_a_configuration_is_built_ends_that(tmp_path: Path) -> None:
+    """Its clients would be served by something that nobody drains."""
+    async with two_applications() as (one, two), in_process(proxy(one)) as door:
+        client = await Client.connect(address(door))
+        client.send(b"GET /stream/1 HTTP/1.1\r\nHost: app.test\r\n\r\n")
+        await client.reader.readuntil(b"0001")
+        proposal = await door.prepare(proxy(two), [])
+        stopping = asyncio.ensure_future(door.stop(20))
+        await asyncio.sleep(0)
+        with pytest.raises(OstiaryError, match="it is draining"):
+            await take_over(door, proposal, door.process)
+        assert (await client.reader.readuntil(b"0\r\n\r\n")).endswith(b"0039\r\n0\r\n\r\n")
+        assert await stopping == 0
