@@ -153,6 +153,7 @@ async def test_a_worker_that_drains_holds_up_no_reload(tmp_path: Path) -> None:
         two_applications() as (one, two),
         running(tmp_path, native(port, one), port, "--workers", "2") as run,
     ):
+        await run.hears("all dependencies initialized", 2)
         ending = run.children()
         held = []
         for other in reversed(ending):  # a WebSocket in each

@@ -2,8 +2,8 @@
 
 A new configuration is taken over by all or by none. The parent reads it and binds what is new, then every worker builds
 it (prepare), and only when all have, each switches (commit); a worker that finds something it can't use refuses it for
-all. A worker that dies meanwhile has no vote: its successor is started from what the parent holds by then, so none is
-started in between. One that has built it and then does not switch is replaced.
+all. A worker that drains or dies meanwhile has no vote: its successor is started from what the parent holds by then, so
+none is started in between. One that has built it and then does not switch is replaced.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Final, final
 from ostiary.app import reload
 from ostiary.app.changes import changes
 from ostiary.app.handover import pack
+from ostiary.app.reloader import LEAVING
 from ostiary.app.serving import bind_all, kept
 from ostiary.model import limits
 from ostiary.model.config import Config
@@ -157,10 +158,11 @@ class Family:
     def _prepared(self, answers: Answers) -> None:
         offer = self._offer
         assert offer is not None
-        silent = [index for index, answer in answers.items() if answer is None]
-        offer.voters = [index for index in offer.voters if index not in silent]
-        reasons = {reason.decode(errors="replace") for failed, reason in filter(None, answers.values()) if failed}
-        if not reasons and (any(answers.values()) or not answers):  # nobody lives: that may be what is mended
+        votes = {index: answer for index, answer in answers.items() if answer != (False, LEAVING)}
+        silent = [index for index, answer in votes.items() if answer is None]
+        offer.voters = votes.keys() - silent
+        reasons = {reason.decode(errors="replace") for failed, reason in filter(None, votes.values()) if failed}
+        if not reasons and (any(votes.values()) or not votes):  # nobody lives: that may be what is mended
             self._commit(offer)
             for index in silent:  # dead already, or it hangs and would serve the old one
                 self._kill(index, "it did not build the new configuration")

@@ -15,7 +15,7 @@ from ostiary.app.diagnosis import Explain
 from ostiary.app.flights import Recorder
 from ostiary.app.lasting import Lasting
 from ostiary.app.runtime import Runtime
-from ostiary.app.serving import Proposal, Serving, bind_all
+from ostiary.app.serving import DRAINING, Proposal, Serving, bind_all
 from ostiary.app.shared import Shared
 from ostiary.model import limits
 from ostiary.model.config import Config
@@ -138,12 +138,13 @@ class Doorkeeper:
     async def prepare(self, config: Config, fresh: list[ListenerServer]) -> Proposal:
         """Build another configuration beside the present one; see Serving."""
         if self.serving is None or self.stopping or self.shared.listeners_stopped:
-            raise OstiaryError("it is draining")
+            raise OstiaryError(DRAINING)
         return await self.serving.prepare(config, fresh)
 
     async def commit(self, proposal: Proposal, process: Process) -> None:
-        """Serve it from now on."""
-        assert self.serving is not None
+        """Serve it from now on. Raises what Serving.commit raises."""
+        if self.serving is None:
+            raise OstiaryError(DRAINING)
         await self.serving.commit(proposal)
         reload.set_levels(self.process, process)
         self.config, self.process = proposal.runtime.config, process

@@ -25,6 +25,10 @@ UNUSABLE: Final = (OstiaryError, OSError, ValueError)
 """What building a configuration raises."""
 
 
+LEAVING: Final = b"leaving"
+"""What a worker answers that drains: it has no vote."""
+
+
 @final
 class Reloader:
     """Of a process without workers."""
@@ -99,7 +103,7 @@ async def take_over(door: Doorkeeper, proposal: Proposal, process: Process) -> N
     try:
         await door.commit(proposal, process)
     except BaseException:
-        await proposal.runtime.close()
+        await (proposal.runtime.close() if door.serving is None else door.serving.abandon(proposal))
         raise
 
 
@@ -117,6 +121,9 @@ class Vote:
     async def handle(self, path: str, body: bytes, fds: list[int]) -> bytes:
         """Prepare, then commit or abandon. Raises InboxError with the reason."""
         try:
+            if self._door.stopping:  # its clients end with what it has, and its successor starts with what holds then
+                await self._abandon()
+                return LEAVING
             if path == "/reload/prepare":
                 await self._prepare(body, fds)
             elif path == "/reload/commit" and self._offered is not None:

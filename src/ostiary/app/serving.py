@@ -21,10 +21,13 @@ from ostiary.app.runtime import Runtime
 from ostiary.app.service import HttpService
 from ostiary.model import limits
 from ostiary.model.config import Config, Listener
+from ostiary.model.errors import OstiaryError
 from ostiary.net.listener import Acceptor, ListenerServer, bind, close_idle, cut, drain
 from ostiary.net.log import log
 
 _LOG: Final = log("main")
+DRAINING: Final = "it is draining"
+"""Why no other configuration is taken over any more."""
 
 
 def bind_all(listeners: Iterable[Listener]) -> list[ListenerServer]:
@@ -70,6 +73,7 @@ class Serving:
         self.runtime: Runtime | None = None
         self.servers: list[ListenerServer] = []
         self.drain_timeout = limits.DRAIN_TIMEOUT
+        self._draining = False
         self._retired: dict[Runtime, asyncio.Task[None]] = {}
 
     async def prepare(self, config: Config, fresh: Iterable[ListenerServer]) -> Proposal:
@@ -88,7 +92,8 @@ class Serving:
                 server.close()
 
     async def commit(self, proposal: Proposal) -> None:
-        """Serve it from now on. Raises OSError if a listener can't be opened; then nothing has changed."""
+        """Serve it from now on. Raises OSError if a listener can't be opened, and OstiaryError if a drain has begun
+        meanwhile; then nothing has changed."""
         runtime, servers = proposal.runtime, proposal.servers
         opened = []
         try:
@@ -97,6 +102,8 @@ class Serving:
                 service = runtime.services[listener.name]
                 context = tls.context if tls is not None else None
                 opened.append(await servers[listener.name].ready(listener, service, context))
+            if self._draining:
+                raise OstiaryError(DRAINING)
         except BaseException:
             for server, acceptor in zip(servers.values(), opened, strict=False):
                 server.dismiss(acceptor)
@@ -154,6 +161,7 @@ class Serving:
     async def drain(self, patience: float, idle: float = limits.DRAIN_IDLE) -> int:
         """Accept no more, let running requests finish for `patience` seconds, and idle connections be for `idle`.
         Returns how many were cut."""
+        self._draining = True
         end = asyncio.get_running_loop().time() + patience
         for service in self._services():
             service.draining = True
@@ -174,7 +182,7 @@ class Serving:
         """Close everything."""
         for task in self._retired.values():
             task.cancel()
-        await asyncio.gather(*self._retired.values())
+        await asyncio.gather(*self._retired.values(), return_exceptions=True)
         if self.runtime is not None:
             await self.runtime.close()
             self.runtime = None
