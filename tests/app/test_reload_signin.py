@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +109,19 @@ async def test_a_session_and_a_sign_in_that_had_begun_live_on(tmp_path: Path, wo
             assert (again.status, (again.get("location") or "")[:4]) == (302, "http")
             assert (await here.get("/.ostiary/ready", {})).status == 200
         assert load.failures == []
+
+
+@scenario
+async def test_a_drain_is_told_to_probes(tmp_path: Path) -> None:
+    async with place(tmp_path, 1) as here:
+        await here.sign_in()
+        probe = await Client.connect(f"127.0.0.1:{here.port}")
+        assert (await probe.get("/.ostiary/ready")).status == 200
+        here.run.process.send_signal(signal.SIGTERM)
+        await here.run.hears("draining: running requests may finish")
+        answer = await probe.get("/.ostiary/ready")
+        assert (answer.status, json.loads(answer.body)) == (503, {"ready": False, "error": "draining"})
+        assert answer.get("connection") == "close"
 
 
 @scenario

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, final
 
 from ostiary.app.files import Files
 from ostiary.app.metrics import Stats
-from ostiary.app.shared import Shared
 from ostiary.core.cors import CorsFilter
 from ostiary.core.decision import Filter
 from ostiary.core.health_check import HealthCheckFilter
@@ -28,7 +27,7 @@ from ostiary.model.signin import SignIn
 from ostiary.net.log import log
 
 if TYPE_CHECKING:
-    from ostiary.core.oauth2.envoy.filter import Outcomes
+    from ostiary.app.lasting import Lasting
     from ostiary.core.oauth2.filter import SignInFilter
     from ostiary.core.oauth2.session import KeyRing
 
@@ -72,17 +71,15 @@ class Filters:
         stat_prefix: str,
         files: Files,
         known_cluster: Callable[[str], bool],
-        outcomes: Callable[[], Outcomes],
-        shared: Shared,
+        lasting: Lasting,
         before: Sequence[SignInFilter] = (),
     ) -> None:
-        """`outcomes` gives the one memory of this process, `before` are the filters of the configuration before."""
-        self._shared = shared
+        """`before` are the filters of the configuration before."""
+        self._lasting = lasting
         self._stats = stats
         self._http = f"http.{stat_prefix}."
         self._files = files
         self._known_cluster = known_cluster
-        self._outcomes = outcomes
         self._before = before
         self._made: dict[int, Filter] = {}
         self.sign_ins: list[SignInFilter] = []
@@ -97,7 +94,7 @@ class Filters:
             policies = [each for each in route.filter_configs(link.name) if isinstance(each, CorsPolicy)]
             return CorsFilter(policies) if policies else None
         if isinstance(config, HealthCheck):
-            return self._once(config, lambda: HealthCheckFilter(config, lambda: self._shared.health_failed))
+            return self._once(config, lambda: HealthCheckFilter(config, lambda: self._lasting.shared.health_failed))
         if isinstance(config, SignIn):
             return self._once(config, lambda: self._sign_in(config))
         if isinstance(config, EnvoyOAuth2):
@@ -130,7 +127,7 @@ class Filters:
             entropy=os.urandom,
             counter=lambda name: self._stats.counter(scope + prefix + name),
             known_cluster=self._known_cluster,
-            outcomes=self._outcomes(),
+            outcomes=self._lasting.envoy_outcomes(),
         )
 
     def _sign_in(self, config: SignIn) -> Filter:
@@ -147,6 +144,7 @@ class Filters:
             counter=self._stats.scope(f"{self._http}oauth2"),
             render=_render,
             look_again=self._files.look,
+            is_draining=self._lasting.is_draining,
             before=[each.memory for each in self._before],
         )
         self.sign_ins.append(made)

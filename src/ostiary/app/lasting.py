@@ -41,6 +41,8 @@ class Lasting:
         """`leases` says which of several processes runs a flow that must run once; None: there is just this one.
         `explain` says why a provider can't be reached."""
         self.shared = shared or Shared()
+        self.leaving = False
+        """This process is about to end."""
         self._under: dict[str, ServiceStats] = {}
         self.leases = leases
         self.started = time.time()
@@ -65,6 +67,10 @@ class Lasting:
     def _failed(self, cluster: str, trace: ConnectTrace, *, checks: bool = False) -> None:
         self.flights.connect_failed(cluster, trace, checks=checks)
         self.diagnosis.failed(cluster, trace)
+
+    def is_draining(self) -> bool:
+        """Whether clients had better come back over another connection, to another process."""
+        return self.leaving or self.shared.is_draining
 
     def under(self, stat_prefix: str) -> ServiceStats:
         """What connection managers of this prefix count."""

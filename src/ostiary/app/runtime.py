@@ -160,9 +160,7 @@ class Runtime:
         http = listener.http
         lasting = self._lasting
         known = self.clusters.__contains__
-        filters = Filters(
-            self.stats, http.stat_prefix, self.files, known, lasting.envoy_outcomes, lasting.shared, before
-        )
+        filters = Filters(self.stats, http.stat_prefix, self.files, known, lasting, before)
         scope = self.stats.scope(f"http.{http.stat_prefix}")
         client = self._client(http)
         lasting.diagnosis.know(http, self.config.clusters)

@@ -73,7 +73,6 @@ class Serving:
         self.runtime: Runtime | None = None
         self.servers: list[ListenerServer] = []
         self.drain_timeout = limits.DRAIN_TIMEOUT
-        self._draining = False
         self._retired: dict[Runtime, asyncio.Task[None]] = {}
 
     async def prepare(self, config: Config, fresh: Iterable[ListenerServer]) -> Proposal:
@@ -102,7 +101,7 @@ class Serving:
                 service = runtime.services[listener.name]
                 context = tls.context if tls is not None else None
                 opened.append(await servers[listener.name].ready(listener, service, context))
-            if self._draining:
+            if self.lasting.leaving:
                 raise OstiaryError(DRAINING)
         except BaseException:
             for server, acceptor in zip(servers.values(), opened, strict=False):
@@ -161,7 +160,7 @@ class Serving:
     async def drain(self, patience: float, idle: float = limits.DRAIN_IDLE) -> int:
         """Accept no more, let running requests finish for `patience` seconds, and idle connections be for `idle`.
         Returns how many were cut."""
-        self._draining = True
+        self.lasting.leaving = True
         end = asyncio.get_running_loop().time() + patience
         for service in self._services():
             service.draining = True

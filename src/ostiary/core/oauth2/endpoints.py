@@ -38,8 +38,9 @@ _NOTHING: Final = SignInOutcome(None, "internal-error", "a sign-in ended without
 class Endpoints:
     """One handler an address."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, is_draining: Callable[[], bool]) -> None:
         self._gate = gate
+        self._is_draining = is_draining
         self._outcomes = gate.memory.callbacks
         self._handlers: dict[str, tuple[tuple[str, ...] | None, Callable[[Visit], Decision]]] = {
             "start": (_READ, self._start),
@@ -311,6 +312,8 @@ class Endpoints:
         return self._gate.replies.json(200, {"live": True}, "live", health_check=True)
 
     def _ready(self, now: float) -> Decision:
+        if self._is_draining():
+            return self._gate.replies.json(503, {"ready": False, "error": "draining"}, "draining", health_check=True)
         if self._gate.provider.is_ready:
             return self._gate.replies.json(200, {"ready": True}, "ready", health_check=True)
         return Start(flow=self._become_ready(now), purpose="discovery")

@@ -46,12 +46,13 @@ class SignInFilter:
         counter: Callable[[str], Counter],
         render: Render,
         look_again: Callable[[], bool] = lambda: False,
+        is_draining: Callable[[], bool] = lambda: False,
         before: Iterable[Memory] = (),
     ) -> None:
         """`client_secret` and `keys` are asked whenever they are needed, so files may change; `look_again` reads them
-        now and says whether they have; `counter` makes or finds a counter by its short name; `render` makes a page of
-        a name and a context; `before` is what other filters remember. Raises ValueError for a configuration
-        that can't work."""
+        now and says whether they have; `is_draining`: nobody new should come here; `counter` makes or finds a counter
+        by its short name; `render` makes a page of a name and a context; `before` is what other filters remember.
+        Raises ValueError for a configuration that can't work."""
         self.memory = Memory(config.provider, entropy, before)
         self._replies = Replies(render, config.prefix)
         self._gate = Gate(
@@ -64,7 +65,7 @@ class SignInFilter:
             memory=self.memory,
             look_again=look_again,
         )
-        self._endpoints = Endpoints(self._gate)
+        self._endpoints = Endpoints(self._gate, is_draining)
         self._strip = identity_headers(config)
         self._prefix = config.prefix
 
