@@ -108,7 +108,7 @@ class Observer:
         traced = self._tracer is not None and self._tracer.wants(exchange)
         if not self._logs and not traced:
             return
-        record = self.record(exchange)
+        record = self.record(exchange, now)
         if traced and self._tracer is not None:
             self._tracer.finished(exchange, record)
         for line, writer in self._logs:
@@ -143,9 +143,10 @@ class Observer:
         """A connection is closed, by us or by the client, with a request on it or without."""
         count_closed(self.counts, local=local, active=active)
 
-    def record(self, exchange: Exchange) -> Record:
-        """Everything that a format string may ask for."""
-        now = time.monotonic()
+    def record(self, exchange: Exchange, now: float = 0.0) -> Record:
+        """Everything that a format string may ask for; `now` is monotonic. What is as in any record is not set: CPython
+        keeps up to 30 attributes compactly."""
+        now = now or time.monotonic()
         started = exchange.started
         downstream = exchange.downstream
         record = Record()
@@ -159,8 +160,10 @@ class Observer:
         record.response_code_details = exchange.details or "via_upstream"
         if exchange.sensitive_target:
             record.response_code_details = without_credentials(record.response_code_details)
-        record.response_flags = exchange.flags
-        record.bytes_received = exchange.bytes_received
+        if exchange.flags:
+            record.response_flags = exchange.flags
+        if exchange.bytes_received:
+            record.bytes_received = exchange.bytes_received
         record.bytes_sent = exchange.bytes_sent
         record.duration = int((now - started) * 1000)
         if exchange.request_done_at:
@@ -174,12 +177,14 @@ class Observer:
             record.upstream_local_address = exchange.upstream_local
         elif exchange.flags == "UF" and exchange.pool is not None:
             record.upstream_host = exchange.pool.name
-        record.upstream_transport_failure_reason = str(exchange.failure or "")
+        if exchange.failure is not None:
+            record.upstream_transport_failure_reason = str(exchange.failure)
         record.downstream_direct_remote_address = downstream.peer_address
         record.downstream_local_address = downstream.local_address
         record.connection_id = downstream.id
         record.hostname = _HOSTNAME
-        record.health_check = exchange.health_check
+        if exchange.health_check:
+            record.health_check = True
         if downstream.service.settings.tls:
             _describe_tls(record, downstream)
         _describe_request(record, exchange)

@@ -318,14 +318,14 @@ class Exchange:
             self._break_off()
             return
         self.close = True
-        headers = PLAIN_TEXT if body else ()
-        self.respond(status, headers, body, details, flag)
+        self.respond(status, PLAIN_TEXT if body else (), body, details, flag)
 
     def _end(self) -> None:
         upstream, self.upstream = self.upstream, None
         if upstream is not None and upstream.client is self:
             upstream.abort()
-        self._pending = None
+        if self._pending is not None:  # CPython keeps 30 attributes compactly; this would be the 31st of most
+            self._pending = None
         self.downstream.done(self, self.request_complete and not self.close)
 
     def _break_off(self) -> None:
