@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -92,7 +93,8 @@ async def place(directory: Path, workers: int, **more: Any) -> AsyncIterator[Pla
 @scenario
 async def test_a_session_and_a_sign_in_that_had_begun_live_on(tmp_path: Path, workers: int) -> None:
     """Without a secret of its own too: the one that was made at start stays."""
-    async with place(tmp_path, workers, secret=None) as here:
+    admin = free_port()
+    async with place(tmp_path, workers, secret=None, admin=f"127.0.0.1:{admin}") as here:
         ada = await here.sign_in()
         bob: dict[str, str] = {}
         callback = await here.depart(bob)
@@ -103,6 +105,10 @@ async def test_a_session_and_a_sign_in_that_had_begun_live_on(tmp_path: Path, wo
                 await load.progress()
             assert (await here.get(callback, bob)).get("location") == "/page"
             assert (await here.get("/page", bob)).status == 200
+            asks = await Client.connect(f"127.0.0.1:{admin}")
+            async with asyncio.timeout(20):
+                while (await asks.get("/ready", host=f"127.0.0.1:{admin}")).status != 200:  # no worker asks the provider any more
+                    await asyncio.sleep(0.05)
             await here.provider.stop()  # what was discovered is known still, so nobody waits for it
             await here.run.reload(here.document)
             again = await here.get("/page", {})
