@@ -106,8 +106,8 @@ async def test_a_session_and_a_sign_in_that_had_begun_live_on(tmp_path: Path, wo
             assert (await here.get(callback, bob)).get("location") == "/page"
             assert (await here.get("/page", bob)).status == 200
             asks = await Client.connect(f"127.0.0.1:{admin}")
-            async with asyncio.timeout(20):
-                while (await asks.get("/ready", host=f"127.0.0.1:{admin}")).status != 200:  # no worker asks the provider any more
+            async with asyncio.timeout(20):  # every worker knows the provider
+                while (await asks.get("/ready", host=f"127.0.0.1:{admin}")).status != 200:
                     await asyncio.sleep(0.05)
             await here.provider.stop()  # what was discovered is known still, so nobody waits for it
             await here.run.reload(here.document)

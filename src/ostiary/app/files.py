@@ -23,6 +23,8 @@ MAX_FILE_BYTES = 4 * 1024 * 1024
 """Secrets, certificates and CA bundles are kilobytes; a bundle of every public root is 300 KiB."""
 
 Signature = tuple[int, int, int]
+Make = Callable[[bytes, Callable[[str], bytes]], T]
+"""From a file's content to a value; the function reads what else it names."""
 
 
 class FileUnreadable(OstiaryError):
@@ -52,29 +54,44 @@ def signature(path: str) -> Signature | None:
 
 @final
 class Watched(Generic[T]):
-    """A value made from a file, remade when the file changes."""
+    """A value made from a file, and from files that it names; remade when one of them changes."""
 
-    __slots__ = ("_failed", "_make", "_signature", "path", "value")
+    __slots__ = ("_make", "_named", "_seen", "path", "value")
 
-    def __init__(self, path: str, make: Callable[[bytes], T]) -> None:
+    def __init__(self, path: str, make: Make[T]) -> None:
         self.path = path
         self._make = make
-        self._signature = signature(path)
-        self._failed: Signature | None = None
-        self.value = make(read_file(path))
+        self._named: list[str] = []
+        self._seen = self._look()
+        self.value = self._made()
+
+    def _look(self) -> list[Signature | None]:
+        return [signature(path) for path in (self.path, *self._named)]
+
+    def _made(self) -> T:
+        named: dict[str, Signature | None] = {}
+
+        def read(path: str) -> bytes:
+            named[path] = signature(path)
+            return read_file(path)
+
+        try:
+            return self._make(read_file(self.path), read)
+        finally:
+            self._named = list(named)
+            self._seen[1:] = named.values()
 
     def poll(self) -> bool:
-        """Look at the file; True if there is a new value."""
-        found = signature(self.path)
-        if found in (self._signature, None, self._failed):
+        """Look at the files; True if there is a new value."""
+        found = self._look()
+        if found[0] is None or found == self._seen:
             return False
+        self._seen = found
         try:
-            self.value = self._make(read_file(self.path))
+            self.value = self._made()
         except (OstiaryError, ValueError) as error:
-            self._failed = found
             _LOG.warning("%s changed but can't be used, its last content stays in use: %s", self.path, error)
             return False
-        self._signature, self._failed = found, None
         _LOG.info("%s changed and is in use", self.path)
         return True
 
@@ -88,16 +105,12 @@ class Files:
         self.on_change: list[Callable[[], None]] = []
         """Called after one or more values changed."""
 
-    def watch(self, path: str, make: Callable[[bytes], T]) -> Watched[T]:
-        """Read a file now and whenever it changes. Raises FileUnreadable, or what `make` raises, for the first read."""
+    def watch(self, path: str, make: Make[T]) -> Watched[T]:
+        """Read a file now and whenever it, or one that it names, changes. Raises FileUnreadable, or what `make` raises,
+        for the first read."""
         watched = Watched(path, make)
         self._watched.append(watched)  # type: ignore[arg-type] # Watched is invariant; poll() needs no T
         return watched
-
-    @staticmethod
-    def read(path: str) -> bytes:
-        """A file that another one names, read once. Raises FileUnreadable."""
-        return read_file(path)
 
     def source(self, source: DataSource, strip: bool = False) -> Callable[[], bytes]:
         """A function that gives the present content of a data source."""
@@ -105,7 +118,7 @@ class Files:
             inline = source.inline.reveal()
             return lambda: inline
         assert source.filename is not None
-        watched = self.watch(source.filename, bytes.strip if strip else bytes)
+        watched = self.watch(source.filename, lambda data, _: data.strip() if strip else data)
         return lambda: watched.value
 
     def start(self, ticker: Ticker) -> None:

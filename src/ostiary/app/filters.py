@@ -57,7 +57,7 @@ def _sds(secret: SdsSecret, files: Files) -> Callable[[], bytes | None]:
         assert secret.value is not None
         return files.source(secret.value)
     path, name = secret.path, secret.name
-    watched = files.watch(path, lambda text: parse_sds(text, path, name, files.read).reveal())
+    watched = files.watch(path, lambda text, read: parse_sds(text, path, name, read).reveal())
     return lambda: watched.value
 
 
