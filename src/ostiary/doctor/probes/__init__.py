@@ -14,7 +14,7 @@ from ostiary.core.target import Target, parse_target
 from ostiary.doctor.case import Case
 from ostiary.doctor.facts.configuration import ClusterSeen, OAuth2Seen
 from ostiary.doctor.facts.dns import LookedUp
-from ostiary.doctor.probes.environment import proxy_variables
+from ostiary.doctor.probes.environment import is_near, proxy_variables
 from ostiary.doctor.probes.issuers import issuer_of, typed
 from ostiary.doctor.probes.place import probe_place, routes
 from ostiary.doctor.probes.trust import trust_of
@@ -98,10 +98,11 @@ class _Probing:
         cluster = next((c for c in self._case.all(ClusterSeen) if c.name == sign_in.token_cluster), None)
         trust = trust_of(cluster)
         judged = trust.checks_chain and trust.conclusive
+        plain = cluster.hosts if cluster is not None and not cluster.tls else None
         return Asking(
             sign_in=sign_in,
             tls=trust.tls if judged else trust.unverified,
-            trusted=judged,
+            trusted=judged if plain is None else all(map(is_near, plain)),
             dns_servers=cluster.dns_servers if cluster is not None else (),
             cluster=routed(cluster, trust.tls if judged else trust.unverified) if cluster is not None else None,
         )

@@ -19,7 +19,7 @@ def proxy_variables(hosts: Iterable[str], environment: Mapping[str, str] = os.en
     """The variables by which other programs would reach one of the hosts through a proxy."""
     said = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
     excepted = [each.strip().lstrip("*.").lower() for each in said.split(",") if each.strip()]
-    if all(_is_near(host) or _is_excepted(host.lower(), said.strip(), excepted) for host in hosts):
+    if all(is_near(host) or _is_excepted(host.lower(), said.strip(), excepted) for host in hosts):
         return
     for name in _VARIABLES:
         for variable in (name, name.upper()):
@@ -36,7 +36,8 @@ def _is_excepted(host: str, said: str, names: Iterable[str]) -> bool:
     return said == "*" or any(host == name or host.endswith(f".{name}") for name in names)
 
 
-def _is_near(host: str) -> bool:
+def is_near(host: str) -> bool:
+    """Whether it is this host itself."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -240,7 +240,7 @@ class Inquiry:
 
     @property
     def _left(self) -> float:
-        return max(self._ends - time.monotonic(), 0.05)
+        return max(round(self._ends - time.monotonic(), 2), 0.05)
 
     def _get(self, url: str, purpose: str) -> Fetch:
         return Fetch(method="GET", url=url, headers=_DOCUMENT, timeout=self._left, purpose=purpose)
