@@ -80,6 +80,49 @@ time="2024-10-04T13:37:05Z" level=info msg="refresh token rotated" user=ada
 {"level":"info","ts":1728049025.1,"msg":"request completed","status":401,"path":"/api/x"}
 INFO:     10.0.0.7:51342 - "GET /healthz HTTP/1.1" 200 OK
 """
+BUSY = """\
+2024/10/04 13:37:05 [warn] 29#29: *7 an upstream response is buffered to a temporary file /var/cache/nginx/proxy_temp/1/00/0000000001 while reading upstream, client: 10.0.0.7
+2024/10/04 13:37:05 [error] 29#29: *9 connect() failed (111: Connection refused) while connecting to upstream, client: 10.0.0.7, server: app, request: "GET /x HTTP/1.1", upstream: "http://10.1.2.3:8080/x", host: "app"
+2024/10/04 13:37:05 [error] 29#29: *9 upstream prematurely closed connection while reading response header from upstream, client: 10.0.0.7, server: app, request: "GET /x HTTP/1.1", upstream: "http://10.1.2.3:8080/x", host: "app"
+[2024/10/04 13:37:05] [oauthproxy.go:1005] No valid authentication in request. Initiating login.
+[2024/10/04 13:37:05] [stored_session.go:98] Error loading cookied session: cookie "_oauth2_proxy" not present, removing session
+[2024/10/04 13:37:05] [stored_session.go:98] Error loading cookied session: error decoding ticket to clear session: http: named cookie not present, removing session
+[2024/10/04 13:37:05] [stored_session.go:192] Refreshing session - User: ada; SessionAge: 1h0m0s
+[2024/10/04 13:37:05] [stored_session.go:208] Unable to refresh session: error refreshing tokens: oauth2: "invalid_grant" "Token is not active"
+10.0.0.7:51342 - 7a1 - - [2024/10/04 13:37:05] [AuthFailure] Invalid authentication via OAuth2: unauthorized
+10.0.0.7:51342 - 7a1 - ada@example.com [2024/10/04 13:37:07] [AuthSuccess] Authenticated via OAuth2: Session{email:ada@example.com}
+2024-10-04T13:37:05.541213Z\tinfo\tads\tXDS: Pushing Services:12 ConnectedEndpoints:3 Version:2024-10-04T13:37:05Z/5
+2024-10-04T13:37:05.541213Z\twarn\tdelta\tADS:LDS: ACK ERROR httpbin-1 Internal:stream closed
+2024-10-04T13:37:05.541213Z\tinfo\tdelta\tLDS: PUSH for node:httpbin resources:5 size:20kB
+2024-10-04T13:37:05.541213Z\tinfo\tads\tADS: "10.244.1.7:40612" httpbin-86869b794c-5h7xv.default-12 terminated
+2024-10-04T13:37:05.541213Z\twarning\tenvoy main\texternal/envoy/source/server/server.cc:910\tthere is no configured limit to the number of allowed active downstream connections.\tthread=14
+2024-10-04T13:37:05.541213Z\twarn\tcaught SIGTERM
+2024-10-04T13:37:05.541213Z\tinfo\tAgent draining Proxy for termination
+2024-10-04T13:37:05.541213Z\twarn\tEnvoy proxy is NOT ready: server is not live, current state is: DRAINING
+2024-10-04T13:37:06.541213Z\tinfo\tEnvoy exited normally
+[2024-10-04T13:38:00.001Z] "GET /x HTTP/1.1" 503 UC upstream_reset_before_response_started{connection_termination} - "-" 0 95 3 - "10.0.0.7" "-" "edb" "app.example.com" "10.244.1.7:8080" inbound|8080|| 127.0.0.6:1 10.244.1.7:8080 10.0.0.7:0 - default
+[2024-10-04T13:38:00.001Z] "GET /x HTTP/1.1" 504 UT response_timeout - "-" 0 24 15000 - "10.0.0.7" "-" "edb" "app.example.com" "10.244.1.7:8080" inbound|8080|| 127.0.0.6:1 10.244.1.7:8080 10.0.0.7:0 - default
+[2024-10-04T13:38:00.001Z] "GET /ws HTTP/1.1" 101 - via_upstream - "-" 120 95 30000 - "10.0.0.7" "-" "edb" "app.example.com" "10.244.1.7:8080" inbound|8080|| 127.0.0.6:1 10.244.1.7:8080 10.0.0.7:0 - default
+[2024-10-04T13:38:00.001Z] "POST /track HTTP/1.1" 502 - direct_response - "-" 0 0 0 - "-" "-" "edb" "telemetry.example.org" "-" - - 10.9.9.9:80 10.244.1.7:41000 - block_all
+[2024-10-04T13:38:00.001Z] "GET /api HTTP/1.1" 401 - jwt_authn_access_denied{Jwt_is_missing} - "-" 0 14 0 - "10.0.0.7" "curl/8" "edb" "app.example.com" "-" inbound|8080|| - 10.244.1.7:8080 10.0.0.7:0 - default
+[2024-10-04T13:38:00.001Z] "GET /api HTTP/1.1" 401 - jwt_authn_access_denied{Jwt_is_expired} - "-" 0 14 0 - "10.0.0.7" "curl/8" "edb" "app.example.com" "-" inbound|8080|| - 10.244.1.7:8080 10.0.0.7:0 - default
+[2024-10-04T13:38:00.001Z] "GET /callback HTTP/1.1" 401 - Code_or_state_query_param_does_not_exist - "-" 0 14 0 - "10.0.0.7" "bot" "edb" "app.example.com" "-" inbound|8080|| - 10.244.1.7:8080 10.0.0.7:0 - default
+[2024-10-04T13:38:00.001Z] "- - HTTP/1.1" 431 DPE http1.headers_too_large - "-" 0 0 0 - "-" "-" "-" "-" "-" - - 10.244.1.7:8080 10.0.0.7:0 - -
+[2024-10-04T13:38:00.001Z] "- - -" 400 DPE http1.codec_error - "-" 0 0 0 - "-" "-" "-" "-" "-" - - 10.244.1.7:8080 10.0.0.7:0 - -
+[2024-10-04T13:38:00.001Z] "GET /callback?code=1&state=2 HTTP/1.1" 302 - oauth.logged_in - "-" 0 0 3 - "-" "-" "e" "app" "-" inbound|8080|| - 10.244.1.7:8080 10.0.0.7:0 - default
+2024/10/04 13:37:05 http: TLS handshake error from 10.0.0.7:51342: remote error: tls: unknown certificate
+2024/10/04 13:37:05 http: TLS handshake error from 10.0.0.7:51342: EOF
+2024/10/04 13:37:05 http: TLS handshake error from 10.0.0.7:51342: tls: first record does not look like a TLS handshake
+2024/10/04 13:37:05 http: Accept error: accept tcp [::]:8443: too many open files; retrying in 5ms
+2024/10/04 13:37:05 Get "http://config.internal/healthz": context deadline exceeded
+WARNING:urllib3.connectionpool:Retrying (Retry(total=2, connect=None)) after connection broken by 'RemoteDisconnected('Remote end closed connection without response')': /metrics
+ConnectionResetError: [Errno 104] Connection reset by peer
+asyncio.exceptions.CancelledError
+Error: read ECONNRESET
+Error: write EPIPE
+OPTIONS /api/x 204
+"""
+"""Somebody signs in, and everything else happens once: restarts, bots, programs with old tokens, clients that leave."""
 APPLICATION = """\
 psycopg.OperationalError: connection failed: connection to server at "10.1.2.3", port 5432 failed: Connection refused
 2024/10/04 13:37:05 dial tcp 10.1.2.3:6379: connect: connection refused
@@ -116,6 +159,10 @@ def test_an_application_that_closes_idle_connections_is_no_finding() -> None:
     said = "upstream reset: reset reason: connection termination, transport failure reason: "
     line = f'[2024-10-04 13:38:07.001][23][debug][router] [Tags: "ConnectionId":"9","StreamId":"77"] {said}\n'
     assert find(*facts(line)) == []
+
+
+def test_a_busy_day_has_nothing_worse_than_a_hint() -> None:
+    assert [(each.title, each.severity) for each in find(*facts(BUSY)) if each.severity != "info"] == []
 
 
 def test_many_cookies_that_can_not_be_opened_are_no_stray_client_s() -> None:

@@ -27,6 +27,7 @@ from ostiary.doctor.rules.evidence import (
     name_of,
     proof,
     same_target,
+    severity_beside,
     someone_signed_in,
     subject_of,
 )
@@ -57,7 +58,7 @@ def _failures(case: Case, *errnos: str) -> Iterator[Group]:
         yield subject, facts, for_provider
 
 
-def _reached(case: Case, subject: str) -> bool:
+def _reached(case: Case, subject: str, for_provider: bool = True) -> bool:
     """Another connection to it came up: it fails now and then, or for one address of several.
 
     That TCP came up says nothing about an address that fails afterwards, in TLS or before it answers.
@@ -66,15 +67,16 @@ def _reached(case: Case, subject: str) -> bool:
     after = {a.address for a in about if a.outcome == "failed" and a.stage == "tls"}
     cut = any(f.established and same_target(case, f.target, subject) for f in case.all(ConnectFailed))
     came_up = [a for a in about if a.outcome == "connected" and a.address not in after]
-    return bool(came_up and not cut) or someone_signed_in(case)
+    return bool(came_up and not cut) or (for_provider and someone_signed_in(case))
 
 
 def _told(case: Case, group: Group, rule: str, what: str, cause: str, mend: str) -> Finding:
     subject, facts, for_provider = group
-    reached = _reached(case, subject)
+    reached = _reached(case, subject, for_provider)
     severity: Severity = "warning" if reached or not for_provider else "error"
-    if not for_provider and rule == "tcp-reset" and sum(fact.origin.count for fact in facts) < A_FEW:
-        severity = "info"  # a connection that both sides gave up at the same time: every day's
+    few = sum(fact.origin.count for fact in facts) < A_FEW
+    if not for_provider and few and (rule == "tcp-reset" or someone_signed_in(case)):
+        severity = "info"  # a restart of the application, or a connection that both sides gave up at once: every day's
     confidence: Confidence = "likely" if reached else "certain"
     addresses = listed([f"{a.address}:{a.port}" for a in facts if isinstance(a, Attempted)])
     whom = name_of(subject, "the provider" if for_provider else "the application")
@@ -258,9 +260,10 @@ def _egress(case: Case) -> Iterator[Finding]:
         mesh = refused.how in ("black-hole", "policy")
         found.setdefault((subject_of(case, refused.target), mesh), []).append(refused)
     for (subject, mesh), facts in found.items():
+        known = not mesh or cluster_of(case, subject) is not None
         yield Finding(
             rule="egress-blocked",
-            severity="error",
+            severity="error" if known else severity_beside(case, facts),
             title=f"A policy does not let requests out to {name_of(facts[0].target, 'this host')}",
             cause="The mesh sends what it does not know nowhere (outboundTrafficPolicy REGISTRY_ONLY), and no "
             "ServiceEntry "
@@ -268,7 +271,7 @@ def _egress(case: Case) -> Iterator[Finding]:
             proof=proof(facts),
             mend="Add a ServiceEntry for the host (for an application or oauth2-proxy in the pod; the sidecar's own "
             "token request is not bound by it)." if mesh else "Have the firewall allow this destination and port.",
-            confidence="certain" if not mesh or cluster_of(case, subject) is not None else "likely",
+            confidence="certain" if known else "likely",
             subject=subject,
         )  # fmt: skip
 

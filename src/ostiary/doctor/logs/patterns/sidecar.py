@@ -12,7 +12,9 @@ from ostiary.doctor.logs.pattern import Found, Pattern
 
 
 def _not_ready(found: Found) -> None:
-    if "terminated" not in found["why"]:
+    if "DRAINING" in found["why"]:
+        found.join.ready(None)  # it was told to stop
+    elif "terminated" not in found["why"]:
         found.join.ready(NotReady(origin=found.origin, state="INITIALIZING", waits_for=(found["why"][:200],)))
 
 
