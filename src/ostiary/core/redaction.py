@@ -34,7 +34,10 @@ _FORM_NAMES: Final = (
     "access_token|id_token|refresh_token|id_token_hint|logout_token|client_secret|client_assertion|code_verifier|passwd"
     "|device_code|SAMLResponse|subject_token"
 )
-_JSON_NAMES: Final = f"{_FORM_NAMES}|{_QUERY_NAMES}|csrf_token|secret|authorization|cookie|api_key|apikey|clientSecret"
+_JSON_NAMES: Final = (
+    f"{_FORM_NAMES}|{_QUERY_NAMES}|csrf_token|secret|authorization|cookie|api_key|apikey|clientSecret|inline_?string"
+    "|inline_?bytes"
+)
 _COOKIES: Final = (
     r"(?:OauthHMAC|OauthExpires|BearerToken|IdToken|RefreshToken|OauthNonce|CodeVerifier|_?oauth2_proxy\w*|__Host-[\w.-]+"
     r"|__Secure-[\w.-]+|session|sessionid|[A-Z]*SESS(?:ION)?ID|connect\.sid|csrftoken|XSRF-TOKEN)"

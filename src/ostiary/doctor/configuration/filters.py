@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from ostiary.core.redaction import redacted
 from ostiary.dialects.yaml_nodes import Mapping, Node
 from ostiary.doctor.configuration.walk import Seen, Walked, at, field, items, seconds, text
 from ostiary.doctor.facts.configuration import ClusterSeen, FilterChainSeen, OAuth2Seen
@@ -32,10 +33,12 @@ def oauth2_fact(seen: Seen, kind: Kind = "config", source: str = "") -> OAuth2Se
             kind=kind,
             source=source or seen.node.file,
             line=place.line if kind == "config" else 0,
-            quote=f"oauth2 filter: token_endpoint {endpoint or 'not written'}, redirect_uri "
-            f"{text(config, 'redirect_uri') or 'not written'}"
-            if written
-            else "oauth2 filter without config",
+            quote=redacted(
+                f"oauth2 filter: token_endpoint {endpoint or 'not written'}, redirect_uri "
+                f"{text(config, 'redirect_uri') or 'not written'}"
+                if written
+                else "oauth2 filter without config"
+            ),
         ),
         token_endpoint=endpoint,
         token_cluster=text(config, "token_endpoint", "cluster"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from ostiary.core.redaction import redacted
 from ostiary.doctor.configuration.filters import AUTH_METHODS
 from ostiary.doctor.facts.configuration import ClusterSeen, OAuth2Seen
 from ostiary.doctor.facts.origin import Fact, Origin
@@ -55,7 +56,7 @@ def _provider(sign_in: SignIn, file: str) -> list[Fact]:
     parts = urlsplit(where)
     tls = parts.scheme == "https"
     cluster = ClusterSeen(
-        origin=Origin(kind="config", source=file, quote=f"provider {where}"),
+        origin=Origin(kind="config", source=file, quote=redacted(f"provider {where}")),
         name=parts.hostname or where,
         hosts=(parts.hostname,) if parts.hostname else (),
         port=parts.port or (443 if tls else 80),
@@ -71,7 +72,7 @@ def _provider(sign_in: SignIn, file: str) -> list[Fact]:
         dns_servers=provider.dns_resolvers,
     )
     seen = OAuth2Seen(
-        origin=Origin(kind="config", source=file, quote=f"issuer {provider.issuer}"),
+        origin=Origin(kind="config", source=file, quote=redacted(f"issuer {provider.issuer}")),
         token_endpoint=provider.token_endpoint or "",
         token_cluster=cluster.name,
         authorization_endpoint=provider.authorization_endpoint or "",

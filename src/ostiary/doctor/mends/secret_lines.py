@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import yaml
 
+from ostiary.core.redaction import redacted
+
 _SENSITIVE: Final = re.compile(
     r"^(inline_?string|inline_?bytes|.*password.*|.*private_?key.*|client_?secret|cookie_?secret|secret|secrets|token|"
     r"hmac|authorization|x-api-key)$",
@@ -36,5 +38,5 @@ def _visit(node: yaml.Node, secret: bool, found: set[int]) -> None:
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
             _visit(item, secret, found)
-    elif secret and node.value:
+    elif node.value and (secret or redacted(node.value) != node.value):  # `https://user:password@host`, a token
         found.update(range(node.start_mark.line, node.end_mark.line + 1))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
+from ostiary.core.redaction import redacted
 from ostiary.doctor.case import Case
 from ostiary.doctor.facts.configuration import ConfigurationProblem, OAuth2Seen
 from ostiary.doctor.facts.origin import Fact
@@ -114,7 +115,7 @@ def _scheme(case: Case) -> Iterator[Finding]:
     told += [(seen.redirect_uri, seen) for seen in case.all(OAuth2Seen) if _is_plain(seen.redirect_uri)]
     if not told:
         return
-    uri = told[0][0]
+    uri = redacted(told[0][0])
     yield Finding(
         rule="redirect-scheme",
         severity="error",
@@ -166,7 +167,7 @@ def _template(case: Case) -> Iterator[Finding]:
             yield Finding(
                 rule="redirect-uri-template",
                 severity="error",
-                title=f"redirect_uri becomes {sent.redirect_uri}",
+                title=f"redirect_uri becomes {redacted(sent.redirect_uri)}",
                 cause="A header that the template of redirect_uri names is not in the request, which Envoy writes as "
                 "'-'.",
                 proof=proof(sent),

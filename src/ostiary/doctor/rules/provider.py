@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from ostiary.core.redaction import redacted
 from ostiary.doctor.case import Case
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.provider import (
@@ -128,7 +129,7 @@ def _redirect_mismatch(case: Case) -> Iterator[Finding]:
             sent = fact.redirect_uri
             refused.append((subject_of(case, fact.target), [fact]))
     for subject, facts in refused:
-        told = f" ({sent})" if sent else ""
+        told = f" ({redacted(sent)})" if sent else ""
         yield finding(
             case, "redirect-uri-mismatch", subject, facts,
             title=f"{name_of(subject)} does not know this redirect URI",
