@@ -88,7 +88,20 @@ def written(config: Config, process: Process) -> str:
     return text
 
 
-@pytest.mark.parametrize("text", [*EXAMPLES, pytest.param(FULL, id="full")])
+FEW = "upstream: http://127.0.0.1:8080\nprovider: {issuer: https://id.example, client_id: app}\nsecret_file: /run/a\n"
+LONG = "timeouts: {drain: 365d, request: 1234567s, stream_idle: 3.889123s}\n"  # %g would round them, or write 3e+07
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *EXAMPLES,
+        pytest.param(FULL, id="full"),
+        pytest.param(FEW + LONG, id="durations"),
+        pytest.param(FEW + "escaped_slashes: keep\npublic: [/healthz]\n", id="slashes kept where paths decide"),
+        pytest.param(FEW + "escaped_slashes: reject\n", id="slashes refused where none decides"),
+    ],
+)
 def test_what_is_written_reads_as_the_same(text: str) -> None:
     config = read(text)
     again = read(written(*config))

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ostiary.dialects.envoy_text_values import Secrets, differing, given, some
+from ostiary.dialects.envoy_text_values import Secrets, differing, duration, given, some
 from ostiary.dialects.lost import lost
 from ostiary.dialects.native_listeners import DEFAULT_LISTEN, ESCAPED_SLASHES, TLS_VERSIONS
 from ostiary.dialects.native_presets import read_provider
@@ -140,8 +140,9 @@ class NativeText:
 
     def _slashes(self, http: HttpConnectionManager) -> str | None:
         """`reject` where a path decides something, else `keep`, is what the reader would assume."""
+        assumed = "reject" if http.merge_slashes else "keep"  # which it merges there, too
         word = _SLASHES[http.path_with_escaped_slashes_action]
-        return None if word in ("reject", "keep") and http.profile == "ostiary" else word
+        return None if word == assumed and http.profile == "ostiary" else word
 
     def _envoys_own(self, http: HttpConnectionManager) -> None:
         """Settings that a native listener has differently, and no key for."""
@@ -274,7 +275,7 @@ def process_keys(process: Process) -> Tree:
     }
     return found | given(
         workers="auto" if found.get("workers") == 0 else found.get("workers"),
-        **{"timeouts.drain": f"{process.drain_timeout:g}s" if "timeouts.drain" in found else None},
+        **{"timeouts.drain": duration(process.drain_timeout) if "timeouts.drain" in found else None},
     )
 
 
@@ -307,7 +308,7 @@ def _other(value: Any, usual: Any) -> Any:
 
 def _seconds(value: float, usual: float) -> str | None:
     """A duration as the dialect has it; 0 is `off`."""
-    return None if value == usual else f"{value:g}s" if value else "off"
+    return None if value == usual else duration(value) if value else "off"
 
 
 def _session(session: SessionConfig) -> Tree:

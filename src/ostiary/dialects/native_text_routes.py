@@ -14,7 +14,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from ostiary.core.addresses import is_ip_address
-from ostiary.dialects.envoy_text_values import given, some
+from ostiary.dialects.envoy_text_values import duration, given, some
 from ostiary.dialects.lost import lost
 from ostiary.dialects.native_upstreams import cluster_type, path_problem, rewrite_of
 from ostiary.dialects.native_upstreams import http2 as http2_of
@@ -141,7 +141,7 @@ class _Routes:
         return given(
             upstream=upstream,
             rewrite=self._rewrite(action, path, where),
-            timeout=f"{timeout:g}s" if timeout else None,
+            timeout=duration(timeout) if timeout else None,
         )
 
     def _rewrite(self, action: RouteAction, path: str, where: str) -> str | None:
@@ -185,7 +185,7 @@ class _Routes:
         urls = [_url(scheme, each) for each in cluster.endpoints]
         tree = {"url": urls[0]} if len(urls) == 1 else {"urls": urls}
         tree |= given(
-            connect_timeout=_other(f"{cluster.connect_timeout:g}s", f"{limits.CONNECT_TIMEOUT:g}s"),
+            connect_timeout=_other(duration(cluster.connect_timeout), duration(limits.CONNECT_TIMEOUT)),
             dns_lookup_family=_other(cluster.dns_lookup_family or "ALL", "ALL"),
             balance=_other(cluster.lb_policy, "ROUND_ROBIN"),
             idle_timeout=_idle(cluster.idle_timeout),
@@ -270,4 +270,4 @@ def _other(value: Any, usual: Any) -> Any:
 
 
 def _idle(seconds: float | None) -> str | None:
-    return None if seconds == limits.UPSTREAM_IDLE_TIMEOUT else "off" if seconds is None else f"{seconds:g}s"
+    return None if seconds == limits.UPSTREAM_IDLE_TIMEOUT else "off" if seconds is None else duration(seconds)

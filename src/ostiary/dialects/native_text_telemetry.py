@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from ostiary.core.tracing import SDK_ATTRIBUTES
-from ostiary.dialects.envoy_text_values import PLACEHOLDER, Secrets, given, some, unless
+from ostiary.dialects.envoy_text_values import PLACEHOLDER, Secrets, duration, given, some, unless
 from ostiary.dialects.lost import lost
 from ostiary.model import limits
 from ostiary.model.config import Config
@@ -77,7 +77,7 @@ def _sending(collector: Collector, secrets: Secrets) -> Tree:
     return given(
         headers={name: value.text() for name, value in values.items()} or None,
         header_files=files or None,
-        timeout=f"{timeout:g}s" if timeout != limits.TELEMETRY_TIMEOUT else None,
+        timeout=duration(timeout) if timeout != limits.TELEMETRY_TIMEOUT else None,
         compression="gzip" if collector.compress else None,
         ca_file=collector.ca.filename if collector.ca is not None else None,
     )
@@ -104,7 +104,7 @@ def _metrics(metrics: MetricsExport, found: list[Diagnostic]) -> Tree:
     fields = ("prefix", "extract", "attributes")
     found += _changed(metrics, MetricsExport(collector=metrics.collector), fields, "stats_sinks[0]")
     interval = metrics.interval
-    return given(metrics_interval=f"{interval:g}s" if interval != limits.METRICS_INTERVAL else None)
+    return given(metrics_interval=duration(interval) if interval != limits.METRICS_INTERVAL else None)
 
 
 def _changed(value: Any, usual: Any, fields: tuple[str, ...], where: str) -> list[Diagnostic]:
