@@ -140,6 +140,7 @@ def test_who_does_not_tell_before_somebody_signs_in_is_not_accused(given: Fetche
         ("incorrect_client_credentials", "The client_id and/or client_secret passed are incorrect.", True,
          "client-rejected"),
         ("unauthorized_client", "Invalid client or Invalid client credentials", True, "client-rejected"),
+        ("access_denied", "Unauthorized", True, "client-rejected"),
         ("redirect_uri_mismatch", "Bad Request", True, "redirect-uri-mismatch"),
         ("invalid_client", "AADSTS7000218: The request body must contain client_assertion or client_secret", False,
          None),
@@ -153,7 +154,8 @@ def test_what_a_token_endpoint_says_to_an_invented_code(
     error: str, description: str, proved: bool, rule: str | None
 ) -> None:
     body = json.dumps({"error": error, "error_description": description})
-    fact = token_answer(Asked(url=TOKEN, client_id="app", proved=proved), answer(400, body))
+    status = 401 if error == "access_denied" else 400
+    fact = token_answer(Asked(url=TOKEN, client_id="app", proved=proved), answer(status, body))
     assert [each.rule for each in diagnose(Case([fact]), all_rules())] == ([rule] if rule is not None else [])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ostiary.core.target import Target, parse_target
@@ -63,21 +64,30 @@ class _Probing:
             found.facts += routes([a for fact in found.facts if isinstance(fact, LookedUp) for a in fact.answers])
         return found
 
-    def _visit(self, where: Target) -> None:
+    def _visit(self, where: Target, like: ClusterSeen | None = None) -> None:
+        """Probe a place, once. `like`: the cluster that it is connected to like."""
         key = (where.host, where.port)
         if key not in self._places and len(self._places) < _MAX_PLACES:
-            place = probe_place(where, self._clusters.get(key), self._tell)
+            place = probe_place(where, self._clusters.get(key, like), self._tell)
             self._places[key] = asyncio.get_running_loop().create_task(place)
 
     async def _ask(self, asking: Asking) -> Found:
         from ostiary.doctor.probes.provider import Inquiry
 
-        return await Inquiry(asking, self._tell, self._endpoints).run()
+        like = self._cluster_of(asking.sign_in)
+        return await Inquiry(asking, self._tell, lambda urls: self._endpoints(urls, like)).run()
 
-    def _endpoints(self, urls: list[str]) -> None:
+    def _endpoints(self, urls: list[str], like: ClusterSeen | None) -> None:
         """Places that a provider's document names: token endpoints and keys often have hosts of their own."""
         for url in urls:
-            self._visit(parse_target(url))
+            where = parse_target(url)
+            if like is not None:
+                settings = {"hosts": (where.host,), "port": where.port, "sni": where.host, "tls": where.tls is True}
+                like = replace(like, **settings)  # type: ignore[arg-type] # each of its own type
+            self._visit(where, like)
+
+    def _cluster_of(self, sign_in: OAuth2Seen) -> ClusterSeen | None:
+        return next((c for c in self._case.all(ClusterSeen) if c.name == sign_in.token_cluster), None)
 
     def _providers(self, target: str) -> Iterator[Asking]:
         """Those of the configuration, then the target if it may be one."""
@@ -95,7 +105,7 @@ class _Probing:
     def _asking(self, sign_in: OAuth2Seen) -> Asking:
         from ostiary.doctor.probes.provider import Asking, routed
 
-        cluster = next((c for c in self._case.all(ClusterSeen) if c.name == sign_in.token_cluster), None)
+        cluster = self._cluster_of(sign_in)
         trust = trust_of(cluster)
         judged = trust.checks_chain and trust.conclusive
         plain = cluster.hosts if cluster is not None and not cluster.tls else None

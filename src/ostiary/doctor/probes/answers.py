@@ -36,6 +36,7 @@ _UNKNOWN_CLIENT: Final = frozenset({"AADSTS700016", "AADSTS90002", "AADSTS700022
 """Entra says these whether there is a secret or not."""
 _NOBODY: Final = frozenset({"login_required", "interaction_required", "account_selection_required", "consent_required"})
 """What `prompt=none` brings about: the request is fine, and nobody is signed in."""
+_UNAUTHORIZED: Final = 401
 _EDGES: Final = 2.0
 """Seconds by which a clock may seem off: the Date header has whole seconds, and the answer was on its way."""
 
@@ -112,6 +113,8 @@ def token_answer(asked: Asked, answer: Fetched) -> Answered:
     said = f"{error} ({description})" if description else error
     if cause == "grant-rejected":
         said, error = "it refuses an invented code, as it should", "invalid_grant"
+    elif asked.proved and answer.status == _UNAUTHORIZED and cause == "idp-error":
+        error = "invalid_client"  # Auth0 says access_denied: the status means the client (RFC 6749 section 5.2)
     elif not (_UNKNOWN_CLIENT.intersection(codes) or (asked.proved and cause in _ABOUT_US)):
         error = description = ""
     origin = Origin(kind="probe", source=plain.target, quote=f"token endpoint answers {answer.status}: {said}")
