@@ -64,7 +64,8 @@ async def test_a_configuration_that_can_not_be_used_is_refused_and_the_old_one_s
                 async with load.running():
                     run.write("upstream: [\n")
                     await run.reload(said=f"{refused}it has errors")
-                    await run.reload({**document, "listn": 1}, f"{refused}it has errors")
+                    bare = {key: value for key, value in document.items() if key != "secret"}
+                    await run.reload({**bare, "listn": 1}, f"{refused}it has errors")
                     await run.reload({**document, "tls": tls}, f"{refused}it has errors")
                     await run.reload({**document, "tls": broken}, refused)
                     await run.reload({**document, "listen": f"127.0.0.1:{taken}"}, f"{refused}can't listen on")
@@ -73,6 +74,7 @@ async def test_a_configuration_that_can_not_be_used_is_refused_and_the_old_one_s
             assert set(load.seen) == {"one"}
             log = run.log.read_text()
             assert re.search(r"\[error\].*\[config\].*ostiary\.yaml:1:\d+: error: listn: .*did you mean listen\?", log)
+            assert re.search(r"\[warning\]\[config\].*ostiary\.yaml:1:\d+: warning: secret_file: missing", log)
             assert "broken.pem" in log and "Address already in use (choose another address" in log
             stats = await asyncio.to_thread(stats_of, admin, "lds")
             assert (stats["update_attempt"], stats["update_success"], stats["update_rejected"]) == (5, 0, 5)

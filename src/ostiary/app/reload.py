@@ -86,9 +86,8 @@ def loaded(source: Source, why: str) -> tuple[Config, Process] | None:
     except Exception:  # noqa: BLE001 - a defect of ours must not end what runs
         _LOG.exception("the configuration could not be read")
         return None
-    usable = found.config is not None and found.process is not None
     for diagnostic in found.diagnostics:
-        (_LOG.warning if usable else _LOG.error)("%s", diagnostic)
+        (_LOG.error if diagnostic.severity == "error" else _LOG.warning)("%s", diagnostic)
     if found.config is None or found.process is None:
         return None
     return found.config, found.process
