@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import selectors
 import signal
 import time
@@ -65,6 +66,25 @@ def test_one_that_is_silent_costs_the_patience_and_nobody_elses_answer() -> None
         for _ in range(15):  # more than its inbox holds
             answers = ask(here, [0, 1], "/who", patience=0.05)
             assert answers[0] is not None and answers[1] is None
+
+
+def test_whoever_has_no_descriptor_left_asks_again() -> None:
+    with family(1) as here:
+        here.born(0)
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with selectors.DefaultSelector() as selector:
+            found: list[Answers] = []
+            canvass = Canvass(here.inboxes, selector, [0], ("/who", b"", []), time.monotonic() + 10, found.append)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+            try:
+                canvass.tick(time.monotonic())
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            while not found:
+                canvass.tick(time.monotonic())
+                for key, events in selector.select(max(0.0, canvass.deadline(time.monotonic()) - time.monotonic())):
+                    key.data(events)
+        assert found[0][0] is not None
 
 
 def test_one_that_is_known_to_be_dead_is_not_waited_for() -> None:

@@ -51,7 +51,10 @@ class Canvass:
     def tick(self, now: float) -> None:
         """Deliver what could not be delivered; end when it is time."""
         for index in list(self._undelivered):
-            ours, theirs = socket.socketpair()
+            try:
+                ours, theirs = socket.socketpair()
+            except OSError:  # no descriptor to be had: that may pass, and must not end the parent
+                continue
             try:
                 with theirs:
                     delivered = self._inboxes.deliver(index, theirs, self._fds)
