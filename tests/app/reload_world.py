@@ -105,8 +105,8 @@ class Run:
         """How often the log says it."""
         return self.log.read_text().count(text)
 
-    async def until(self, what: Callable[[], object], why: str = "") -> None:
-        async with asyncio.timeout(20):
+    async def until(self, what: Callable[[], object], patience: float = 20) -> None:
+        async with asyncio.timeout(patience):
             while not what():
                 assert self.process.poll() is None, self.log.read_text()[-3000:]
                 await asyncio.sleep(0.02)

@@ -25,6 +25,8 @@ from ports import free_port  # noqa: E402
 
 GROWTH = 1.10
 """Memory of the last quarter to that of the second: caches fill, nothing else grows."""
+PATIENCE = 60
+"""Seconds for a worker to come back: who dies young again and again pauses for 30."""
 
 
 async def rounds(
@@ -42,7 +44,7 @@ async def rounds(
                 before = run.said(f"ended with {code} and is replaced")
                 os.kill(run.children()[0], number)
                 await run.hears(f"ended with {code} and is replaced", before + 1)
-                await run.until(lambda: len(run.children()) == workers)
+                await run.until(lambda: len(run.children()) == workers, PATIENCE)
         found.append((memory(run.process.pid), run.descriptors()[0]))
         sizes = [f"{memory(pid) / 1024:.0f} MiB" for pid in (run.process.pid, *run.children())]
         said = f"{sum(load.answers.values())} answers, {load.retried} sent again, {len(load.failures)} failures"
