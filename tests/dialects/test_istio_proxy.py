@@ -195,17 +195,28 @@ def test_what_is_no_configuration_of_a_proxy_is_refused(config: Any) -> None:
         applied(config, patch("CLUSTER", "MERGE", {"connect_timeout": "1s"}))
 
 
-def waypoint() -> dict[str, Any]:
+def waypoint(*routes: str) -> dict[str, Any]:
     """What istiod makes for one, in short."""
+    host = {"name": "inbound|http|80", "routes": [{"name": name} for name in routes]}
     clusters = [{"name": name} for name in ("outbound|80||a", "inbound-vip|80|http|a", "encap")]
-    inner = listener("main_internal", route_config={"name": "inbound-vip|80|http|a", "virtual_hosts": [{"name": "v"}]})
+    inner = listener("main_internal", route_config={"name": "inbound-vip|80|http|a", "virtual_hosts": [host]})
     return {"static_resources": {"clusters": clusters, "listeners": [inner, listener("connect_originate")]}}
+
+
+WAYPOINT = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "w"}
+
+
+def test_routes_of_a_virtual_service_at_a_waypoint_are_not_patched() -> None:
+    merge = patch("VIRTUAL_HOST", "MERGE", {"include_request_attempt_count": True}, context="SIDECAR_INBOUND")
+    _, (outcome,) = applied(waypoint("reviews"), merge, kind="waypoint", target=WAYPOINT)
+    assert not outcome.applied
+    assert "those that a VirtualService makes" in outcome.findings[0].message
 
 
 def test_what_patches_do_to_a_waypoint() -> None:
     added = {"name": "oauth", "type": "STATIC"}
     after, outcomes = applied(
-        waypoint(),
+        waypoint("default"),
         patch("CLUSTER", "MERGE", {"connect_timeout": "1s"}),
         patch("CLUSTER", "ADD", added),
         patch("CLUSTER", "ADD", added | {"name": "outer"}, context="SIDECAR_OUTBOUND"),
@@ -214,7 +225,7 @@ def test_what_patches_do_to_a_waypoint() -> None:
         patch("LISTENER", "MERGE", {"stat_prefix": "y"}, context="GATEWAY"),
         patch("VIRTUAL_HOST", "MERGE", {"include_request_attempt_count": True}, context="SIDECAR_INBOUND"),
         kind="waypoint",
-        target={"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "w"},
+        target=WAYPOINT,
     )
     assert [outcome.applied for outcome in outcomes] == [True, False, False, True, True, False, True]
     static = after["static_resources"]

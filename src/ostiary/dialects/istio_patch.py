@@ -13,9 +13,10 @@ from typing import Final
 from ostiary.dialects.istio_clusters import added_clusters, explain_added, patch_cluster, without_duplicates
 from ostiary.dialects.istio_findings import Active, Outcome, outcome
 from ostiary.dialects.istio_listeners import patch_listeners
-from ostiary.dialects.istio_match import OPERATION, VIRTUAL, Run
+from ostiary.dialects.istio_match import OBJECT, OPERATION, VIRTUAL, Run
 from ostiary.dialects.istio_message import Message
 from ostiary.dialects.istio_objects import EnvoyFilter
+from ostiary.dialects.istio_routes import KINDS as ROUTE_KINDS
 from ostiary.dialects.istio_routes import patch_routes
 from ostiary.dialects.istio_selection import Proxy, in_order, select
 from ostiary.dialects.yaml_nodes import Mapping, Scalar
@@ -113,8 +114,21 @@ def _routes(runs: dict[str, Run], resources: Resources) -> None:
     for listener in resources.listeners:
         run = _listener_run(runs, listener)
         for manager in managers(listener):
-            if (inline := manager.message("route_config")) is not None:
+            inline = manager.message("route_config")
+            if inline is not None and (not run.waypoint or _by_default(run, inline)):
                 patch_routes(run, inline)
+
+
+def _by_default(run: Run, routes: Message) -> bool:
+    """Of a waypoint's routes istiod patches those that it makes for want of a VirtualService."""
+    hosts = routes.messages("virtual_hosts")
+    names = [route.text("name") for host in hosts for route in host.messages("routes")]
+    if names == ["default"] and hosts[0].text("name").startswith("inbound|http|"):
+        return True
+    text = f"routes {routes.text('name')}: those that a VirtualService makes at a waypoint aren't patched"
+    for active in [active for kind in ROUTE_KINDS for active in run.of(kind)]:
+        active.miss(OBJECT, "no-route-configuration", text)
+    return False
 
 
 def _chains(listener: Message) -> list[Message]:
