@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+from subprocess import run
 from textwrap import indent
 
 import pytest
+import yaml
 
 from ostiary.doctor.configuration.read import read
+from ostiary.doctor.examine import Question, examine
 from ostiary.doctor.facts.configuration import ConfigurationProblem
 
 HEAD = """\
@@ -156,3 +161,46 @@ def test_filters_for_sidecars_and_gateways_in_one_file() -> None:
 def test_an_unknown_key_of_an_object() -> None:
     (found,) = problems(HEAD.replace("configPatches", "filters") + "  - {filterName: envoy.lua, filterType: HTTP}\n")
     assert found[0] == "unknown-field"
+
+
+BOTH = """\
+- applyTo: CLUSTER
+  match: {cluster: {service: @SERVICE@}}  # ours
+  patch:
+    operation: MERGE
+    value:
+      connect_timeout: 3s
+      # TLS
+      transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          '@type': type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+          sni: reviews
+      dns_lookup_family: ALL
+"""
+
+
+def test_what_stands_beside_a_socket_gets_a_patch_of_its_own(tmp_path: Path) -> None:
+    written = text(CLUSTER, FILTER, BOTH, SERVICE="reviews")
+    path = tmp_path / "f.yaml"
+    path.write_text(written)
+    report = asyncio.run(examine(Question(configurations=(("f.yaml", written.encode()),), probes=False)))
+    (found,) = (finding for finding in report.findings if finding.rule == "patch-not-applied")
+    assert "connect_timeout, dns_lookup_family are dropped" in found.cause
+    assert found.patch is not None
+    run(["patch", "-p0"], cwd=tmp_path, input=found.patch.encode(), check=True, capture_output=True)
+    assert "# ours" in path.read_text()
+    assert "# TLS" in path.read_text()
+    patches = yaml.safe_load(path.read_text())["spec"]["configPatches"]
+    assert [*patches[2]["patch"]["value"]] == ["transport_socket"]
+    assert patches[3]["match"] == {"cluster": {"service": "reviews"}}
+    assert patches[3]["patch"]["value"] == {"connect_timeout": "3s", "dns_lookup_family": "ALL"}
+    assert ("patch-nothing", "certain") not in [each[:2] for each in problems(path.read_text())]
+
+
+def test_that_an_added_cluster_is_never_reached_is_said_first() -> None:
+    merge = BOTH.replace("{service: @SERVICE@}", "{name: oauth}")
+    found = read([("f.yaml", text(CLUSTER, FILTER, merge).encode())], env={})
+    said = [each.message for each in found if isinstance(each, ConfigurationProblem)]
+    assert len(said) == 1
+    assert "MERGE never sees" in said[0]

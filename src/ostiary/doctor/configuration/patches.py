@@ -65,8 +65,11 @@ def outcome_problems(outcomes: Iterable[Outcome], unknown: Set[Code] = frozenset
     for outcome in outcomes:
         for found in outcome.findings:
             kind = _KINDS.get(found.rule)
-            if found.code in unknown or (found.code == "no-filter" and outcome.patch.apply_to != "HTTP_FILTER"):
+            code, kind_of_patch = found.code, outcome.patch.apply_to
+            if code in unknown or (code == "no-filter" and kind_of_patch != "HTTP_FILTER"):
                 continue
+            if code == "siblings-dropped" and kind_of_patch == "CLUSTER":
+                continue  # `sockets` tells of it, whatever the patch matches
             if kind is not None and (found.severity == "error" or kind in ("filter-order", "fails-open")):
                 yield _problem(outcome, found, kind)
 

@@ -16,6 +16,7 @@ from ostiary.doctor.configuration.clusters import cluster_fact
 from ostiary.doctor.configuration.filters import chain_fact, for_providers, oauth2_fact
 from ostiary.doctor.configuration.problems import problems
 from ostiary.doctor.configuration.walk import Walked, walk
+from ostiary.doctor.facts.configuration import ConfigurationProblem
 from ostiary.doctor.facts.origin import Fact, Kind
 from ostiary.model.errors import ConfigError, Diagnostic
 
@@ -101,15 +102,20 @@ def _istio(files: Files, open_file: Reader | None) -> list[Fact]:
     from ostiary.dialects import istio
     from ostiary.dialects.istio_reader import read_objects
     from ostiary.doctor.configuration.patches import DOES_NOTHING, patch_problems
+    from ostiary.doctor.configuration.sockets import lost_beside_sockets
 
     filters, kinds = [], set()
+    beside: list[ConfigurationProblem] = []
     diagnostics: list[Diagnostic] = []
     for name, content in files:
+        beside += lost_beside_sockets(parse_all(content, name, merge=False))
         found, others = read_objects(content, name)
         filters += found
         kinds |= {other.kind for other in others}
         diagnostics += [problem for each in found for problem in each.problems]
-    found_here = [*problems(diagnostics), *patch_problems(filters, kinds)]
+    tried = [*patch_problems(filters, kinds)]
+    told = {each.subject for each in tried}
+    found_here = [*problems(diagnostics), *tried, *(each for each in beside if each.subject not in told)]
     # What becomes of the patches is judged as a whole: fields that fit each by itself may not fit together.
     flags = {"upstream": "http://127.0.0.1:8080"}
     judged = istio.load(files, flags=flags, env={}, ignore_unsupported=True, read=open_file)[1]

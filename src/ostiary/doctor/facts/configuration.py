@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ostiary.doctor.facts.origin import Fact
-from ostiary.doctor.finding import Confidence, Where
+from ostiary.doctor.finding import Confidence, Edit, Where
 from ostiary.model import limits
 from ostiary.model.oauth2 import SdsSecret
 from ostiary.model.signin import ClientAuthMethod
@@ -92,6 +92,8 @@ class ConfigurationProblem(Fact):
     document: int = 0
     confidence: Confidence = "certain"
     """How sure it is that this is one: whether an anchor is there depends on objects that are not at hand."""
+    edits: tuple[Edit, ...] = ()
+    """What mends it in its file."""
     rejected: bool = False
     """A running proxy refused it: the old configuration serves on, or nothing does."""
 

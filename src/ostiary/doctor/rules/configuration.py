@@ -79,6 +79,7 @@ def _about(name: str, explains: frozenset[str] = frozenset()) -> Rule:
                     mend=fact.mend or mend,
                     confidence=fact.confidence,
                     where=fact.where,
+                    edits=fact.edits,
                     subject=fact.subject,
                 )
 
