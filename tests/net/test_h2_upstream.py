@@ -485,7 +485,7 @@ async def test_an_upstream_that_speaks_http_1_1_is_named(caplog: pytest.LogCaptu
         finished = service.finished
         service.finished = lambda exchange: (seen.append(exchange), finished(exchange))  # type: ignore[method-assign]
         assert (await (await Client.connect(address(door))).get()).status == 502
-        assert seen[0].failure_reason == "the upstream answers in HTTP/1.1: it does not speak HTTP/2"
+        assert str(seen[0].failure) == "the upstream answers in HTTP/1.1: it does not speak HTTP/2"
 
 
 # --- the pool
