@@ -14,7 +14,7 @@ export FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 300
 SETUP := VENV=$(VENV) tools/setup
 
-.PHONY: help demo test lint format bench bench-connect bench-logs fuzz soak clean
+.PHONY: help demo test lint format bench bench-connect bench-doctor bench-logs fuzz soak clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ $(VENV)/.bench-connect: $(VENV)/.test
 
 bench-connect: $(VENV)/.bench-connect ## Ostiary's connections beside those of others, in networks that fail in every way
 	PYTHONPATH=src:tests $(BIN)/python -m bench.connect $(ARGS)
+
+bench-doctor: $(VENV)/.test ## Hundreds of admin ports, examined; BENCH_ADMIN_SAMPLES names recorded answers
+	PYTHONPATH=src $(BIN)/python -m bench.doctor --write $(ARGS)
 
 bench-logs: $(VENV)/.test ## The doctor's reading of logs beside grep -E; BENCH_LOG_BYTES sets the size of the log
 	PYTHONPATH=src $(BIN)/python -m bench.logs --write $(ARGS)

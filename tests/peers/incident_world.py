@@ -5,11 +5,17 @@
 Runs each proxy, lets a person sign in through it, and prints what came of it as JSON. FAMILY is Envoy's
 `dns_lookup_family`, `none` where the configuration has no such line, or `native` for `ostiary run --issuer`. LEVEL is
 that of the log. PROXY `envoyfilter` is Ostiary with the EnvoyFilter as it was, and the secrets in files of SDS.
+
+    unshare --net --mount python incident_world.py FOLDER ipv4_only doctor
+
+Envoy fails as it was reported; `ostiary doctor` is asked in three ways, and what each prints mends it.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import ssl
 import subprocess
 import sys
@@ -21,6 +27,7 @@ from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import trustme
+import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' directory is not a package
 
@@ -31,7 +38,7 @@ from ostiary.testing.provider import DemoClient, DemoProvider
 from peers.in_thread import serving
 from peers.mesh import generated, sidecar
 from peers.person import Person
-from peers.proxies import Proxy, envoy_arguments, ostiary_arguments, ostiary_command
+from peers.proxies import ROOT, Proxy, envoy_arguments, ostiary_arguments, ostiary_command
 from peers.recorders import Application
 
 NAME = "login.microsoftonline.com"
@@ -255,6 +262,54 @@ def build(folder: Path, network: str) -> None:
         sh(f"ip addr add {address}/32 dev lo" if "." in address else f"ip addr add {address}/128 dev lo nodad")
 
 
+def doctored(folder: Path, app: Application, roots: Path, trusts: ssl.SSLContext) -> dict[str, Any]:
+    """What the three commands print, and what becomes of it when their patches are applied."""
+    own = folder / "envoy"
+    own.mkdir()
+    running = make_proxy(own, app.port, roots, "envoy", "none", "debug").start()
+    cluster = textwrap.indent(textwrap.dedent(INCIDENT_CLUSTER.replace("  - ", "    ", 1)), " " * 8)
+    file = own / "envoyfilter.yaml"
+    file.write_text(ENVOY_FILTER.replace("@CLUSTER@\n", cluster).replace("@ISSUER@", ISSUER))
+    ways = {"admin": ("--admin", f"http://127.0.0.1:{ADMIN}"), "config": ("-c", file.name), "log": ("--log", "log")}
+    found: dict[str, Any] = {}
+    try:
+        found["before"] = sign_in(Person(trusts), app)["callback"]
+        for way, arguments in ways.items():
+            done = [doctor(own, *arguments, *more) for more in ((), ("--json",), ("--patch",))]
+            found[way] = {"text": done[0].stdout, "json": json.loads(done[1].stdout), "patch": done[2].stdout,
+                          "status": done[0].returncode, "stderr": done[0].stderr}  # fmt: skip
+    finally:
+        running.stop()
+    shutil.copy(file, own / "before.yaml")
+    applied = subprocess.run(["patch", "-p0"], input=found["config"]["patch"], text=True, cwd=own, check=True,
+                             capture_output=True)  # fmt: skip
+    found["applied"] = applied.stdout
+    patched = yaml.safe_load_all(file.read_text())
+    value = next(each for each in patched if each["kind"] == "EnvoyFilter")["spec"]["configPatches"][0]["patch"][
+        "value"
+    ]
+    running = make_proxy(own, app.port, roots, "envoy", value["dns_lookup_family"]).start()
+    try:
+        found["after"] = sign_in(Person(trusts), app)["callback"]
+        found["healthy"] = json.loads(doctor(own, *ways["admin"], "--json").stdout)
+    finally:
+        running.stop()
+    running = make_proxy(own, app.port, roots, "ostiary", "native").start()
+    try:
+        found["ostiary"] = sign_in(Person(trusts), app)["callback"]
+        found["healthy ostiary"] = json.loads(doctor(own, *ways["admin"], "--json").stdout)
+    finally:
+        running.stop()
+    return found
+
+
+def doctor(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`ostiary doctor` there."""
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src"), "NO_COLOR": "1", "COLUMNS": "110"}
+    command = [*ostiary_command(), "doctor", *arguments]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=60)
+
+
 def main(folder: Path, network: str, cases: list[str]) -> None:
     """One case after the other, each with a provider that has seen nothing before."""
     build(folder, network)
@@ -267,6 +322,12 @@ def main(folder: Path, network: str, cases: list[str]) -> None:
     found: dict[str, Any] = {}
     records = {(f"{NAME}.", "A"): Reply(V4), (f"{NAME}.", "AAAA"): Reply(V6)}
     with serving(DnsServer(records, port=53)), Application() as app:
+        if cases == ["doctor"]:
+            provider = DemoProvider(port=443, host=NETWORKS[network], issuer=ISSUER, clients=(CLIENT,), tls=tls)
+            os.environ["SSL_CERT_FILE"] = str(roots)
+            with serving(provider):
+                print(json.dumps(doctored(folder, app, roots, trusts)))
+            return
         for case in cases:
             own = folder / case.replace("/", "-")
             own.mkdir()

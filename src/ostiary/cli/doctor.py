@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -31,17 +32,26 @@ def _complete_rule(_context: click.Context, _parameter: click.Parameter, incompl
     return [rule.name for rule in all_rules() if rule.name.startswith(incomplete)]
 
 
-def _admin(url: str) -> HttpAdmin:
+def _admin(url: str) -> list[HttpAdmin]:
+    """One, or those of a file that names one a line."""
     from ostiary.net.admin_client import HttpAdmin
 
-    return HttpAdmin(url)
+    if not url.startswith("@"):
+        return [HttpAdmin(url)]
+    try:
+        lines = Path(url[1:]).read_text().split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"can't read {url[1:]}: {getattr(error, 'strerror', None) or error}") from error
+    return [HttpAdmin(line) for line in lines]
 
 
 def _pods(names: tuple[str, ...], container: str, context: str, kubeconfig: str) -> list[PodAdmin]:
+    from ostiary.model import limits
     from ostiary.net.admin_client import Pod, PodAdmin
 
     try:
-        return [PodAdmin(Pod.parse(name, container, context, kubeconfig)) for name in names]
+        turn = asyncio.Semaphore(limits.MAX_KUBECTLS)
+        return [PodAdmin(Pod.parse(name, container, context, kubeconfig), turn=turn) for name in names]
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--pod") from error
 
@@ -71,7 +81,8 @@ def _pods(names: tuple[str, ...], container: str, context: str, kubeconfig: str)
     multiple=True,
     callback=reads(_admin),
     metavar="URL",
-    help="The admin API of a running Envoy or Ostiary: http://HOST:PORT or unix:PATH; may be repeated.",
+    help="The admin API of a running Envoy or Ostiary: http://HOST:PORT or unix:PATH; @FILE names one a line; may be "
+    "repeated.",
 )
 @click.option(
     "--pod",
@@ -98,7 +109,7 @@ def command(
     target: str | None,
     configurations: tuple[str, ...],
     logs: tuple[str, ...],
-    admins: tuple[HttpAdmin, ...],
+    admins: tuple[list[HttpAdmin], ...],
     pods: tuple[str, ...],
     container: str,
     context: str,
@@ -134,7 +145,7 @@ def command(
     if html == _STDIN and (as_json or only_patch):
         raise click.UsageError("--html - wants standard output for itself: give it a file")
     question = _question(target or "", configurations, logs, probes=not no_probe)
-    question = replace(question, admins=(*admins, *_pods(pods, container, context, kubeconfig)))
+    question = replace(question, admins=(*chain.from_iterable(admins), *_pods(pods, container, context, kubeconfig)))
     report = _examine(question)
     if report is None:
         return EXIT_INTERRUPTED

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ostiary.doctor.report import Report
 
 _STYLES: Final = {"error": "bold red", "warning": "bold yellow", "info": "bold"}
+_MOST: Final = 10
 _DIFF: Final = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -66,9 +67,11 @@ def _tried(report: Report, screen: Screen) -> None:
 
 
 def _looked_at(report: Report, screen: Screen) -> None:
-    others = [each for each in report.evidence if each.kind != "probe"]
+    others = [each for each in report.evidence if each.kind != "probe" or not each.details]
     if not others:
         return
     screen.print()
-    for each in others:
+    for each in others[:_MOST]:
         screen.words(f"{each.kind} {each.source}: {each.summary}", "dim")
+    if len(others) > _MOST:
+        screen.words(f"and {len(others) - _MOST} more sources (--json names all)", "dim")

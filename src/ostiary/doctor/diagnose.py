@@ -24,9 +24,14 @@ def diagnose(case: Case, rules: Sequence[Rule]) -> list[Finding]:
     """What the rules find; `rules` in causal order. Pure."""
     found = [finding for rule in rules for finding in rule.look(case)]
     kept = _without_explained(found, {rule.name: rule for rule in rules})
+    return by_weight([*map(_capitalised, _without_repeats(kept))], rules)
+
+
+def by_weight(findings: Sequence[Finding], rules: Sequence[Rule]) -> list[Finding]:
+    """The most telling first."""
     place = {rule.name: index for index, rule in enumerate(rules)}
     return sorted(
-        map(_capitalised, _without_repeats(kept)),
+        findings,
         key=lambda one: (_SEVERITY.index(one.severity), _CONFIDENCE.index(one.confidence), place[one.rule]),
     )
 

@@ -16,13 +16,17 @@ from ostiary.dialects.envoy_common import Reader
 from ostiary.doctor.case import Case
 from ostiary.doctor.diagnose import diagnose
 from ostiary.doctor.facts.origin import Fact
+from ostiary.doctor.fleet import elsewhere, together
 from ostiary.doctor.mends.patch import all_edits, patch_of, with_patches
 from ostiary.doctor.report import Evidence, Found, Report
 from ostiary.doctor.rules import all_rules
+from ostiary.doctor.rules.evidence import listed
 from ostiary.net.admin_client import AdminClient
 
 Tell = Callable[[str, str], None]
 """(source, what is being done with it now)."""
+_AT_ONCE: Final = 64
+"""Admin APIs that are asked at a time: each takes a few connections."""
 _SILENT: Final[Tell] = lambda _source, _what: None  # noqa: E731 - a default that says nothing
 
 
@@ -48,31 +52,45 @@ class Question:
         """What it is about, in a few words."""
         sources = [name for name, _ in (*self.configurations, *self.logs)]
         sources += [client.where for client in self.admins]
-        return self.target or ", ".join(sources) or "nothing"
+        return self.target or listed(sources, 5) or "nothing"
 
 
 async def examine(question: Question, tell: Tell = _SILENT) -> Report:
     """Look at everything, and diagnose."""
+    lives = asyncio.gather(*_admins(question, tell))
     found = Found()
-    for each in await asyncio.gather(_configurations(question), *_logs(question, tell), *_admins(question, tell)):
+    for each in await asyncio.gather(_configurations(question), *_logs(question, tell)):
         found.add(each)
-    if question.target or question.probes:
+    running = await lives
+    far = [client for client in question.admins if not client.is_local]
+    if question.target or (question.probes and not far):
         from ostiary.doctor.probes import probe
 
-        found.add(await probe(question.target, Case(_of_this_place(question, found.facts)), tell))
-    return conclude(question, found)
+        needed = Case(fact for each in (found, *running) for fact in each.facts)
+        found.add(await probe(question.target, needed if question.probes and not far else Case(), tell))
+    elif far and question.probes:
+        found.evidence += elsewhere(far, [fact for each in running for fact in each.facts])
+    return conclude(question, found, running)
 
 
-def conclude(question: Question, found: Found) -> Report:
-    """The rules applied, and their edits turned into patches."""
+def conclude(question: Question, found: Found, running: Sequence[Found] = ()) -> Report:
+    """The rules applied, and their edits turned into patches. `found` is true of every proxy of `running`."""
     written = {name: content.decode("utf-8", "replace") for name, content in question.configurations}
-    texts = found.texts | written
-    findings = diagnose(Case(found.facts), all_rules())
+    whole = Found()
+    for each in (found, *running):
+        whole.add(each)
+    texts = whole.texts | written
+    if len(running) > 1:
+        findings = together(
+            found, dict(zip((client.where for client in question.admins), running, strict=True)), written
+        )
+    else:
+        findings = with_patches(diagnose(Case(whole.facts), all_rules()), texts)
     return Report(
         target=question.name,
-        evidence=tuple(found.evidence),
-        findings=tuple(with_patches(findings, texts)),
-        traces=tuple(found.traces),
+        evidence=tuple(whole.evidence),
+        findings=tuple(findings),
+        traces=tuple(whole.traces),
         texts=texts,
         taken=datetime.now(UTC),
     )
@@ -120,13 +138,16 @@ def _admins(question: Question, tell: Tell) -> list[Coroutine[None, None, Found]
     from ostiary.doctor.live import look
 
     written = walk_files(question.configurations)
-    return [look(client, written, tell) for client in question.admins]
+    turn = asyncio.Semaphore(_AT_ONCE)
 
+    async def one(client: AdminClient) -> Found:
+        async with turn:
+            try:
+                return await look(client, written, tell)
+            finally:
+                client.close()
 
-def _of_this_place(question: Question, facts: Iterable[Fact]) -> list[Fact]:
-    """Facts whose hosts may be probed from here: a proxy elsewhere has other routes and another DNS."""
-    far = tuple(client.where for client in question.admins if not client.is_local)
-    return [fact for fact in facts if not (far and fact.origin.source.startswith(far))]
+    return [one(client) for client in question.admins]
 
 
 def _logs(question: Question, tell: Tell) -> Iterable[asyncio.Future[Found] | asyncio.Task[Found]]:

@@ -61,6 +61,9 @@ class Finding:
     subject: str = ""
     """What it is about (a cluster, a host, a file); a rule explains another's finding only on the same subject."""
 
+    proxies: tuple[str, ...] = ()
+    """Of several proxies that were asked: those of which it is true; empty where it is true of all or there is one."""
+
     def as_dict(self) -> dict[str, Any]:
         """The object of `ostiary doctor --json`."""
         where = self.where
@@ -75,4 +78,5 @@ class Finding:
             "patch": self.patch,
             "confidence": self.confidence,
             "see": f"rules/{self.rule}",
+            **({"proxies": list(self.proxies)} if self.proxies else {}),
         }

@@ -296,8 +296,8 @@ PROBE_ANSWER_TIMEOUT: Final = 0.5
 """For another worker's part of an answer, which takes milliseconds: scrapers give up after 10 s, probes after one."""
 ADMIN_ANSWER_TIMEOUT: Final = 10.0
 """Seconds of silence after which an admin API that was asked counts as gone."""
-MAX_ADMIN_REQUESTS: Final = 32
-"""Requests to one admin port at a time, of hundreds that wait."""
+MAX_ADMIN_REQUESTS: Final = 4
+"""Requests to one admin port at a time: Envoy answers one after the other."""
 KUBECTL_TIMEOUT: Final = 60.0
 """Seconds for one run of kubectl: it may have to ask a cloud for a token first."""
 MAX_KUBECTLS: Final = 16

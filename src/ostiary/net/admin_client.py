@@ -7,18 +7,22 @@ answer's body; who may do that is Kubernetes' business. Many requests may be und
 from __future__ import annotations
 
 import asyncio
-import http.client
 import re
-import socket
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol, final
 from urllib.parse import urlsplit
 
+from ostiary.core.chunked import ChunkedReader
+from ostiary.core.header_lines import BadMessage
 from ostiary.model import limits
 from ostiary.model.errors import OstiaryError
 
-_HEADERS: Final = {"Host": "localhost", "Accept": "*/*", "Content-Length": "0"}
+_HEAD: Final = "host: localhost\r\naccept: */*\r\ncontent-length: 0\r\n\r\n"
+_READ: Final = 1 << 20
+_MAX_BODY: Final = 1 << 29
+"""Bytes: the dump of the largest meshes has a quarter of it."""
+_Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 _REFUSED: Final = re.compile(rb"unsuccessful status code (\d{3}):? ?(.*)", re.DOTALL)
 _LOOPBACK: Final = ("localhost", "::1")
 _NO_PAGE: Final = b"invalid path."
@@ -72,7 +76,7 @@ class AdminClient(Protocol):
 
 @final
 class HttpAdmin:
-    """An admin port, `http://HOST:PORT` or `unix:PATH`."""
+    """An admin port, `http://HOST:PORT` or `unix:PATH`. Connections are kept; a few requests run at a time."""
 
     def __init__(self, url: str, *, timeout: float = limits.ADMIN_ANSWER_TIMEOUT) -> None:
         """Raises ValueError for another kind of address."""
@@ -88,33 +92,84 @@ class HttpAdmin:
         self.where = url if self._path or "://" in url else f"http://{url}"
         self.is_local = bool(self._path) or self._host in _LOOPBACK or self._host.startswith("127.")
         self._timeout = timeout
-        self._threads = ThreadPoolExecutor(limits.MAX_ADMIN_REQUESTS, "admin")
+        self._turn = asyncio.Semaphore(limits.MAX_ADMIN_REQUESTS)
+        self._idle: list[_Streams] = []
 
     async def request(self, path: str, method: str = "GET") -> AdminAnswer:
-        """One request, on a connection of its own."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._request, path, method)
+        """One request. What an idle connection does not answer is asked again on a new one."""
+        async with self._turn:
+            try:
+                if self._idle:
+                    with suppress(OSError, EOFError):
+                        return await self._ask(self._idle.pop(), path, method)
+                return await self._ask(await self._open(), path, method)
+            except ConnectionRefusedError as error:
+                text = f"nothing listens at {self.where}: is the proxy running, and its admin there?"
+                raise AdminError(text) from error
+            except TimeoutError:
+                raise AdminError(f"{self.where} gives no answer: timed out") from None
+            except (OSError, EOFError, ValueError, BadMessage, asyncio.LimitOverrunError) as error:
+                why = (isinstance(error, OSError) and error.strerror) or error or type(error).__name__
+                raise AdminError(f"{self.where} gives no answer: {why}") from error
 
-    def _request(self, path: str, method: str) -> AdminAnswer:
-        connection = http.client.HTTPConnection(self._host or "localhost", self._port, timeout=self._timeout)
-        try:
+    async def _open(self) -> _Streams:
+        async with asyncio.timeout(self._timeout):
             if self._path:
-                connection.sock = socket.socket(socket.AF_UNIX)
-                connection.sock.settimeout(self._timeout)
-                connection.sock.connect(self._path)
-            connection.request(method, f"/{path.lstrip('/')}", headers=_HEADERS)
-            response = connection.getresponse()
-            return AdminAnswer(response.status, response.read())
-        except ConnectionRefusedError as error:
-            raise AdminError(f"nothing listens at {self.where}: is the proxy running, and its admin there?") from error
-        except (OSError, http.client.HTTPException) as error:
-            why = (isinstance(error, OSError) and error.strerror) or error or type(error).__name__
-            raise AdminError(f"{self.where} gives no answer: {why}") from error
+                return await asyncio.open_unix_connection(self._path, limit=_READ)
+            return await asyncio.open_connection(self._host, self._port, limit=_READ)
+
+    async def _ask(self, streams: _Streams, path: str, method: str) -> AdminAnswer:
+        reader, writer = streams
+        keep = False
+        try:
+            writer.write(f"{method} /{path.lstrip('/')} HTTP/1.1\r\n{_HEAD}".encode())
+            async with asyncio.timeout(self._timeout):
+                head = await reader.readuntil(b"\r\n\r\n")
+            status, fields = _head(head)
+            body, keep = await self._body(reader, fields)
+            keep = keep and b"close" not in fields.get(b"connection", b"") and not head.startswith(b"HTTP/1.0")
+            return AdminAnswer(status, body)
         finally:
-            connection.close()
+            if keep:
+                self._idle.append(streams)
+            else:
+                writer.close()
+
+    async def _body(self, reader: asyncio.StreamReader, fields: dict[bytes, bytes]) -> tuple[bytes, bool]:
+        """(the body, whether the connection is good for more). The time-out is for each part."""
+        parts: list[bytes] = []
+        chunks = ChunkedReader() if b"chunked" in fields.get(b"transfer-encoding", b"") else None
+        length = int(fields[b"content-length"]) if b"content-length" in fields else None
+        size = 0
+        while size != length and not (chunks is not None and chunks.done):
+            async with asyncio.timeout(self._timeout):
+                data = await reader.read(_READ if length is None else min(_READ, length - size))
+            if not data and (length is not None or chunks is not None):
+                raise EOFError("the answer is cut off")
+            if not data:
+                return b"".join(parts), False
+            parts.append(chunks.feed(data) if chunks is not None else data)
+            size += len(parts[-1])
+            if size > _MAX_BODY:
+                raise ValueError(f"an answer of more than {_MAX_BODY >> 20} MB")
+        return b"".join(parts), True
 
     def close(self) -> None:
-        """End the threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Nothing more is asked."""
+        for _, writer in self._idle:
+            with suppress(RuntimeError):  # the loop may have ended
+                writer.close()
+        self._idle.clear()
+
+
+def _head(block: bytes) -> tuple[int, dict[bytes, bytes]]:
+    """Raises ValueError for what is no answer of HTTP."""
+    first, *lines = block.split(b"\r\n")
+    version, _, rest = first.partition(b" ")
+    if not version.startswith(b"HTTP/1."):
+        raise ValueError("it does not speak HTTP")
+    pairs = (line.partition(b":") for line in lines if line)
+    return int(rest[:3]), {name.lower(): value.strip().lower() for name, _, value in pairs}
 
 
 @final
@@ -154,12 +209,15 @@ class Pod:
 class PodAdmin:
     """The admin API in a pod of Istio's."""
 
-    def __init__(self, pod: Pod, *, timeout: float = limits.KUBECTL_TIMEOUT) -> None:
+    def __init__(
+        self, pod: Pod, *, timeout: float = limits.KUBECTL_TIMEOUT, turn: asyncio.Semaphore | None = None
+    ) -> None:
+        """`turn` is shared by pods that are asked at the same time."""
         self.pod = pod
         self.where = f"pod {pod}"
         self.is_local = False
         self._timeout = timeout
-        self._turn = asyncio.Semaphore(limits.MAX_KUBECTLS)
+        self._turn = turn or asyncio.Semaphore(limits.MAX_KUBECTLS)
 
     async def request(self, path: str, method: str = "GET") -> AdminAnswer:
         """One request: one run of kubectl."""

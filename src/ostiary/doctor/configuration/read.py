@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingType
 from collections.abc import Sequence
+from typing import Final
 
 from ostiary.dialects.detect import detect
 from ostiary.dialects.envoy_common import Reader
@@ -20,6 +21,8 @@ from ostiary.doctor.facts.configuration import ConfigurationProblem
 from ostiary.doctor.facts.origin import Fact, Kind
 from ostiary.model.errors import ConfigError, Diagnostic
 
+_UNREADABLE: Final = "can't read "
+"""A file that an EnvoyFilter names lies in the proxy's container: that it is not here says nothing."""
 Files = Sequence[tuple[str, bytes]]
 
 
@@ -122,5 +125,5 @@ def _istio(files: Files, open_file: Reader | None) -> list[Fact]:
     places = {(each.where.file, each.where.line) for each in found_here if each.where is not None}
     known = {name for name, _ in files}
     further = (each for each in judged if each.file in known and (each.file, each.line) not in places
-               and not each.message.startswith(DOES_NOTHING))  # fmt: skip
+               and not each.message.startswith((DOES_NOTHING, _UNREADABLE)))  # fmt: skip
     return [*found_here, *problems(further)]
