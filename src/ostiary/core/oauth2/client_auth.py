@@ -51,6 +51,14 @@ def choose_method(wanted: ClientAuthMethod, secret: Secret | None, supported: tu
     return "client_secret_post" if supported and "client_secret_basic" not in supported else "client_secret_basic"
 
 
+def methods_of(preset: str, said: tuple[str, ...]) -> tuple[str, ...]:
+    """The methods that a provider takes; `said` is what its document says.
+
+    GitHub documents no other way than the body, and an Auth0 application takes the one it is set to, at first this.
+    """
+    return ("client_secret_post",) if preset in ("github", "auth0") else said
+
+
 def authenticate(
     method: ClientAuthMethod, client_id: str, secret: Secret | None, endpoint: str, now: float, entropy: Entropy
 ) -> ClientAuth:

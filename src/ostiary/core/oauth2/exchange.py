@@ -16,7 +16,7 @@ import msgspec
 from ostiary.core.decision import Entropy, Fetch, Fetched
 from ostiary.core.jose import IdTokenPolicy, TokenRefused, UnknownKey, is_issuer, verify_id_token
 from ostiary.core.oauth2 import token
-from ostiary.core.oauth2.client_auth import ClientAuth, authenticate, choose_method
+from ostiary.core.oauth2.client_auth import ClientAuth, authenticate, choose_method, methods_of
 from ostiary.core.oauth2.failures import SignInError
 from ostiary.core.oauth2.flow import PendingSignIn, base64url
 from ostiary.core.oauth2.identity import (
@@ -158,9 +158,7 @@ class TokenExchange:
         provider, secret = self._config.provider, self._client_secret()
         if secret is None and provider.client_secret is not None:
             raise SignInError("secret-not-delivered", "the client secret can't be read")
-        # GitHub documents no other way, and an Auth0 application takes the one it is set to, at first this.
-        in_body = ("client_secret_post",) if provider.preset in ("github", "auth0") else ()
-        supported = in_body or metadata.token_endpoint_auth_methods_supported
+        supported = methods_of(provider.preset, metadata.token_endpoint_auth_methods_supported)
         method = choose_method(provider.client_auth_method, secret, supported)
         return authenticate(method, provider.client_id, secret, endpoint or metadata.token_endpoint, now, self._entropy)
 

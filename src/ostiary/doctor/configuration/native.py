@@ -81,7 +81,9 @@ def _provider(sign_in: SignIn, file: str) -> list[Fact]:
         issuer=provider.issuer,
         client_id=provider.client_id,
         client_secret=provider.client_secret,
+        client_certificate=provider.client_certificate,
         auth_method=provider.client_auth_method,
+        preset=provider.preset,
         timeout=provider.timeout,
         needs_keys=provider.kind == "oidc",
     )

@@ -72,7 +72,11 @@ class OAuth2Seen(Fact):
     client_id: str = ""
     client_secret: DataSource | SdsSecret | None = None
     """Where its secret is, if that is known; a file may be one of another host."""
+    client_certificate: DataSource | None = None
+    """Of the private key, where that is the secret."""
     auth_method: ClientAuthMethod = "auto"
+    preset: str = ""
+    """The provider, where it is one that is known by name: `entra`, `auth0`, ..."""
     timeout: float = limits.PROVIDER_TIMEOUT
     """Seconds for one request to the provider."""
     needs_keys: bool = False

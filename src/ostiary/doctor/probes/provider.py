@@ -21,7 +21,7 @@ from msgspec.structs import replace as changed
 
 from ostiary.core.decision import Fetch, Fetched, FetchFailed
 from ostiary.core.jose import KeySetInvalid, parse_key_set
-from ostiary.core.oauth2.client_auth import ClientAuth, authenticate, choose_method
+from ostiary.core.oauth2.client_auth import ClientAuth, authenticate, choose_method, methods_of
 from ostiary.core.oauth2.failures import SignInError
 from ostiary.core.oauth2.token import authorization_url, code_request
 from ostiary.core.oidc import DiscoveryInvalid, ProviderMetadata, discovery_url, parse_discovery
@@ -180,7 +180,7 @@ class Inquiry:
         if not client_id:
             return ClientAuth(), False
         wanted = self._sign_in.auth_method
-        supported = metadata.token_endpoint_auth_methods_supported
+        supported = methods_of(self._sign_in.preset, metadata.token_endpoint_auth_methods_supported)
         public = self._sign_in.client_secret is None and wanted in ("auto", "none") and self._asking.strict
         if secret is None:
             return ClientAuth(params=(("client_id", client_id),)), public and self._knows_secret
@@ -200,7 +200,11 @@ class Inquiry:
         source = self._sign_in.client_secret
         if source is None or not self._asking.trusted:
             return None
-        return await asyncio.to_thread(_read, source)
+        key = await asyncio.to_thread(_read, source)
+        if key is None or self._sign_in.client_certificate is None:
+            return key
+        certificate = await asyncio.to_thread(_read, self._sign_in.client_certificate)
+        return Secret(b"\n".join((key.reveal(), certificate.reveal()))) if certificate is not None else None
 
     async def _authorization(self, client: ProviderClient) -> None:
         sign_in = self._sign_in
