@@ -259,3 +259,8 @@ def test_a_callback_without_a_token_stands_behind_the_token_check() -> None:
 @pytest.mark.parametrize("answer", [answered(401), answered(401, "access_denied")])
 def test_a_token_endpoint_s_401_is_about_the_client(answer: Fact) -> None:
     assert names(answer)[0] == "client-rejected"
+
+
+@pytest.mark.parametrize("uri", ["http://[", "http://[::1]]/callback", "http://app.example.com:port/callback"])
+def test_a_redirect_uri_that_is_none_is_no_crash(uri: str) -> None:
+    assert all(finding.proof for finding in find(oauth2(redirect_uri=uri), redirect(uri)))

@@ -133,7 +133,10 @@ def _scheme(case: Case) -> Iterator[Finding]:
 
 def _is_plain(redirect_uri: str) -> bool:
     """http to another host than this one; a host that a template fills in may be this one."""
-    parts = urlsplit(redirect_uri)
+    try:
+        parts = urlsplit(redirect_uri)
+    except ValueError:  # `http://[`: whoever reads it as a URI says so
+        return False
     host = parts.hostname or ""
     return parts.scheme == "http" and bool(host) and "%" not in parts.netloc and host not in _LOOPBACK
 
