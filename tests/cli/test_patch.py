@@ -117,7 +117,7 @@ def test_explain_as_json_is_one_document(lost: str) -> None:
     [
         (["--labels", "app=other"], "the pod hasn't the label app=httpbin (it has: app=other)"),
         (["--namespace", "other"], "it is of namespace default, the proxy of other"),
-        (["--context", "gateway"], "its context is SIDECAR_INBOUND, this is GATEWAY"),
+        (["--context", "gateway"], "its context is SIDECAR_INBOUND, what is here is GATEWAY"),
     ],
 )
 def test_options_say_what_the_proxy_is(options: list[str], message: str, good: str) -> None:

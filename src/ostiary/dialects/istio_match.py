@@ -41,7 +41,7 @@ def context(active: Active, wanted: str) -> bool:
     written = active.patch.match.context
     if written in ("ANY", wanted):
         return True
-    why = "no code of Istio applies it" if written == "WAYPOINT" else f"this is {wanted}"
+    why = "no code of Istio applies it" if written == "WAYPOINT" else f"what is here is {wanted}"
     active.miss(CONTEXT, "context-mismatch", f"its context is {written}, {why}")
     return False
 
