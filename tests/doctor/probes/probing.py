@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, TypeVar
 
-import pytest
 import yaml
 
 from ostiary.doctor.examine import Question, examine
@@ -63,10 +62,3 @@ def in_thread(server: S) -> Iterator[S]:
         loop.call_soon_threadsafe(stop.set)
         thread.join(10)
         loop.close()
-
-
-@pytest.fixture
-def no_proxy_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's own HTTP proxy is none of the tested network's."""
-    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)

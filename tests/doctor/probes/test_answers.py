@@ -155,20 +155,18 @@ def test_what_a_token_endpoint_says_to_an_invented_code(
 ) -> None:
     body = json.dumps({"error": error, "error_description": description})
     status = 401 if error == "access_denied" else 400
-    fact = token_answer(Asked(url=TOKEN, client_id="app", proved=proved), answer(status, body))
+    fact = token_answer(Asked(url=TOKEN, proved=proved), answer(status, body))
     assert [each.rule for each in diagnose(Case([fact]), all_rules())] == ([rule] if rule is not None else [])
 
 
 def test_github_answers_in_a_form_with_status_200() -> None:
     told = answer(200, "error=incorrect_client_credentials&error_description=The+client_id+is+incorrect.")
-    assert token_answer(Asked(url=TOKEN, client_id="app", proved=True), told).error == "incorrect_client_credentials"
+    assert token_answer(Asked(url=TOKEN, proved=True), told).error == "incorrect_client_credentials"
 
 
 def test_a_secret_that_a_provider_repeats_is_not_repeated() -> None:
     body = json.dumps({"error": "invalid_client", "error_description": "wrong secret hunter2-and-more"})
-    fact = token_answer(
-        Asked(url=TOKEN, client_id="app", secret=Secret("hunter2-and-more"), proved=True), answer(401, body)
-    )
+    fact = token_answer(Asked(url=TOKEN, secret=Secret("hunter2-and-more"), proved=True), answer(401, body))
     assert "hunter2" not in f"{fact}"
     assert "[secret]" in fact.description
 

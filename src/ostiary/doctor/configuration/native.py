@@ -85,7 +85,6 @@ def _provider(sign_in: SignIn, file: str) -> list[Fact]:
         auth_method=provider.client_auth_method,
         preset=provider.preset,
         timeout=provider.timeout,
-        needs_keys=provider.kind == "oidc",
     )
     return [cluster, seen]
 

@@ -79,8 +79,6 @@ class OAuth2Seen(Fact):
     """The provider, where it is one that is known by name: `entra`, `auth0`, ..."""
     timeout: float = limits.PROVIDER_TIMEOUT
     """Seconds for one request to the provider."""
-    needs_keys: bool = False
-    """ID tokens are verified, so that the provider's keys are fetched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

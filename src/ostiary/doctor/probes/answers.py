@@ -48,7 +48,6 @@ class Asked:
     """Who asked the token endpoint."""
 
     url: str
-    client_id: str = ""
     secret: Secret | None = None
     """Of which nothing may be repeated."""
     proved: bool = False

@@ -40,4 +40,4 @@ def typed(target: str, issuer: str) -> OAuth2Seen:
     """A sign-in of which only the issuer is known."""
     origin = Origin(kind="probe", source=target, quote=f"issuer {issuer}")
     return OAuth2Seen(origin=origin, token_endpoint="", token_cluster="", authorization_endpoint="", redirect_uri="",
-                      scopes=(), issuer=issuer, needs_keys=True, timeout=limits.CONNECT_TIMEOUT)  # fmt: skip
+                      scopes=(), issuer=issuer, timeout=limits.CONNECT_TIMEOUT)  # fmt: skip

@@ -171,7 +171,7 @@ class Inquiry:
         )  # fmt: skip
         answer = await self._ask(client, self._routed(wanted), url)
         if answer is not None:
-            asked = Asked(url=url, client_id=self._sign_in.client_id, secret=secret, proved=proved)
+            asked = Asked(url=url, secret=secret, proved=proved)
             self._facts.append(token_answer(asked, answer))
 
     def _proof(self, metadata: ProviderMetadata, secret: Secret | None) -> tuple[ClientAuth, bool]:

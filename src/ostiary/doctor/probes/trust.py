@@ -37,7 +37,7 @@ class Trust:
     @property
     def conclusive(self) -> bool:
         """What is trusted here is what is trusted there."""
-        return not any(name for name in self.missing)
+        return not self.missing
 
 
 def trust_of(cluster: ClusterSeen | None) -> Trust:
