@@ -25,9 +25,16 @@ def together(common: Found, running: Mapping[str, Found], written: Mapping[str, 
     """The findings of all proxies (by name), equal ones once. `common` is true of each: files, logs, probes."""
     rules = all_rules()
     found: dict[_Key, tuple[Finding, list[str]]] = {}
+    patches: dict[str, str | None] = {}
     for name, own in running.items():
-        findings = diagnose(Case([*common.facts, *own.facts]), rules)
-        for finding in with_patches(findings, {**own.texts, **written}):
+        texts = {**own.texts, **written}
+        for finding in diagnose(Case([*common.facts, *own.facts]), rules):
+            if finding.edits:  # most proxies have the same text, so the same patch
+                key = repr((finding.edits, [texts.get(edit.file) for edit in finding.edits]))
+                if key not in patches:
+                    (patched,) = with_patches([finding], texts)
+                    patches[key] = patched.patch
+                finding = replace(finding, patch=patches[key])
             found.setdefault(_key(finding), (finding, []))[1].append(name)
     return by_weight([_counted(finding, names, len(running)) for finding, names in found.values()], rules)
 

@@ -89,13 +89,18 @@ def for_providers(clusters: list[ClusterSeen], walked: Walked, oauth2: list[OAut
 
     Where no filter is at hand that would say so (a cluster's patch alone), a cluster with a DNS name and TLS is.
     """
-    named = {fact.token_cluster for fact in oauth2 if fact.token_cluster} | _of_keys(walked)
+    named = {fact.token_cluster for fact in oauth2 if fact.token_cluster} | key_clusters(walked)
     if named:
         return [replace(cluster, for_provider=cluster.name in named) for cluster in clusters]
     return [replace(cluster, for_provider=cluster.tls or cluster.port == 443) for cluster in clusters]
 
 
-def _of_keys(walked: Walked) -> set[str]:
+def token_clusters(walked: Walked) -> set[str]:
+    """Clusters of token endpoints."""
+    return {text(seen.node, "config", "token_endpoint", "cluster") for seen in walked.oauth2} - {""}
+
+
+def key_clusters(walked: Walked) -> set[str]:
     """Clusters from which jwt_authn fetches keys."""
     found: set[str] = set()
     for seen in walked.chains:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ostiary.doctor.case import Case
 from ostiary.doctor.configuration.walk import Walked
+from ostiary.doctor.configuration.walk import text as text_of
 from ostiary.doctor.facts.configuration import ClusterSeen, OAuth2Seen
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.live.configuration import differences, running
@@ -28,7 +29,7 @@ async def look(client: AdminClient, written: Walked, tell: Callable[[str, str], 
 def read(documents: Documents, written: Walked) -> Found:
     """Everything that the documents say. Pure."""
     facts: list[Fact] = [*state_facts(documents)]
-    live = running(documents)
+    live = running(documents, {text_of(seen.node, "name") for seen in written.clusters})
     facts += live.facts
     clusters = [fact for fact in live.facts if isinstance(fact, ClusterSeen)]
     facts += traffic_facts(documents, clusters, [fact for fact in live.facts if isinstance(fact, OAuth2Seen)])

@@ -10,12 +10,15 @@ import re
 from collections.abc import Iterable, Iterator, Set
 from collections.abc import Mapping as MappingType
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import yaml
 
 from ostiary.dialects.yaml_nodes import Mapping, Node, Scalar, Sequence
 from ostiary.doctor.case import Case
+from ostiary.doctor.configuration.filters import key_clusters, token_clusters
 from ostiary.doctor.configuration.read import tree_facts
 from ostiary.doctor.configuration.walk import Seen, Walked, field, text, walk
 from ostiary.doctor.facts.configuration import ClusterSeen, ConfigurationProblem, OAuth2Seen
@@ -28,6 +31,8 @@ from ostiary.doctor.live.plain import has_sign_in, items, node
 _SECTIONS: Final = ("static_clusters", "dynamic_active_clusters", "dynamic_warming_clusters")
 _DEFAULTS: Final = frozenset({"ROUND_ROBIN", "AUTO", "STATIC", "URL_ENCODED_BODY", "", "0", "0s", "false", "DEFAULT"})
 """What protobuf leaves out of a dump because it is what stands there anyway."""
+_SIGNS: Final = (b"oauth2.v3.OAuth2", b"remote_jwks")
+"""Of listeners that are looked at."""
 _NUMBER: Final = re.compile(r"(-?\d+(?:\.\d+)?)(s?)")
 
 
@@ -40,14 +45,19 @@ class Running(NamedTuple):
     """The clusters of providers as YAML: `running/NAME.yaml` -> text."""
 
 
-def running(documents: Documents) -> Running:
-    """What of the dump matters, and its facts: the sign-in filters, their chains, and the clusters they need."""
+def running(documents: Documents, written: Set[str] = frozenset()) -> Running:
+    """What of the dump matters, and its facts: the sign-in filters, their chains, and the clusters they need.
+
+    `written` are names of clusters that a file has; other clusters, of which a mesh has hundreds, are not looked at.
+    """
     source = f"{documents.source}/config_dump"
-    chains: list[Node] = []
+    walked, coming = walk([]), walk([])
     body = documents.bodies.get("listener_dump")
     if has_sign_in(body):
-        chains = [node(listener, source) for listener in _active(documents.parsed("listener_dump"))]
-    walked = walk(chains)
+        listeners = documents.parsed("listener_dump")
+        walked = walk([node(each, source) for each in _active(listeners) if _matters(each)])
+        coming = walk([node(each, source) for each in _coming(listeners)])
+    wanted = written | token_clusters(walked) | token_clusters(coming) | key_clusters(walked)
     dumped = [
         each["cluster"]
         for section in items(documents.parsed("cluster_dump"), "configs")
@@ -55,13 +65,14 @@ def running(documents: Documents) -> Running:
         for each in items(section, name)
         if isinstance(each.get("cluster"), dict)
     ]
-    clusters = [Seen(found, "", 0) for each in dumped if isinstance(found := node(each, source), Mapping)]
+    chosen = [each for each in dumped if body is None or each.get("name") in wanted]
+    clusters = [Seen(found, "", 0) for each in chosen if isinstance(found := node(each, source), Mapping)]
     everything = Walked(clusters, walked.oauth2, walked.chains)
     facts = tree_facts([everything], "admin", source)
     needed = {fact.name for fact in facts if isinstance(fact, ClusterSeen) and fact.for_provider}
-    texts = {f"running/{each.get('name')}.yaml": _written(each) for each in dumped if each.get("name") in needed}
+    texts = {f"running/{each.get('name')}.yaml": _written(each) for each in chosen if each.get("name") in needed}
     facts = [_placed(fact, texts) for fact in facts]
-    return Running(everything, [*facts, *_unknown(facts, {text(seen.node, "name") for seen in clusters})], texts)
+    return Running(everything, [*facts, *_unknown(facts, {str(each.get("name")) for each in dumped})], texts)
 
 
 def _unknown(facts: Iterable[Fact], clusters: Set[str]) -> Iterator[Fact]:
@@ -75,8 +86,13 @@ def _unknown(facts: Iterable[Fact], clusters: Set[str]) -> Iterator[Fact]:
 
 def _written(cluster: dict[str, Any]) -> str:
     """A running cluster as somebody would write it, so that a patch of it can be shown."""
-    fields = {key: value for key, value in cluster.items() if key != "@type"}
-    return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
+    return _yaml(msgspec.json.encode({key: value for key, value in cluster.items() if key != "@type"}))
+
+
+@lru_cache(maxsize=1024)
+def _yaml(cluster: bytes) -> str:
+    """Of hundreds of sidecars each has the same cluster of the same EnvoyFilter."""
+    return yaml.safe_dump(msgspec.json.decode(cluster), sort_keys=False, allow_unicode=True)
 
 
 def _placed(fact: Fact, texts: MappingType[str, str]) -> Fact:
@@ -95,6 +111,20 @@ def _active(dump: object) -> Iterator[object]:
             state = each.get("active_state")
             if isinstance(state, dict):
                 yield state.get("listener")
+
+
+def _coming(dump: object) -> Iterator[object]:
+    """Listeners that were refused, or wait for something."""
+    for section in items(dump, "configs"):
+        for each in items(section, "dynamic_listeners"):
+            for state, name in (("error_state", "failed_configuration"), ("warming_state", "listener")):
+                found = each.get(state)
+                if isinstance(found, dict):
+                    yield found.get(name)
+
+
+def _matters(listener: object) -> bool:
+    return any(sign in msgspec.json.encode(listener) for sign in _SIGNS)
 
 
 def differences(written: Walked, live: Walked, case: Case) -> Iterator[ConfigurationProblem]:
