@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ import click
 
 from ostiary.cli.configuration import read_bytes, read_file
 from ostiary.cli.exit_codes import EXIT_INTERRUPTED, EXIT_PROBLEM
+from ostiary.cli.log import seconds
 from ostiary.cli.outputs import reads, writable, write_page
 
 if TYPE_CHECKING:
@@ -94,6 +96,14 @@ def _pods(names: tuple[str, ...], container: str, context: str, kubeconfig: str)
 @click.option("--container", default="istio-proxy", show_default=True, help="The proxy's container in the pod.")
 @click.option("--context", default="", help="kubectl's context.")
 @click.option("--kubeconfig", default="", type=click.Path(), help="kubectl's configuration.")
+@click.option(
+    "--watch",
+    "watched",
+    callback=seconds,
+    metavar="TIME",
+    help="Raise the log levels of --admin or --pod for one sign-in, at most so long (60s), read the log meanwhile (a "
+    "pod's, or that of --log), and put the levels back.",
+)
 @click.option("--no-probe", is_flag=True, help="Connect to nothing that a configuration names.")
 @click.option("--patch", "only_patch", is_flag=True, help="Print only the patch that mends it.")
 @click.option(
@@ -114,6 +124,7 @@ def command(
     container: str,
     context: str,
     kubeconfig: str,
+    watched: float | None,
     no_probe: bool,
     only_patch: bool,
     html: str | None,
@@ -132,6 +143,7 @@ def command(
       ostiary doctor -c envoyfilter.yaml
       ostiary doctor --admin http://127.0.0.1:15000 -c envoyfilter.yaml
       kubectl logs POD -c istio-proxy | ostiary doctor --log - -c envoyfilter.yaml
+      ostiary doctor --pod shop/httpbin-1 --watch 60s
       ostiary doctor -c envoyfilter.yaml --patch | patch -p0
       ostiary doctor --explain dns-family-unreachable
     """
@@ -146,6 +158,8 @@ def command(
         raise click.UsageError("--html - wants standard output for itself: give it a file")
     question = _question(target or "", configurations, logs, probes=not no_probe)
     question = replace(question, admins=(*chain.from_iterable(admins), *_pods(pods, container, context, kubeconfig)))
+    if watched is not None:
+        question = _watching(question, watched, logs, pods=bool(pods))
     report = _examine(question)
     if report is None:
         return EXIT_INTERRUPTED
@@ -177,6 +191,22 @@ def _question(target: str, configurations: tuple[str, ...], logs: tuple[str, ...
     )
 
 
+def _watching(question: Question, watched: float, logs: tuple[str, ...], *, pods: bool) -> Question:
+    """The logs are followed instead of being read from their start."""
+    from ostiary.doctor.live.watch import Watch
+
+    if not question.admins:
+        raise click.UsageError("--watch raises levels: --admin or --pod says of which proxy")
+    if len(logs) > 1 or _STDIN in logs or (not logs and not pods):
+        raise click.UsageError("an admin port gives no log: with --watch, --log FILE names the proxy's, one file")
+
+    def announce(text: str) -> None:
+        print(f"ostiary: {text}", file=sys.stderr, flush=True)
+
+    file = Path(logs[0]) if logs else None
+    return replace(question, logs=(), watch=Watch(seconds=watched, announce=announce, file=file))
+
+
 def _opens(name: str) -> Callable[[], BinaryIO]:
     if name == _STDIN:
         return lambda: sys.stdin.buffer
@@ -198,8 +228,19 @@ def _examine(question: Question) -> Report | None:
         async with Progress(lambda: "; ".join(f"{source}: {what}" for source, what in now.items())):
             return await examine(question, now.__setitem__)
 
+    async def ends_well() -> Report | None:
+        work = asyncio.ensure_future(run())
+        if question.watch is not None:  # levels go back whatever ends it
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, lambda: work.cancelling() or work.cancel())
+        try:
+            return await work
+        except asyncio.CancelledError:
+            return None
+
     try:
-        return asyncio.run(run())
+        return asyncio.run(ends_well())
     except KeyboardInterrupt:
         return None
 

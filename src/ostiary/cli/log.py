@@ -14,7 +14,7 @@ _UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|)")
 
 
-def _seconds(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+def seconds(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
     """`60`, `60s`, `5m`, `1m30s`."""
     if value is None:
         return None
@@ -50,7 +50,7 @@ def _levels(_context: click.Context, _parameter: click.Parameter, incomplete: st
 @click.option(
     "--for",
     "seconds",
-    callback=_seconds,
+    callback=seconds,
     metavar="TIME",
     help="Put the levels back after that: 60s, 5m. Also on Ctrl-C.",
 )

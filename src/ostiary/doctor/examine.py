@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from ostiary.dialects.envoy_common import Reader
 from ostiary.doctor.case import Case
@@ -22,6 +22,9 @@ from ostiary.doctor.report import Evidence, Found, Report
 from ostiary.doctor.rules import all_rules
 from ostiary.doctor.rules.evidence import listed
 from ostiary.net.admin_client import AdminClient
+
+if TYPE_CHECKING:
+    from ostiary.doctor.live.watch import Watch
 
 Tell = Callable[[str, str], None]
 """(source, what is being done with it now)."""
@@ -44,6 +47,8 @@ class Question:
     environment: Mapping[str, str] = field(default_factory=dict)
     open_file: Reader | None = None
     """Opens files that a configuration names."""
+    watch: Watch | None = None
+    """Raise the proxies' log levels for one sign-in, and read what they say meanwhile."""
     probes: bool = True
     """Whether to connect to anything that a configuration names."""
 
@@ -57,8 +62,12 @@ class Question:
 
 async def examine(question: Question, tell: Tell = _SILENT) -> Report:
     """Look at everything, and diagnose."""
-    lives = asyncio.gather(*_admins(question, tell))
     found = Found()
+    if question.watch is not None:
+        from ostiary.doctor.live.watch import watch
+
+        found.add(await watch(question.admins, question.watch))
+    lives = asyncio.gather(*_admins(question, tell))
     for each in await asyncio.gather(_configurations(question), *_logs(question, tell)):
         found.add(each)
     running = await lives
