@@ -260,6 +260,18 @@ def _no_config(tree: Tree, _folder: Path) -> None:
     del manager(tree)["http_filters"][0]["typed_config"]["config"]
 
 
+def _no_authorizer(tree: Tree, _folder: Path) -> None:
+    """Nothing listens where every request is asked about."""
+    clusters = tree["static_resources"]["clusters"]
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": 9}}
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+    clusters.append({"name": "authz", "load_assignment": {"cluster_name": "authz", "endpoints": endpoints}})
+    kind = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
+    service = {"server_uri": {"uri": "http://authz.test", "cluster": "authz", "timeout": "1s"}}
+    config = {"@type": kind, "http_service": service}
+    manager(tree)["http_filters"].insert(0, {"name": "envoy.filters.http.ext_authz", "typed_config": config})
+
+
 def _small_heads(tree: Tree, _folder: Path) -> None:
     manager(tree)["max_request_headers_kb"] = 1
 
@@ -368,6 +380,7 @@ _CASES = {
     # Configuration
     "router-first": Broken(rule="filter-order", configure=_by_lds(_router_first), until="LIVE"),
     "jwt-first": Broken(rule="filter-order", configure=_jwt_first),
+    "no-authorizer": Broken(rule="ext-authz-unreachable", configure=_no_authorizer),
     "no-config": Broken(rule="filter-fails-open", configure=_no_config),
     "no-cluster": Broken(rule="cluster-unknown", configure=_token(cluster="nobody")),
     "extension": Broken(rule="listener-rejected", configure=_by_lds(_unknown_extension), until="LIVE"),

@@ -294,6 +294,12 @@ def doctored(folder: Path, app: Application, roots: Path, trusts: ssl.SSLContext
         found["healthy"] = json.loads(doctor(own, *ways["admin"], "--json").stdout)
     finally:
         running.stop()
+    running = make_proxy(own, app.port, roots, "ostiary", "V6_ONLY").start()
+    try:
+        found["broken ostiary"] = sign_in(Person(trusts), app)["callback"]
+        found["sick ostiary"] = json.loads(doctor(own, *ways["admin"], "--json", "--no-probe").stdout)
+    finally:
+        running.stop()
     running = make_proxy(own, app.port, roots, "ostiary", "native").start()
     try:
         found["ostiary"] = sign_in(Person(trusts), app)["callback"]

@@ -51,3 +51,10 @@ def test_the_patch_applied_envoy_signs_in(seen: dict[str, Any]) -> None:
 def test_a_healthy_ostiary_has_nothing(seen: dict[str, Any]) -> None:
     assert seen["ostiary"] == 302
     assert (seen["healthy ostiary"]["healthy"], seen["healthy ostiary"]["findings"]) == (True, [])
+
+
+def test_what_ostiary_recorded_is_as_good_as_a_probe(seen: dict[str, Any]) -> None:
+    assert seen["broken ostiary"] == 401
+    first = seen["sick ostiary"]["findings"][0]
+    assert first["rule"] == "dns-family-unreachable"
+    assert any("/flights: " in line for line in first["proof"]), first

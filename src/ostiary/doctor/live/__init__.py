@@ -11,6 +11,7 @@ from ostiary.doctor.facts.configuration import ClusterSeen, OAuth2Seen
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.live.configuration import differences, running
 from ostiary.doctor.live.fetch import Documents, fetch
+from ostiary.doctor.live.flights import flight_facts
 from ostiary.doctor.live.plain import text
 from ostiary.doctor.live.state import state_facts
 from ostiary.doctor.live.traffic import traffic_facts
@@ -33,6 +34,7 @@ def read(documents: Documents, written: Walked) -> Found:
     facts += live.facts
     clusters = [fact for fact in live.facts if isinstance(fact, ClusterSeen)]
     facts += traffic_facts(documents, clusters, [fact for fact in live.facts if isinstance(fact, OAuth2Seen)])
+    facts += flight_facts(documents)
     if "cluster_dump" in documents.bodies:
         facts += differences(written, live.walked, Case(facts))
     return Found(facts, texts=live.texts)

@@ -19,6 +19,7 @@ _COUNTERS: Final = (
     "upstream_cx_protocol_error|upstream_cx_total|upstream_cx_destroy_remote_with_active_rq|upstream_rq_pending_overflow|upstream_rq_timeout|upstream_rq_[45]..|"
     "upstream_rq_[45]xx|update_failure|ssl[.](connection_error|fail_verify_error|fail_verify_san|handshake)"
 )
+_FILTERS: Final = "[.]oauth_|[.]ext_authz[.](error|ok|timeout)$"
 _UPDATES: Final = "(listener_manager[.]lds|cluster_manager[.]cds)[.]update_(rejected|failure|success)"
 PATHS: Final[Mapping[str, str]] = {
     "ready": "/ready",
@@ -28,8 +29,9 @@ PATHS: Final[Mapping[str, str]] = {
     "cluster_dump": "/config_dump?mask=static_clusters,dynamic_active_clusters,dynamic_warming_clusters",
     "listener_dump": "/config_dump?mask=static_listeners,dynamic_listeners",
     "secret_dump": "/config_dump?mask=static_secrets,dynamic_active_secrets,dynamic_warming_secrets",
-    "stats": f"/stats?format=json&usedonly&filter=([.]oauth_|^{_UPDATES}$|^cluster[.].*[.]({_COUNTERS})$)",
+    "stats": f"/stats?format=json&usedonly&filter=({_FILTERS}|^{_UPDATES}$|^cluster[.].*[.]({_COUNTERS})$)",
     "flights": "/flights?format=json&outcome=problem&limit=50",
+    "signed_in": "/flights?format=json&outcome=signed-in&limit=1",
 }
 """Name -> path with its query."""
 _OF_EVERY_ENVOY: Final = "ready"

@@ -11,7 +11,7 @@ from ostiary.doctor.facts.connection import NoHealthyHost
 from ostiary.doctor.facts.origin import Fact, Origin
 from ostiary.doctor.facts.provider import Answered
 from ostiary.doctor.facts.sidecar import ClusterCounters, FilterCounters
-from ostiary.doctor.facts.signin import SignedIn
+from ostiary.doctor.facts.signin import ExtAuthzFailed, SignedIn
 from ostiary.doctor.live.fetch import Documents
 from ostiary.doctor.live.plain import items, number, text
 
@@ -59,7 +59,25 @@ def traffic_facts(
         if name in tokens:
             yield from _answers(documents.source, name, counters)
     yield from filters
+    yield from _ext_authz(documents.source, stats)
     yield from (SignedIn(origin=fact.origin) for fact in filters[:1] if well)
+
+
+def _ext_authz(source: str, stats: Any) -> Iterator[Fact]:
+    """Checks that could not be made, where they are more than stray ones."""
+    found: dict[str, dict[str, int]] = {}
+    for each in items(stats, "stats"):
+        prefix, told, counter = text(each, "name").rpartition(".ext_authz.")
+        if told:
+            found.setdefault(prefix, {})[counter] = number(each.get("value"))
+    for prefix, counters in found.items():
+        failed = counters.get("error", 0)
+        if failed and counters.get("ok", 0) < _MANY * failed:
+            said = f"{prefix}.ext_authz.error: {failed}, ok: {counters.get('ok', 0)}"
+            origin = Origin(kind="admin", source=f"{source}/stats", quote=said)
+            yield ExtAuthzFailed(
+                origin=origin, why="timeout" if counters.get("timeout") else "unreachable", detail=said
+            )
 
 
 def _signs_in(filters: Sequence[FilterCounters]) -> bool:
