@@ -21,6 +21,7 @@ from peers.level_world import Command, levels, proxy, wait_for
 from peers.proxies import ROOT, Proxy
 
 pytestmark = pytest.mark.peer
+_REFUSED = "Responding with 401 Unauthorized. Cause: Failed to get access token"
 _INCIDENT = "C[985] address=[2606:4700::6810:a016]:443"
 
 
@@ -122,6 +123,37 @@ def test_kubectls_errors_come_with_a_mend(arguments: list[str], said: str, mend:
     assert (done.returncode, done.stdout) == (1, "")
     assert said in done.stderr
     assert mend in done.stderr.partition("Mend: ")[2]
+
+
+def doctor(log: Command, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "ostiary", "doctor", *log.target, "--json", *arguments]
+
+
+def test_the_doctor_asks_a_pod(log: Command) -> None:
+    done = subprocess.run(doctor(log), check=False, capture_output=True, text=True, timeout=60, env=log.env)
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["findings"]) == (0, []), done.stderr
+    (seen,) = document["evidence"]
+    assert (seen["source"], seen["state"], seen["version"]) == (f"pod {NAMESPACE}/{POD}", "LIVE", "1.39.3")
+
+
+def test_the_doctor_watches_a_sign_in_in_a_pod(log: Command, running: Proxy, output: Path) -> None:
+    before = levels(running)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(doctor(log, "--watch", "10m"), stdout=pipe, stderr=pipe, text=True, env=log.env) as process:
+        try:
+            assert process.stderr is not None
+            assert "sign in now" in process.stderr.readline()
+            assert levels(running)["happy_eyeballs"] == "debug"
+            said = "immediate connect error: Network is unreachable|remote address:[2606:4700::6810:a016]:443"
+            with output.open("a") as printed:
+                printed.write(f"2024-08-09T09:04:46.347021Z\tdebug\tenvoy connection x.cc:33\t{said}\tthread=23\n")
+                printed.write(f"2024-08-09T09:04:46.347022Z\twarning\tenvoy oauth2 x.cc:1\t{_REFUSED}\tthread=23\n")
+            out, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert json.loads(out)["findings"][0]["rule"] == "dns-family-unreachable"
+    assert levels(running) == before
 
 
 def test_without_kubectl(tmp_path: Path) -> None:
