@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from typing import Final
 
 from ostiary.doctor.case import Case
 from ostiary.doctor.configuration.walk import Walked
@@ -12,11 +14,13 @@ from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.live.configuration import differences, running
 from ostiary.doctor.live.fetch import Documents, fetch
 from ostiary.doctor.live.flights import flight_facts
-from ostiary.doctor.live.plain import text
 from ostiary.doctor.live.state import state_facts
 from ostiary.doctor.live.traffic import traffic_facts
 from ostiary.doctor.report import Evidence, Found
 from ostiary.net.admin_client import AdminClient
+
+_VERSION: Final = re.compile(rb'"version": ?"([^"]{1,200})"')
+"""In /server_info, of whose hundred kilobytes nothing else is of interest."""
 
 
 async def look(client: AdminClient, written: Walked, tell: Callable[[str, str], None]) -> Found:
@@ -41,13 +45,14 @@ def read(documents: Documents, written: Walked) -> Found:
 
 
 def _evidence(documents: Documents, facts: list[Fact]) -> Evidence:
-    info = documents.parsed("server_info")
-    version = text(info, "version").split("/")
+    said = _VERSION.search(documents.bodies.get("server_info", b""))
+    whole = said[1].decode("utf-8", "replace") if said is not None else ""
+    version = whole.split("/")
     filters = sum(isinstance(fact, OAuth2Seen) for fact in facts)
     clusters = sum(isinstance(fact, ClusterSeen) and fact.for_provider for fact in facts)
     told = (
         documents.problem
         or f"{documents.state or 'no answer'}, {filters} sign-in filters, {clusters} clusters of providers"
     )
-    details = {"version": version[1] if len(version) > 1 else text(info, "version"), "state": documents.state}
+    details = {"version": version[1] if len(version) > 1 else whole, "state": documents.state}
     return Evidence(kind="admin", source=documents.source, summary=told, details=details)

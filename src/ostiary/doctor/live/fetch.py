@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ostiary.doctor.live.plain import load
+from ostiary.doctor.live.plain import items, load
 from ostiary.net.admin_client import AdminClient, AdminError
 
 _COUNTERS: Final = (
@@ -48,6 +48,15 @@ class Documents:
     problem: str = ""
     """Why nothing was to be had at all."""
     _parsed: dict[str, Any] = field(default_factory=dict)
+
+    def counters(self) -> Mapping[str, int]:
+        """What /stats counts, zeros left out."""
+        if "counters" not in self._parsed:
+            listed = items(self.parsed("stats"), "stats")
+            pairs = ((each.get("name"), each.get("value")) for each in listed)
+            self._parsed["counters"] = {name: value for name, value in pairs if value and isinstance(value, int)}
+        found: Mapping[str, int] = self._parsed["counters"]
+        return found
 
     @property
     def state(self) -> str:

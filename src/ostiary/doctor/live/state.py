@@ -8,7 +8,7 @@ from typing import Any, Final
 from ostiary.doctor.facts.origin import Fact, Origin
 from ostiary.doctor.facts.sidecar import NotReady, PlaceholderKeys, UpdateRejected, Warming
 from ostiary.doctor.live.fetch import Documents
-from ostiary.doctor.live.plain import items, number, text
+from ostiary.doctor.live.plain import items, text
 from ostiary.doctor.logs.joining import What
 from ostiary.doctor.logs.patterns.configuration import rejection
 
@@ -90,7 +90,7 @@ def _rejected(documents: Documents) -> Iterator[Fact]:
 
 def _never_accepted(documents: Documents) -> Iterator[Fact]:
     """A whole update that can't be read leaves nothing but a counter: told while no other one was ever taken."""
-    counted = {text(each, "name"): number(each.get("value")) for each in items(documents.parsed("stats"), "stats")}
+    counted = documents.counters()
     for prefix, what in _DISCOVERIES:
         refused = {name: counted.get(f"{prefix}.{name}", 0) for name in ("update_rejected", "update_failure")}
         told = ", ".join(f"{prefix}.{name}: {count}" for name, count in refused.items() if count)

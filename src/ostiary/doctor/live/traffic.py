@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Final
 
 from ostiary.doctor.facts.configuration import ClusterSeen, OAuth2Seen
@@ -39,7 +39,7 @@ def traffic_facts(
 ) -> Iterator[Fact]:
     """The facts of /clusters and /stats about the clusters that lead to a provider, and of the filters."""
     wanted = {cluster.name: cluster for cluster in clusters if cluster.for_provider}
-    stats = documents.parsed("stats")
+    stats = documents.counters()
     counted = _by_cluster(stats, set(wanted))
     told = documents.parsed("clusters")
     hosts: dict[str, list[str]] = {}
@@ -63,13 +63,13 @@ def traffic_facts(
     yield from (SignedIn(origin=fact.origin) for fact in filters[:1] if well)
 
 
-def _ext_authz(source: str, stats: Any) -> Iterator[Fact]:
+def _ext_authz(source: str, stats: Mapping[str, int]) -> Iterator[Fact]:
     """Checks that could not be made, where they are more than stray ones."""
     found: dict[str, dict[str, int]] = {}
-    for each in items(stats, "stats"):
-        prefix, told, counter = text(each, "name").rpartition(".ext_authz.")
+    for name, value in stats.items():
+        prefix, told, counter = name.rpartition(".ext_authz.")
         if told:
-            found.setdefault(prefix, {})[counter] = number(each.get("value"))
+            found.setdefault(prefix, {})[counter] = value
     for prefix, counters in found.items():
         failed = counters.get("error", 0)
         if failed and counters.get("ok", 0) < _MANY * failed:
@@ -109,12 +109,11 @@ def _cluster(source: str, cluster: ClusterSeen, hosts: list[str] | None, counter
         yield ClusterCounters(origin=origin, cluster=cluster.name, counters=counters, hosts=tuple(hosts or ()))
 
 
-def _by_cluster(stats: Any, wanted: Set[str]) -> dict[str, dict[str, int]]:
+def _by_cluster(stats: Mapping[str, int], wanted: Set[str]) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
-    for each in items(stats, "stats"):
-        match = _CLUSTER.match(text(each, "name"))
-        value = number(each.get("value"))
-        if match is not None and value and match["name"] in wanted:
+    for name, value in stats.items():
+        match = _CLUSTER.match(name)
+        if match is not None and match["name"] in wanted:
             found.setdefault(match["name"], {})[match["counter"]] = value
     return found
 
@@ -138,12 +137,11 @@ def _address(host: dict[str, Any]) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def _filters(source: str, stats: Any) -> Iterator[FilterCounters]:
+def _filters(source: str, stats: Mapping[str, int]) -> Iterator[FilterCounters]:
     found: dict[str, dict[str, int]] = {}
-    for each in items(stats, "stats"):
-        match = _FILTER.match(text(each, "name"))
-        value = number(each.get("value"))
-        if match is not None and value:
+    for name, value in stats.items():
+        match = _FILTER.match(name) if ".oauth_" in name else None
+        if match is not None:
             found.setdefault(match["prefix"], {})[match["counter"]] = value
     for prefix, counters in found.items():
         told = ", ".join(f"{name} {value}" for name, value in sorted(counters.items()))
