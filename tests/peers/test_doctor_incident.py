@@ -58,3 +58,15 @@ def test_what_ostiary_recorded_is_as_good_as_a_probe(seen: dict[str, Any]) -> No
     first = seen["sick ostiary"]["findings"][0]
     assert first["rule"] == "dns-family-unreachable"
     assert any("/flights: " in line for line in first["proof"]), first
+
+
+def test_the_file_s_report_forecasts_every_lookup_family(seen: dict[str, Any]) -> None:
+    (probed,) = [
+        each for each in seen["config"]["json"]["evidence"] if each["kind"] == "probe" and "connection" in each
+    ]
+    fates = {family: fate["LOGICAL_DNS"] for family, fate in probed["lookup_families"].items()}
+    assert fates == {"AUTO": "fails", "V6_ONLY": "fails", "V4_ONLY": "works", "V4_PREFERRED": "works", "ALL": "works"}
+    told = " ".join(seen["config"]["text"].split())
+    assert (
+        "From here Envoy connects with V4_ONLY, V4_PREFERRED, ALL and fails with AUTO, V6_ONLY (LOGICAL_DNS)." in told
+    )

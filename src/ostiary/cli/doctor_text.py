@@ -59,11 +59,15 @@ def _tried(report: Report, screen: Screen) -> None:
     if not report.traces:
         return
     from ostiary.cli.timeline import draw
+    from ostiary.doctor.report import in_envoy
 
     screen.print()
     screen.words("What was tried from here:", "bold")
+    told = {each.source: in_envoy(each) for each in report.evidence}
     for trace in report.traces:
         draw(trace, screen)
+        if told.get(trace.target):
+            screen.words(told[trace.target])
 
 
 def _looked_at(report: Report, screen: Screen) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ostiary._version import __version__
 from ostiary.doctor.finding import Finding
-from ostiary.doctor.report import Report
+from ostiary.doctor.report import Report, in_envoy
 from ostiary.pages import render
 from ostiary.report.connection import shown_connection
 
@@ -17,6 +17,7 @@ _LINES: Final = {"+": "add", "-": "del", "@": "at"}
 
 def page(report: Report) -> bytes:
     """UTF-8 HTML, everything in it escaped."""
+    told = {each.source: in_envoy(each) for each in report.evidence}
     first, *others = report.findings or (None,)
     return render(
         "report/doctor",
@@ -27,7 +28,10 @@ def page(report: Report) -> bytes:
             "sentence": "No rule found anything in this evidence.",
             "first": _shown(first) if first is not None else None,
             "others": [_shown(finding) for finding in others if finding is not None],
-            "shown": [{"target": trace.target, **shown_connection(trace)} for trace in report.traces],
+            "shown": [
+                {"target": trace.target, "envoy": told.get(trace.target, ""), **shown_connection(trace)}
+                for trace in report.traces
+            ],
             "evidence": [(each.kind, each.source, each.summary) for each in report.evidence],
             "taken": report.taken.strftime("%Y-%m-%d %H:%M:%S UTC"),
             "version": __version__,

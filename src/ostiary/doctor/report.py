@@ -29,6 +29,18 @@ class Evidence:
         return {"kind": self.kind, "source": self.source, "summary": self.summary, **self.details}
 
 
+def in_envoy(evidence: Evidence) -> str:
+    """What Envoy's lookup families would come to from where a probe was, in a sentence; empty if nobody asked."""
+    fates: Mapping[str, Mapping[str, str]] = evidence.details.get("lookup_families") or {}
+    connecting = [family for family, fate in fates.items() if fate["LOGICAL_DNS"] == "works"]
+    failing = [family for family in fates if family not in connecting]
+    if not fates or not connecting:
+        return ""
+    if not failing:
+        return "From here Envoy connects with every dns_lookup_family."
+    return f"From here Envoy connects with {', '.join(connecting)} and fails with {', '.join(failing)} (LOGICAL_DNS)."
+
+
 @dataclass(slots=True)
 class Found:
     """What one source gave."""

@@ -187,6 +187,42 @@ NEAR: list[tuple[str, list[Fact]]] = [
     ("signin-loop", [*[redirect()] * 5]),
     ("xhr-redirected", [redirect()]),
 ]  # fmt: skip
+NEAR += [
+    ("client-rejected", [answered(400, "invalid_grant")]),
+    ("cluster-unknown", [problem("unknown-field")]),
+    ("code-verifier-invalid", [answered(400, "invalid_grant", "Code has expired")]),
+    ("config-invalid", [problem("cluster-unknown", "nope")]),
+    ("config-type-missing", [problem("type-url", "v3alpha.OAuth2")]),
+    ("config-type-url", [problem("type-missing")]),
+    ("config-unknown-field", [problem("invalid", "token_endpoint")]),
+    ("consent-required", [answered(0, "access_denied", "AADSTS50105: not assigned", "AADSTS50105")]),
+    ("csrf-cookie-missing", [failed("csrf-mismatch")]),
+    ("csrf-mismatch", [failed("csrf-cookie-missing")]),
+    ("ext-authz-status", [ExtAuthzFailed(origin=O("timeout"), why="timeout")]),
+    ("ext-authz-unreachable", [ExtAuthzFailed(origin=O("202"), why="status")]),
+    ("extension-missing", [problem("type-url", "v3alpha.OAuth2")]),
+    ("group-overage", [jwt("audience")]),
+    ("headers-too-large", [cookie(size=5412)]),
+    ("idp-error", [answered(401, "invalid_client")]),
+    ("idp-protocol", [ClusterCounters(origin=O("2"), cluster="oauth", counters={"upstream_cx_connect_fail": 2})]),
+    ("jwks-fetch-failed", [FetchFailed(origin=O("x509"), endpoint="discovery", target="https://i", problem="x509")]),
+    ("jwt-audience", [jwt("issuer")]),
+    ("jwt-expired", [jwt("not-yet-valid")]),
+    ("jwt-issuer", [jwt("audience")]),
+    ("jwt-key", [jwt("missing")]),
+    ("jwt-missing", [jwt("expired")]),
+    ("listener-rejected", [Warming(origin=O("warming"), what="listener", name="virtualInbound")]),
+    ("patch-crashes-istiod", [problem("patch-nothing", "patch 2")]),
+    ("patch-not-applied", [problem("patch-crash", "patch 2")]),
+    ("preflight-redirected", [redirect(for_script=True)]),
+    ("redirect-uri-template", [problem("redirect-scheme", "http://app.example.com/callback")]),
+    ("scope-rejected", [answered(400, "invalid_request", "The redirect_uri is not valid")]),
+    ("secret-invalid", [problem("secret-missing", "token_secret")]),
+    ("secret-mismatch", [failed("csrf-mismatch")]),
+    ("sidecar-not-ready", [Warming(origin=O("warming"), what="cluster", name="oauth")]),
+    ("state-invalid", [failed("csrf-mismatch")]),
+    ("token-response-invalid", [TokensMissing(origin=O("no JSON"), target="oauth", lacks="json")]),
+]  # fmt: skip
 HEALTHY: list[Fact] = [
     cluster(lookup_family="ALL"), oauth2(), SIGNED_IN, redirect(), cookie(), answered(200),
     answered(400, "invalid_grant", probe=True), ClockOffset(origin=O("Date"), seconds=0.4, against="h"),
@@ -207,6 +243,10 @@ def test_the_rule_comes_first(rule: str, facts: list[Fact]) -> None:
 @pytest.mark.parametrize(("rule", "facts"), NEAR, ids=[f"{rule}-{i}" for i, (rule, _) in enumerate(NEAR)])
 def test_what_looks_alike(rule: str, facts: list[Fact]) -> None:
     assert rule not in names(*facts)
+
+
+def test_every_rule_here_has_something_that_looks_like_it() -> None:
+    assert {rule for rule, _ in CASES} <= {rule for rule, _ in NEAR}
 
 
 def test_a_healthy_case() -> None:

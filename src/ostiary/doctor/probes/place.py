@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from ostiary.core.addresses import Destination, Family, family_of
+from ostiary.core.lookup_families import verdicts
 from ostiary.core.target import Target
 from ostiary.core.trace import Attempt
 from ostiary.doctor.facts.configuration import ClusterSeen
@@ -18,10 +19,11 @@ from ostiary.doctor.probes.names import probe_names, resolved
 from ostiary.doctor.probes.traces import attempt_of, lookup_of
 from ostiary.doctor.probes.trust import SEES_SLOW, Trust, trust_of
 from ostiary.doctor.report import Evidence, Found
+from ostiary.doctor.rules.families import family_of as family_of_host
 from ostiary.model import limits
 from ostiary.net.refusals import Refusal, who_refuses
 from ostiary.net.routes import check
-from ostiary.net.survey import Place, survey
+from ostiary.net.survey import Place, Survey, survey
 from ostiary.net.tls import TlsError, UpstreamTls
 
 _PUBLIC: Final[dict[Family, str]] = {"v4": "1.1.1.1", "v6": "2606:4700:4700::1111"}
@@ -79,8 +81,17 @@ async def probe_place(target: Target, cluster: ClusterSeen | None, tell: Callabl
         *await closer.then([*connected, *looked]),
         *_prohibited(refusals, where),
     ]
-    evidence = Evidence(kind="probe", source=where, summary=trace.summary, details={"connection": trace.as_dict()})
+    details: dict[str, Any] = {"connection": trace.as_dict()}
+    if family_of_host(target.host) is None:
+        details["lookup_families"] = _in_envoy(seen, place.timeout)
+    evidence = Evidence(kind="probe", source=where, summary=trace.summary, details=details)
     return Found([fact for fact in facts if _expected(fact, target, cluster)], [evidence], [trace])
+
+
+def _in_envoy(seen: Survey, timeout: float) -> dict[str, dict[str, str]]:
+    """What each of Envoy's lookup families would come to from here: family -> kind of cluster -> fate."""
+    found = verdicts(seen.answers, seen.probes, timeout)
+    return {each.family: {"LOGICAL_DNS": each.logical.fate, "STRICT_DNS": each.strict.fate} for each in found}
 
 
 def _place(target: Target, cluster: ClusterSeen | None, trust: Trust) -> Place:
