@@ -90,21 +90,6 @@ class Inboxes:
             raise InboxError(f"worker {index}: {answer.decode(errors='replace')}")
         return answer
 
-    async def ask_all(
-        self, path: str, body: bytes = b"", fds: Sequence[int] = (), patience: float = limits.INBOX_TIMEOUT
-    ) -> list[bytes | None]:
-        """Ask every worker at once; in order of index, None where there is no answer (said in the log)."""
-        asked = (self.ask(index, path, body, fds, patience) for index in range(len(self)))
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        found: list[bytes | None] = []
-        for answer in answers:
-            if isinstance(answer, InboxError):
-                _LOG.warning("%s: %s", path, answer)
-            elif isinstance(answer, BaseException):
-                raise answer
-            found.append(answer if isinstance(answer, bytes) else None)
-        return found
-
     def deliver(self, index: int, stream: socket.socket, fds: Sequence[int]) -> bool:
         """Put one end of a stream pair, and what belongs to it, into an inbox; False while that is full."""
         rights = array.array("i", [stream.fileno(), *fds])
