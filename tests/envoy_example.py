@@ -29,6 +29,31 @@ INCIDENT_CLUSTER = """\
     type: LOGICAL_DNS
 """
 
+# One listener and the router; @ADMIN@, @PORT@ and @ROUTES@ are the test's.
+PLAIN = """\
+node: {id: test, cluster: test}
+admin: {address: {socket_address: {address: 127.0.0.1, port_value: @ADMIN@}}}
+static_resources:
+  listeners:
+  - name: main
+    address: {socket_address: {address: 127.0.0.1, port_value: @PORT@}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: main
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ['*']
+              routes:
+@ROUTES@
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+"""
+
 BOOTSTRAP = """\
 admin:
   address: {socket_address: {address: 127.0.0.1, port_value: 21091}}

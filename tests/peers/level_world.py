@@ -11,30 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from envoy_example import PLAIN
 from ostiary.core.level_change import parse_listing
 from peers.proxies import ROOT, Proxy, envoy_arguments, ostiary_arguments
 from ports import free_port
 
-_CONFIG = """\
-node: {id: test, cluster: test}
-admin: {address: {socket_address: {address: 127.0.0.1, port_value: @ADMIN@}}}
-static_resources:
-  listeners:
-  - name: main
-    address: {socket_address: {address: 127.0.0.1, port_value: @PORT@}}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: main
-          route_config:
-            virtual_hosts:
-            - {name: all, domains: ['*'], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-"""
+_CONFIG = PLAIN.replace("@ROUTES@", "              - {match: {prefix: /}, direct_response: {status: 200}}")
 STARTED = ("warning", "misc:error,oauth2:info")
 """The levels that a proxy of these tests is started with, as Istio would: some are special."""
 

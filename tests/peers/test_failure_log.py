@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from envoy_example import PLAIN
 from net.dns_server import DnsServer
 from ostiary.core.log_line import LogLine, parse
 from peers.in_thread import serving
@@ -71,31 +72,7 @@ CASES = {
         ("upstream", "debug", r"DNS refresh rate reset for nowhere\.test, \(failure\) refresh rate \d+ ms"),
     ),
 }
-CONFIG = """\
-node: {id: test, cluster: test}
-admin: {address: {socket_address: {address: 127.0.0.1, port_value: @ADMIN@}}}
-static_resources:
-  listeners:
-  - name: main
-    address: {socket_address: {address: 127.0.0.1, port_value: @PORT@}}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: main
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ['*']
-              routes:
-@ROUTES@
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-  clusters:
-@CLUSTERS@
-"""
+CONFIG = PLAIN + "  clusters:\n@CLUSTERS@\n"
 CLUSTER = """\
   - name: @NAME@
     connect_timeout: 0.4s
