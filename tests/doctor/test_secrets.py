@@ -17,7 +17,7 @@ import pytest
 
 from ostiary.cli.doctor_text import show
 from ostiary.cli.terminal import screen
-from ostiary.doctor.examine import Question, examine, whole_patch
+from ostiary.doctor.examine import Question, examine
 from ostiary.doctor.page import page
 
 _number = count(1)
@@ -42,9 +42,7 @@ def outputs(configuration: str = "", log: str = "", name: str = "f.yaml") -> str
         show(report, screen())
         text.flush()
     shown = text.buffer.getvalue().decode()  # type: ignore[attr-defined] # a BytesIO
-    return "\n".join(
-        (shown, json.dumps(report.as_dict(), ensure_ascii=False), page(report).decode(), whole_patch(report))
-    )
+    return "\n".join((shown, json.dumps(report.as_dict(), ensure_ascii=False), page(report).decode(), report.patch))
 
 
 FILTER = """\

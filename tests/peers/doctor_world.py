@@ -35,7 +35,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' directory is not a package
 
 from net.dns_server import DnsServer, Reply
-from ostiary.doctor.examine import Question, examine, whole_patch
+from ostiary.doctor.examine import Question, examine
 from ostiary.net.admin_client import HttpAdmin
 from ostiary.testing.provider import DemoClient, DemoProvider
 from ostiary.testing.provider_server import ProviderServer
@@ -164,7 +164,7 @@ class Place:
             open_file=lambda path: Path(path).read_bytes(),
         )
         report = asyncio.run(examine(question))
-        return report.as_dict() | {"patch": whole_patch(report)}
+        return report.as_dict() | {"patch": report.patch}
 
 
 def tls_relay(tls: ssl.SSLContext, connection: socket.socket, address: str) -> None:

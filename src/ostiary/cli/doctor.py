@@ -247,9 +247,7 @@ def _examine(question: Question) -> Report | None:
 
 def _show(report: Report, *, as_json: bool, only_patch: bool) -> None:
     if only_patch:
-        from ostiary.doctor.examine import whole_patch
-
-        patch = whole_patch(report)
+        patch = report.patch
         sys.stdout.write(patch)
         if not patch:
             print("ostiary: no file can be patched: see the report for what to do", file=sys.stderr)

@@ -17,7 +17,7 @@ from ostiary.doctor.case import Case
 from ostiary.doctor.diagnose import diagnose
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.fleet import elsewhere, together
-from ostiary.doctor.mends.patch import all_edits, patch_of, with_patches
+from ostiary.doctor.mends.patch import with_patches
 from ostiary.doctor.report import Evidence, Found, Report
 from ostiary.doctor.rules import all_rules
 from ostiary.doctor.rules.evidence import listed
@@ -103,22 +103,6 @@ def conclude(question: Question, found: Found, running: Sequence[Found] = ()) ->
         texts=texts,
         taken=datetime.now(UTC),
     )
-
-
-def whole_patch(report: Report) -> str:
-    """One patch that mends what is broken: edits of one file together, each once; warnings' only where nothing is.
-
-    A warning's mend makes it better, and might change more than somebody in an incident wants at once. An edit that
-    can't be made beside the others is left out, from the least telling finding up.
-    """
-    broken = [finding for finding in report.findings if finding.severity == "error"]
-    edits = all_edits(broken or report.findings)
-    while edits:
-        patch = patch_of(edits, report.texts)
-        if patch is not None:
-            return patch
-        edits = edits[:-1]
-    return "".join(finding.patch for finding in broken or report.findings if finding.patch)
 
 
 async def _configurations(question: Question) -> Found:

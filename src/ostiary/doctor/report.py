@@ -10,6 +10,7 @@ from typing import Any
 from ostiary.core.trace import ConnectTrace
 from ostiary.doctor.facts.origin import Fact, Kind
 from ostiary.doctor.finding import Finding
+from ostiary.doctor.mends.patch import together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +81,14 @@ class Report:
 
     @property
     def patch(self) -> str:
-        """All patches, one behind the other; empty if there is none."""
-        return "".join(finding.patch for finding in self.findings if finding.patch)
+        """What mends what is broken, as one patch (warnings' mends only where nothing is); empty if there is none.
+
+        A warning's mend makes it better, and might change more than somebody in an incident wants at once. Where no
+        file is at hand it is what the findings show.
+        """
+        broken = [finding for finding in self.findings if finding.severity == "error"] or self.findings
+        shown = "".join(finding.patch for finding in broken if finding.patch)
+        return together(broken, self.texts) or shown
 
     def as_dict(self) -> dict[str, Any]:
         """The document of `ostiary doctor --json`."""

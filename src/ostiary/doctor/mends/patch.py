@@ -22,13 +22,17 @@ def with_patches(findings: Iterable[Finding], texts: Mapping[str, str]) -> list[
     return [replace(one, patch=patch_of(one.edits, texts)) if one.edits else one for one in findings]
 
 
-def all_edits(findings: Iterable[Finding]) -> tuple[Edit, ...]:
-    """Every edit once, in the order of the findings: what mends everything that can be mended in a file."""
-    unique: dict[tuple[str, int, str, str, str], Edit] = {}
+def together(findings: Iterable[Finding], texts: Mapping[str, str]) -> str | None:
+    """One patch for all that can be mended: each edit once; a finding whose edits can't be made with those before it
+    is left out."""
+    kept: dict[tuple[str, int, str, str, str], Edit] = {}
     for finding in findings:
-        for edit in finding.edits:
-            unique.setdefault((edit.file, edit.document, edit.path, edit.operation, edit.key), edit)
-    return tuple(unique.values())
+        more = {(edit.file, edit.document, edit.path, edit.operation, edit.key): edit for edit in finding.edits}
+        both = more | kept
+        ordered = {key: both[key] for key in (*kept, *more)}
+        if more and patch_of([*ordered.values()], texts) is not None:
+            kept = ordered
+    return patch_of([*kept.values()], texts)
 
 
 def patch_of(edits: Sequence[Edit], texts: Mapping[str, str]) -> str | None:
