@@ -204,3 +204,27 @@ def test_that_an_added_cluster_is_never_reached_is_said_first() -> None:
     said = [each.message for each in found if isinstance(each, ConfigurationProblem)]
     assert len(said) == 1
     assert "MERGE never sees" in said[0]
+
+
+BOOTSTRAP = """\
+static_resources:
+  clusters:
+  - name: a
+    type: STATIC
+    transport_socket:
+      name: envoy.transport_sockets.tls
+      typed_config:
+        '@type': type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+        common_tls_context:
+          tls_certificate_sds_secret_configs:
+          - {name: x, sds_config: {path_config_source: {path: /etc/envoy/sds.yaml}}}
+"""
+
+
+@pytest.mark.parametrize("written", [text(CLUSTER, FILTER), BOOTSTRAP])
+def test_files_of_the_container_need_not_be_here(written: str) -> None:
+    def nowhere(name: str) -> bytes:
+        raise FileNotFoundError(2, "No such file or directory", name)
+
+    found = read([("f.yaml", written.encode())], env={}, open_file=nowhere)
+    assert [fact for fact in found if isinstance(fact, ConfigurationProblem)] == []

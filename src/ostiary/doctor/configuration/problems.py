@@ -31,18 +31,18 @@ _BY_PATH: Final[tuple[tuple[re.Pattern[str], ProblemKind], ...]] = (
 )
 _OURS: Final = ("no patch changes what stands before", "the listener's address can't be patched here")
 """What only `ostiary run` refuses, which has one file and nothing else."""
-_CONTAINER: Final = re.compile(r"^can't read /.*(No such file|Permission denied)")
+_UNREADABLE: Final = "can't read "
 _QUOTED: Final = re.compile(r"'([^']{1,80})'")
 
 
-def problems(diagnostics: Iterable[Diagnostic]) -> Iterator[ConfigurationProblem]:
-    """The facts of those that matter."""
+def problems(diagnostics: Iterable[Diagnostic], *, elsewhere: bool = False) -> Iterator[ConfigurationProblem]:
+    """The facts of those that matter. `elsewhere`: the files that it names lie in a proxy's container."""
     for diagnostic in diagnostics:
         if diagnostic.message.startswith((NOT_IMPLEMENTED, *_OURS)):
             continue  # nothing is wrong with it for Envoy and Istio
         kind = _kind(diagnostic)
-        if _CONTAINER.search(diagnostic.message):
-            continue  # the file belongs into the proxy's container, which this need not be
+        if elsewhere and diagnostic.message.startswith(_UNREADABLE):
+            continue  # that it is not here says nothing
         if diagnostic.severity != "error" and kind not in ("cluster-unknown", "patch-nothing"):
             continue
         yield ConfigurationProblem(

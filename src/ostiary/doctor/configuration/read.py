@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingType
 from collections.abc import Sequence
-from typing import Final
 
 from ostiary.dialects.detect import detect
 from ostiary.dialects.envoy_common import Reader
@@ -21,8 +20,6 @@ from ostiary.doctor.facts.configuration import ConfigurationProblem
 from ostiary.doctor.facts.origin import Fact, Kind
 from ostiary.model.errors import ConfigError, Diagnostic
 
-_UNREADABLE: Final = "can't read "
-"""A file that an EnvoyFilter names lies in the proxy's container: that it is not here says nothing."""
 Files = Sequence[tuple[str, bytes]]
 
 
@@ -88,7 +85,8 @@ def _judged(dialect: str, files: Files, env: MappingType[str, str], open_file: R
     if dialect == "envoy":
         from ostiary.dialects import envoy
 
-        return [*problems(envoy.load(files, ignore_unsupported=True, read=open_file)[1])]
+        judged = envoy.load(files, ignore_unsupported=True, read=open_file)[1]
+        return [*problems(judged, elsewhere=True)]
     if dialect == "istio":
         return _istio(files, open_file)
     if dialect == "native":
@@ -125,5 +123,5 @@ def _istio(files: Files, open_file: Reader | None) -> list[Fact]:
     places = {(each.where.file, each.where.line) for each in found_here if each.where is not None}
     known = {name for name, _ in files}
     further = (each for each in judged if each.file in known and (each.file, each.line) not in places
-               and not each.message.startswith((DOES_NOTHING, _UNREADABLE)))  # fmt: skip
-    return [*found_here, *problems(further)]
+               and not each.message.startswith(DOES_NOTHING))  # fmt: skip
+    return [*found_here, *problems(further, elsewhere=True)]
