@@ -96,6 +96,10 @@ def _judged(dialect: str, files: Files, env: MappingType[str, str], open_file: R
         loaded = native.load_all(files, flags={}, env=env, read=open_file)
         facts: list[Fact] = [*problems(loaded.diagnostics)]
         return facts + (facts_of(loaded.config, files[0][0]) if loaded.config is not None else [])
+    if dialect == "oauth2-proxy":
+        from ostiary.doctor.configuration.oauth2_proxy import proxy_facts
+
+        return [fact for name, content in files for fact in proxy_facts(name, content)]
     return []
 
 
