@@ -79,7 +79,11 @@ class Load:
     stopping: bool = False
     _posts: int = 0
     seen: Counter[str] = field(default_factory=Counter)
-    """Values of the answer header `x-app`."""
+    """Values of the answer header `x-app`, of requests that began since `forget`."""
+
+    def forget(self) -> None:
+        """Count only requests that begin from now on in `seen`: those on their way may still meet what was before."""
+        self.seen = Counter()
 
     async def connect(self) -> Client:
         if self.tls is None:
@@ -94,11 +98,12 @@ class Load:
         number, again = 0, False
         while not self.stopping:
             number += 1
+            seen = self.seen
             try:
                 client = client or await self.connect()
                 answer = await once(client, number)
                 self.answers[kind] += 1
-                self.seen[answer.get("x-app") or ""] += 1
+                seen[answer.get("x-app") or ""] += 1
                 if answer.get("connection") == "close":
                     self.closed += 1
                     client.close()

@@ -140,6 +140,25 @@ class Run:
         """What each process has resident, in KiB."""
         return [memory(pid) for pid in (self.process.pid, *self.children())]
 
+    @contextlib.asynccontextmanager
+    async def serving(self, port: int) -> AsyncIterator[None]:
+        """It listens on `port`; afterwards it ends as it should, and whatever happens nothing of it stays."""
+        self.start()
+        try:
+            await self.until(lambda: listening(port))
+            yield
+        finally:
+            if self.process.poll() is None:
+                children = self.children()
+                try:
+                    assert await self.stop() == 0, self.log.read_text()[-3000:]
+                finally:
+                    for pid in (self.process.pid, *children):
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(pid, signal.SIGKILL)
+                    self.process.wait()
+        assert "Traceback" not in self.log.read_text(), self.log.read_text()[-5000:]
+
     async def stop(self) -> int:
         """By SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
@@ -153,20 +172,8 @@ async def running(
     """It listens on `port`; afterwards it ends as it should."""
     run = Run(directory, "--watch", "false", "--drain-timeout", "20s", *arguments, **env)
     run.write(document)
-    run.start()
-    try:
-        await run.until(lambda: listening(port))
+    async with run.serving(port):
         yield run
-    finally:
-        if run.process.poll() is None:
-            children = run.children()
-            try:
-                assert await run.stop() == 0, run.log.read_text()[-3000:]
-            finally:
-                for pid in (run.process.pid, *children):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-    assert "Traceback" not in run.log.read_text(), run.log.read_text()[-5000:]
 
 
 @contextlib.asynccontextmanager
