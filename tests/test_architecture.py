@@ -131,3 +131,15 @@ def test_public_things_say_what_they_are(module: str) -> None:
     for node in TREES[module].body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
             assert ast.get_docstring(node), f"{module}.{node.name} has no docstring"
+
+
+def test_a_limit_is_set_in_one_place() -> None:
+    names = [
+        node.target.id
+        for module, tree in TREES.items()
+        if module.startswith("ostiary.model.limits.")
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    ]
+    assert len(names) > 100
+    assert len(names) == len(set(names))

@@ -2,7 +2,7 @@
 
 Two rings for the halves of sign-ins and one for each other kind: strangers who never come back from the provider push
 out no callback, refusals no sign-in. A failed connection is counted by its cause, so that a flood of one failure is one
-entry. Everything is bounded in number and in bytes (model/limits.py).
+entry. Everything is bounded in number and in bytes (model/limits).
 
 Who signed in (e-mail address or subject) is kept, as in the access log: an operator is asked "why can't Ada sign in?".
 `flight_users: false` leaves it out.

@@ -20,7 +20,7 @@ _BOUNDS: Final = (
     "stream_reset_rate",
     "max_header_field_size_kb",
 )
-"""Against floods; Ostiary has bounds of its own (model/limits.py)."""
+"""Against floods; Ostiary has bounds of its own (model/limits)."""
 _HARMLESS: Final = (
     "allow_connect",  # an upstream's settings say so
     "stream_error_on_invalid_http_messaging",  # a malformed answer costs its own request, never the connection

@@ -2,7 +2,7 @@
 
 OstiaryError                 anything this program says no to
 ├── ConfigError              a configuration that can't be run; carries its diagnostics
-└── LimitExceeded            a named bound of `limits.py` was passed
+└── LimitExceeded            a named bound of `limits` was passed
 
 `ConnectError` (an OSError, in `net/connector.py`) is the connection's own: it carries a trace.
 """
@@ -52,4 +52,4 @@ class ConfigError(OstiaryError):
 
 
 class LimitExceeded(OstiaryError):
-    """A named bound of `limits.py` was passed."""
+    """A named bound of `limits` was passed."""
