@@ -1,17 +1,25 @@
-"""A collector for tests: takes OTLP over HTTP and decodes what came."""
+"""A collector for tests: takes OTLP over HTTP, or by gRPC from a real server of gRPC's, and decodes what came."""
 
 from __future__ import annotations
 
 import gzip
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Final
 
+import grpc
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+_SERVICES: Final = (
+    "opentelemetry.proto.collector.trace.v1.TraceService",
+    "opentelemetry.proto.collector.metrics.v1.MetricsService",
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,9 @@ class Collector:
     """What was received; `paths` and `headers` of every request."""
 
     status: int = 200
+    code: str = "OK"
+    """What a call of gRPC's is answered with; then with a reason in words."""
+    answer: bytes = b""
     delay: float = 0.0
     spans: list[Span] = field(default_factory=list)
     metrics: list[dict[str, Any]] = field(default_factory=list)
@@ -67,9 +78,9 @@ class Collector:
         self.requests.append((path, headers))
         if headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
-        if path.endswith("/v1/traces"):
+        if path.endswith(("/v1/traces", ".TraceService/Export")):
             self._spans(ExportTraceServiceRequest.FromString(body))
-        elif path.endswith("/v1/metrics"):
+        elif path.endswith(("/v1/metrics", ".MetricsService/Export")):
             self.metrics.append(_metrics(ExportMetricsServiceRequest.FromString(body)))
 
     def _spans(self, message: Any) -> None:
@@ -130,8 +141,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.collector.take(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
         self.send_response(self.collector.status)
         self.send_header("content-type", "application/x-protobuf")
-        self.send_header("content-length", "0")
+        self.send_header("content-length", str(len(self.collector.answer)))
         self.end_headers()
+        self.wfile.write(self.collector.answer)
 
     def _body(self) -> bytes:
         if self.headers.get("transfer-encoding") != "chunked":
@@ -166,3 +178,36 @@ class Receiver:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+class GrpcReceiver:
+    """The collector behind a gRPC server, listening on loopback while the `with` lasts."""
+
+    def __init__(self, credentials: grpc.ServerCredentials | None = None, services: Sequence[str] = _SERVICES) -> None:
+        self.collector = Collector()
+        self._server = grpc.server(ThreadPoolExecutor(4))
+        for service in services:
+            handler = grpc.unary_unary_rpc_method_handler(partial(self._export, f"/{service}/Export"))
+            handlers = grpc.method_handlers_generic_handler(service, {"Export": handler})
+            self._server.add_generic_rpc_handlers((handlers,))
+        if credentials is not None:
+            self.collector.port = self._server.add_secure_port("127.0.0.1:0", credentials)
+        else:
+            self.collector.port = self._server.add_insecure_port("127.0.0.1:0")
+
+    def _export(self, path: str, message: bytes, context: grpc.ServicerContext) -> bytes:
+        collector = self.collector
+        time.sleep(collector.delay)
+        if collector.code != "OK":
+            context.abort(grpc.StatusCode[collector.code], "not today: 100 % \u00fc")
+        metadata = {key: str(value) for key, value in context.invocation_metadata()}
+        metadata["timeout"] = str(context.time_remaining())
+        collector.take(path, metadata, message)
+        return collector.answer
+
+    def __enter__(self) -> Collector:
+        self._server.start()
+        return self.collector
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop(0).wait()

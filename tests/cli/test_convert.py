@@ -158,9 +158,10 @@ def test_a_native_configuration_becomes_envoys(source: Path) -> None:
     assert tls["validation_context"]["trusted_ca"] == {"filename": "/etc/ssl/certs/ca-certificates.crt"}
 
 
-def test_telemetry_goes_along(source: Path) -> None:
-    telemetry = "telemetry: {endpoint: 'https://otel.example:4318', sampling: 10%, service_name: shop}\n"
-    source.write_text(NATIVE + telemetry)
+@pytest.mark.parametrize(("protocol", "path"), [("http/protobuf", "/v1/{}"), ("grpc", "")])
+def test_telemetry_goes_along(protocol: str, path: str, source: Path) -> None:
+    telemetry = f"{{endpoint: 'https://otel.example:4318', sampling: 10%, service_name: shop, protocol: {protocol}}}"
+    source.write_text(f"{NATIVE}telemetry: {telemetry}\n")
     done = ostiary("convert", str(source), "--to", "envoy")
     assert len(done.stderr.splitlines()) == 1  # the identity headers
     document = yaml.safe_load(done.stdout)
@@ -169,9 +170,10 @@ def test_telemetry_goes_along(source: Path) -> None:
     made = source.with_name("envoy.yaml")
     made.write_text(done.stdout)
     back = yaml.safe_load(ostiary("convert", str(made), "--to", "native").stdout)["telemetry"]
-    assert back["traces_endpoint"] == "https://otel.example:4318/v1/traces"
-    assert back["metrics_endpoint"] == "https://otel.example:4318/v1/metrics"
+    assert back["traces_endpoint"] == f"https://otel.example:4318{path.format('traces')}"
+    assert back["metrics_endpoint"] == f"https://otel.example:4318{path.format('metrics')}"
     assert (back["service_name"], back["sampling"]) == ("shop", "0.1")
+    assert back.get("protocol", "http/protobuf") == protocol
 
 
 @pytest.mark.parametrize("rule", ["emails: [ada@example.com]", "deny: true, paths: [/admin]", "hosts: [a.example]"])

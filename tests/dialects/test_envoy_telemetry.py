@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from envoy_example import BOOTSTRAP, HTTP_FILTERS, error, good, manager
+from envoy_example import BOOTSTRAP, HTTP_FILTERS, IDP, error, good, manager
 from ostiary.model.telemetry import CustomTag, Tracing
 
 TYPE = "type.googleapis.com/envoy"
@@ -15,6 +15,7 @@ OTEL = f"{TYPE}.config.trace.v3.OpenTelemetryConfig"
 SINK = f"{TYPE}.extensions.stat_sinks.open_telemetry.v3.SinkConfig"
 SERVICE: dict[str, Any] = {"http_uri": {"uri": "https://c.test/v1/traces?x=1", "cluster": "idp", "timeout": "3s"}}
 GRPC = {"envoy_grpc": {"cluster_name": "idp"}}
+HTTP2 = (IDP, f"{IDP}    http2_protocol_options: {{}}\n")
 
 
 def traced(typed: dict[str, Any] | None = None, **tracing: Any) -> tuple[str, str]:
@@ -75,6 +76,27 @@ def test_what_is_written_counts() -> None:
     )
 
 
+def test_grpc_goes_to_a_cluster_with_its_metadata() -> None:
+    service = {
+        "envoy_grpc": {"cluster_name": "idp", "authority": "otel.test", "max_receive_message_length": 9},
+        "timeout": "3s",
+        "initial_metadata": [{"key": "X-Key", "value": "k"}, {"key": "x-raw", "raw_value": "dg=="}],
+    }
+    found = tracing(traced({"grpc_service": service}), HTTP2).collector
+    assert (found.grpc, found.cluster, found.authority, found.timeout) == (True, "idp", "otel.test", 3.0)
+    headers = {name: source.inline.text() for name, source in found.headers if source.inline is not None}
+    assert headers == {"x-key": "k", "x-raw": "v"}
+    [export] = good(sink(grpc_service=GRPC), HTTP2).metrics
+    assert (export.collector.grpc, export.collector.authority, export.collector.timeout) == (True, "idp", 10.0)
+
+
+def test_what_grpc_does_not_do_is_refused() -> None:
+    said = "grpc_service.retry_policy: valid in Envoy, not implemented in Ostiary"
+    assert said in error(traced({"grpc_service": {**GRPC, "retry_policy": {"num_retries": 2}}}), HTTP2)
+    said = "http_service: there is a grpc_service too, and spans go one way (remove one of them)"
+    assert said in error(traced({"grpc_service": GRPC, "http_service": SERVICE}), HTTP2)
+
+
 def test_the_routers_child_span_is_the_upstreams() -> None:
     router = "              '@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router\n"
     assert router in BOOTSTRAP
@@ -99,8 +121,16 @@ METADATA = {"kind": {"request": {}}, "metadata_key": {"key": "k", "path": [{"key
 @pytest.mark.parametrize(
     ("replacement", "said"),
     [
-        (traced({"grpc_service": GRPC}), "grpc_service: valid in Envoy, not implemented in Ostiary (export over HTTP"),
-        (traced({}), "http_service: is required"),
+        (
+            traced({"grpc_service": GRPC}),
+            "envoy_grpc.cluster_name: cluster 'idp' speaks HTTP/1.1, gRPC needs HTTP/2 (give the cluster http2_",
+        ),
+        (
+            traced({"grpc_service": {"google_grpc": {"target_uri": "c.test:4317", "stat_prefix": "c"}}}),
+            "google_grpc: valid in Envoy, not implemented in Ostiary (use envoy_grpc with a cluster that has http2_",
+        ),
+        (traced({"grpc_service": {"envoy_grpc": {"cluster_name": "none"}}}), "unknown cluster 'none' (define it in"),
+        (traced({}), "grpc_service or http_service is required (name the collector's cluster)"),
         (traced(verbose=True), "verbose: valid in Envoy, not implemented in Ostiary (remove it: connections are spans"),
         (traced(no_context_propagation=True), "no_context_propagation: valid in Envoy"),
         (traced(custom_tags=[{"tag": "t", "metadata": METADATA}]), "(use literal, environment or request_header)"),
@@ -110,7 +140,7 @@ METADATA = {"kind": {"request": {}}, "metadata_key": {"key": "k", "path": [{"key
         ),
         (traced({"http_service": SERVICE, "resource_detectors": DETECTOR}), "(write the attributes into a Static"),
         (traced(operation="%REQ(:path)%"), "operation: valid in Envoy, not implemented in Ostiary (remove it)"),
-        (sink(grpc_service=GRPC), "(export over HTTP: http_service, with the collector's port 4318)"),
+        (sink(grpc_service=GRPC), "cluster 'idp' speaks HTTP/1.1, gRPC needs HTTP/2"),
         (sink(http_service=SERVICE, report_counters_as_deltas=True), "(remove it: counters are cumulative)"),
         (
             provided(DATADOG),

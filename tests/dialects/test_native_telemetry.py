@@ -59,6 +59,23 @@ def test_the_standard_variables_say_what_the_section_doesnt() -> None:
     assert metrics(env=OTEL).interval == 30.0
 
 
+@pytest.mark.parametrize(
+    ("text", "env"),
+    [
+        ("telemetry: {protocol: grpc, endpoint: 'https://c.test:4317/'}\n", {}),
+        ("telemetry: {protocol: gRPC}\n", {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c.test:4317/"}),
+        (
+            "telemetry:\n",
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c.test:4317/", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+        ),
+    ],
+)
+def test_grpc_by_the_section_or_the_variable(text: str, env: Mapping[str, str]) -> None:
+    for collector in (tracing(text, env).collector, metrics(text, env).collector):
+        assert (collector.grpc, collector.url) == (True, "https://c.test:4317/")
+    assert tracing("telemetry: {protocol: grpc}\n").collector.url == "http://localhost:4317"
+
+
 def test_the_path_of_a_signal_comes_before_the_query() -> None:
     found = tracing("telemetry:\n  endpoint: https://c.test/otlp/?key=abc\n")
     assert found.collector.url == "https://c.test/otlp/v1/traces?key=abc"
@@ -118,8 +135,13 @@ def test_a_header_may_be_in_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "env", "said"),
     [
-        ("protocol: grpc", {}, "o.yaml:7:13: error: telemetry.protocol: 'grpc' is not implemented (use http/protobuf"),
-        ("", {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL: error: telemetry.protocol: 'grpc'"),
+        ("protocol: http/json", {}, "o.yaml:7:13: error: telemetry.protocol: 'http/json' is not one of http/protobuf,"),
+        ("", {"OTEL_EXPORTER_OTLP_PROTOCOL": "http"}, "OTEL_EXPORTER_OTLP_PROTOCOL: error: telemetry.protocol: 'http'"),
+        (
+            "{protocol: grpc, traces_endpoint: 'http://c:4317/v1/traces'}",
+            {},
+            "telemetry.traces_endpoint: a collector's address for gRPC has no path (for example http://localhost:4317",
+        ),
         ("endpoint: collector:4318", {}, "telemetry.endpoint: is not the URL of a collector"),
         ("endpoint: http://me:secret@c", {}, "telemetry.endpoint: a URL can't hold a password here"),
         ("sampling: 110%", {}, "telemetry.sampling: '110%' is not a part of requests (write 0.1 or 10%)"),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from otlp_receiver import Collector, Receiver, Span
+from otlp_receiver import Collector, GrpcReceiver, Receiver, Span
 from peers.proxies import Proxy, envoy_arguments, ostiary_arguments
 from peers.rawhttp import Connection
 from peers.recorders import Application, Provider
@@ -24,6 +24,9 @@ pytestmark = pytest.mark.peer
 TYPE = "type.googleapis.com/envoy"
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TOTAL = ("http.downstream_rq_total", ("envoy.http_conn_manager_prefix", "ing"))
+OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+SPOKEN = {"@type": f"type.googleapis.com/{OPTIONS}", "explicit_http_config": {"http2_protocol_options": {}}}
+HTTP2 = {"typed_extension_protocol_options": {OPTIONS: SPOKEN}}
 SAMPLERS = f"{TYPE}.extensions.tracers.opentelemetry.samplers.v3"
 
 
@@ -32,23 +35,24 @@ def service(path: str) -> Tree:
     return {"http_uri": uri, "request_headers_to_add": [{"header": {"key": "X-Key", "value": "k"}}]}
 
 
-def tree(tracer: Tree | None = None, **tracing: Any) -> Tree:
-    typed = {
-        "@type": f"{TYPE}.config.trace.v3.OpenTelemetryConfig",
-        "http_service": service("/v1/traces"),
-        "service_name": "door",
-        **(tracer or {}),
-    }
+def over_grpc() -> Tree:
+    metadata = [{"key": "X-Key", "value": "k"}, {"key": "x-percent", "value": "50%%"}]
+    return {"envoy_grpc": {"cluster_name": "otel"}, "timeout": "2s", "initial_metadata": metadata}
+
+
+def tree(tracer: Tree | None = None, *, grpc: bool = False, **tracing: Any) -> Tree:
+    sent = {"grpc_service": over_grpc()} if grpc else {"http_service": service("/v1/traces")}
+    typed = {"@type": f"{TYPE}.config.trace.v3.OpenTelemetryConfig", **sent, "service_name": "door", **(tracer or {})}
     provider = {"name": "envoy.tracers.opentelemetry", "typed_config": typed}
     made = bootstrap(
         oauth2=oauth2_config(pass_through_matcher=[header(":path", prefix="/p"), header(":path", prefix="/dead")]),
         manager={"tracing": {"provider": provider, **tracing}},
         routes=[route("/dead", cluster="dead"), route()],
-        clusters=[cluster("otel", "@OTEL@"), cluster("dead", "@DEAD@")],  # type: ignore[arg-type]
+        clusters=[cluster("otel", "@OTEL@", **(HTTP2 if grpc else {})), cluster("dead", "@DEAD@")],  # type: ignore[arg-type]
     )
     sink = {
         "@type": f"{TYPE}.extensions.stat_sinks.open_telemetry.v3.SinkConfig",
-        "http_service": service("/v1/metrics"),
+        **({"grpc_service": over_grpc()} if grpc else {"http_service": service("/v1/metrics")}),
     }
     made["stats_sinks"] = [{"name": "envoy.stat_sinks.open_telemetry", "typed_config": sink}]
     made["stats_flush_interval"] = "1s"
@@ -83,12 +87,12 @@ class Side:
 
 
 @contextlib.contextmanager
-def both(made: Tree, directory: Path) -> Iterator[list[Side]]:
+def both(made: Tree, directory: Path, receiver: type[Receiver | GrpcReceiver] = Receiver) -> Iterator[list[Side]]:
     """Envoy and Ostiary, running."""
     with contextlib.ExitStack() as stack:
         sides = []
         for kind in ("envoy", "ostiary"):
-            app, idp, collector = Application(), Provider(), stack.enter_context(Receiver())
+            app, idp, collector = Application(), Provider(), stack.enter_context(receiver())
             stack.callback(app.close)
             stack.callback(idp.close)
             port, admin = free_port(), free_port()
@@ -134,6 +138,7 @@ TAGS = [
 CONFIGS = {
     "alone": tree(),
     "spawning": tree(spawn_upstream_span=True, custom_tags=TAGS, max_path_tag_length=3),
+    "grpc": tree(grpc=True),
     "static-resource": tree(
         {
             "resource_detectors": [
@@ -154,7 +159,7 @@ CONFIGS = {
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_spans_are_those_of_envoy(name: str, envoy: Path, tmp_path: Path) -> None:
-    with both(CONFIGS[name], tmp_path) as sides:
+    with both(CONFIGS[name], tmp_path, GrpcReceiver if name == "grpc" else Receiver) as sides:
         results = []
         for side in sides:
             statuses = [side.ask(path, *lines) for path, lines in REQUESTS.values()]
@@ -196,6 +201,19 @@ def test_whose_decision_it_is_to_record_a_request(name: str, envoy: Path, tmp_pa
             assert [side.ask("/p", *lines) for lines in parents] == [200] * 3
             flags.append([(got.get("traceparent") or "")[-2:] for got in side.app.drain()])
         assert flags[1] == flags[0]
+
+
+def test_calls_of_grpc_go_where_envoys_go_with_their_metadata(envoy: Path, tmp_path: Path) -> None:
+    with both(tree(grpc=True), tmp_path, GrpcReceiver) as sides:
+        said = []
+        for side in sides:
+            assert side.ask("/p") == 200
+            side.collector.wait(lambda c: c.metrics and c.metrics[-1].get(TOTAL, (0, 0))[1] == 1)
+            side.spans(1)
+            calls = dict(side.collector.requests)
+            said.append({path: {k: v for k, v in calls[path].items() if k[:3] in ("x-k", "x-p")} for path in calls})
+        assert said[1] == said[0]
+        assert list(said[1].values()) == [{"x-key": "k", "x-percent": "50%%"}] * 2
 
 
 def test_metrics_have_envoys_names_attributes_and_kinds(envoy: Path, tmp_path: Path) -> None:

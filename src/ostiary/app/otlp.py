@@ -12,8 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -179,3 +186,16 @@ def _histogram(tags: Tags, bins: Sequence[int], total: int, begin: int, at: int)
         explicit_bounds=BUCKETS,
         bucket_counts=[high - low for low, high in zip((0, *below), (*below, count), strict=True)],
     )
+
+
+def rejected(message: bytes, signal: str) -> tuple[int, str]:
+    """How many of the `signal` (`spans`, `metrics`) a collector refused that took the others, and why. What it says is
+    foreign: if it is no answer of OTLP's, it says nothing."""
+    try:
+        if signal == "spans":
+            spans = ExportTraceServiceResponse.FromString(message).partial_success
+            return max(0, spans.rejected_spans), spans.error_message
+        points = ExportMetricsServiceResponse.FromString(message).partial_success
+        return max(0, points.rejected_data_points), points.error_message
+    except DecodeError:
+        return 0, ""

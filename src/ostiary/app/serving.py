@@ -188,7 +188,9 @@ class Serving:
         for server in self.servers:
             server.close()
         self.servers = []
+        await asyncio.sleep(0)  # what was said last goes out,
         self.lasting.close()
+        await asyncio.sleep(0)  # and what was cut is gone before the loop
 
 
 def _shorten(service: HttpService) -> None:

@@ -1,9 +1,8 @@
 """Exports over OTLP: spans as they come, metrics at an interval.
 
 Nothing here is waited for by a request. Spans queue up (bounded; what doesn't fit is dropped and counted), a thread
-encodes them in small slices, and they are sent by the same client that speaks to providers: with Happy Eyeballs, and
-with an error that says why a collector can't be reached. That is logged once, and again when it can. At the end there
-is one more try, for `TELEMETRY_FLUSH_TIMEOUT` at most.
+encodes them in small slices, and they are sent (app/otlp_sender.py). At the end there is one more try, for
+`TELEMETRY_FLUSH_TIMEOUT` at most.
 
 A thread is started with the first export, so never before workers are forked.
 """
@@ -11,19 +10,17 @@ A thread is started with the first export, so never before workers are forked.
 from __future__ import annotations
 
 import asyncio
-import gzip
 import os
 import socket
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, final
 
-from ostiary._version import __version__
 from ostiary.app.metrics import Stats
+from ostiary.app.otlp_sender import Clients, Encoder, Sender
 from ostiary.app.tracing import Tracer
-from ostiary.core.decision import Counter, Fetch, FetchFailed
+from ostiary.core.decision import Counter
 from ostiary.core.entropy import BufferedEntropy
 from ostiary.core.spans import Finished, Span, SpanMaker
 from ostiary.core.stat_tags import TagExtractor, Tags
@@ -35,89 +32,15 @@ from ostiary.net.ticker import Ticker
 
 if TYPE_CHECKING:
     from ostiary.app.files import Files
-    from ostiary.net.client import ProviderClient
 
 _LOG: Final = log("tracing")
-_Result = TypeVar("_Result")
-Clients = Callable[[Collector], "ProviderClient"]
-"""Makes the client for a collector, which verifies it as configured."""
-USER_AGENT: Final = f"OTel-OTLP-Exporter-ostiary/{__version__}"
-
-
-@final
-class _Worker:
-    """The thread that encodes, for everything that one process exports."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(1, "otlp")
-
-    async def run(self, work: Callable[..., _Result], *arguments: object) -> _Result:
-        """The result of `work`, done in the thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
-
-    def close(self) -> None:
-        """Wait for nothing."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-@final
-class _Sender:
-    """Sends to one collector, and says once that it can't."""
-
-    def __init__(self, collector: Collector, client: ProviderClient, files: Files, worker: _Worker) -> None:
-        self._worker = worker
-        self._collector = collector
-        self._client = client
-        self._headers = [(name, files.source(source, strip=True)) for name, source in collector.headers]
-        self._where = collector.url.partition("?")[0] or f"cluster {collector.cluster}"
-        self._failing = False
-
-    async def send(self, body: bytes, purpose: str) -> bool:
-        """Whether the collector took it."""
-        collector = self._collector
-        if collector.compress:
-            body = await self._worker.run(gzip.compress, body)
-        headers = [("content-type", "application/x-protobuf"), ("user-agent", USER_AGENT)]
-        headers += [(name, value().decode("latin-1")) for name, value in self._headers]
-        if collector.compress:
-            headers.append(("content-encoding", "gzip"))
-        fetch = Fetch(
-            method="POST",
-            url=collector.url,
-            cluster=collector.cluster,
-            path=collector.path,
-            authority=collector.authority,
-            headers=tuple(headers),
-            body=body,
-            timeout=collector.timeout,
-            retries=1,
-            repeatable=True,
-            purpose=purpose,
-        )
-        try:
-            answer = await self._client.fetch(fetch)
-        except FetchFailed as error:
-            self._failed(purpose, error.reason)
-            return False
-        if not 200 <= answer.status < 300:
-            self._failed(purpose, f"it answered {answer.status}")
-            return False
-        if self._failing:
-            self._failing = False
-            _LOG.info("%s takes %s again", self._where, purpose)
-        return True
-
-    def _failed(self, purpose: str, reason: str) -> None:
-        if not self._failing:
-            self._failing = True
-            _LOG.warning("%s does not take %s, which are dropped until it does: %s", self._where, purpose, reason)
 
 
 class _Exporter:
     """One task at a time."""
 
-    def __init__(self, worker: _Worker) -> None:
-        self.worker = worker
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
         self.task: asyncio.Task[None] | None = None
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
@@ -141,9 +64,9 @@ class SpanExporter(_Exporter):
     """The queue of spans for one collector, under one resource."""
 
     def __init__(
-        self, sender: _Sender, resource: tuple[tuple[str, str], ...], size: int, worker: _Worker, stats: Stats
+        self, sender: Sender, resource: tuple[tuple[str, str], ...], size: int, encoder: Encoder, stats: Stats
     ) -> None:
-        super().__init__(worker)
+        super().__init__(encoder)
         self._sender = sender
         self._resource = resource
         self._size = size
@@ -176,13 +99,12 @@ class SpanExporter(_Exporter):
             for _ in range(limits.TELEMETRY_BATCH // limits.TELEMETRY_SLICE):
                 batch = [self._queue.popleft() for _ in range(min(len(self._queue), limits.TELEMETRY_SLICE))]
                 if batch:
-                    encoded, made = await self.worker.run(self._encode, batch)
+                    encoded, made = await self.encoder.run(self._encode, batch)
                     parts.append(encoded)
                     count += made
-            if await self._sender.send(b"".join(parts), "spans"):
-                self._sent.value += count
-            else:
-                self._dropped.value += count
+            taken = await self._sender.send(b"".join(parts), "spans", count)
+            self._sent.value += taken
+            self._dropped.value += count - taken
 
     def _encode(self, batch: list[tuple[SpanMaker, Finished]]) -> tuple[bytes, int]:
         from ostiary.app.otlp import encode_spans
@@ -213,14 +135,14 @@ class MetricsExporter(_Exporter):
     def __init__(
         self,
         export: MetricsExport,
-        sender: _Sender,
+        sender: Sender,
         resource: tuple[tuple[str, str], ...],
-        worker: _Worker,
+        encoder: Encoder,
         stats: Stats,
         tags: Callable[[], TagExtractor],
         started: float,
     ) -> None:
-        super().__init__(worker)
+        super().__init__(encoder)
         self._export = export
         self._tags = tags
         self._sender = sender
@@ -243,8 +165,8 @@ class MetricsExporter(_Exporter):
 
     async def _send(self) -> None:
         histograms = {name: (list(each.bins), each.total) for name, each in self._stats.histograms().items()}
-        body = await self.worker.run(self._encode, self._tags(), self._stats.values(), histograms)
-        await self._sender.send(body, "metrics")
+        body = await self.encoder.run(self._encode, self._tags(), self._stats.values(), histograms)
+        await self._sender.send(body, "metrics", 0)
 
     def _encode(
         self, extractor: TagExtractor, values: dict[str, int], recorded: dict[str, tuple[list[int], int]]
@@ -285,7 +207,7 @@ class Telemetry:
         self._stats = stats
         self._files = files
         self._clients = clients
-        self._worker = _Worker()
+        self._encoder = Encoder()
         self._spans: dict[tuple[Collector, tuple[tuple[str, str], ...]], SpanExporter] = {}
         self._metrics: list[MetricsExporter] = []
         self._entropy = BufferedEntropy(os.urandom)
@@ -296,7 +218,7 @@ class Telemetry:
         exporter = self._spans.get(key)
         if exporter is None:
             resource, sender = self._resource(tracing.resource), self._sender(tracing.collector)
-            exporter = SpanExporter(sender, resource, tracing.max_queue, self._worker, self._stats)
+            exporter = SpanExporter(sender, resource, tracing.max_queue, self._encoder, self._stats)
             self._spans[key] = exporter
             self._ticker.idle.add(exporter)
         maker = SpanMaker(tracing, dict(os.environ))
@@ -305,12 +227,12 @@ class Telemetry:
     def export_metrics(self, export: MetricsExport, tags: Callable[[], TagExtractor]) -> None:
         """Begin to export metrics; `tags` knows what there is by then, clusters of providers included."""
         resource, sender = self._resource(export.resource), self._sender(export.collector)
-        exporter = MetricsExporter(export, sender, resource, self._worker, self._stats, tags, self._started)
+        exporter = MetricsExporter(export, sender, resource, self._encoder, self._stats, tags, self._started)
         self._metrics.append(exporter)
         self._ticker.idle.add(exporter)
 
-    def _sender(self, collector: Collector) -> _Sender:
-        return _Sender(collector, self._clients(collector), self._files, self._worker)
+    def _sender(self, collector: Collector) -> Sender:
+        return Sender(collector, self._clients(collector), self._files, self._encoder)
 
     async def close(self) -> None:
         """Export what is left, for `TELEMETRY_FLUSH_TIMEOUT` at most."""
@@ -336,7 +258,7 @@ class Telemetry:
         for exporter in self._exporters():
             self._ticker.idle.discard(exporter)
             exporter.cancel()
-        self._worker.close()
+        self._encoder.close()
 
     def _exporters(self) -> list[SpanExporter | MetricsExporter]:
         return [*self._spans.values(), *self._metrics]

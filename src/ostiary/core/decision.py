@@ -147,6 +147,8 @@ class Fetch(_Discreet, frozen=True, kw_only=True):
     retry_max_interval: float = 0.25
     repeatable: bool = False
     """Nothing is lost if it arrives twice, though it is no GET."""
+    http2: bool = False
+    """With `url`: over HTTP/2, without asking first. A cluster knows what it speaks."""
     purpose: str = ""
     """For logs and traces: `discovery`, `jwks`, `token`, `refresh`, `userinfo`, `revocation`."""
 
@@ -158,6 +160,7 @@ class Fetched(_Discreet, frozen=True, kw_only=True):
     headers: Headers
     body: bytes
     now: float
+    trailers: Headers = msgspec.field(default_factory=Headers)
 
 
 NO_HOST: Final = "no healthy upstream"

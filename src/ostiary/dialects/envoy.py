@@ -85,6 +85,7 @@ def _bootstrap(message: Message, context: Context) -> Config:
         _named(item, item.text("name"), clusters)
     context.clusters = frozenset(clusters)
     built = [cluster(item, context) for item in static.messages("clusters")]
+    context.http2_clusters = frozenset(each.name for each in built if each.http2 is not None)
     listeners: dict[str, Message] = {}
     for item in static.messages("listeners"):
         _named(item, item.text("name"), listeners)

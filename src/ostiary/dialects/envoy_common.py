@@ -36,6 +36,8 @@ class Context:
     secrets: dict[str, Message] = field(default_factory=dict)
     """static_resources.secrets by name."""
     clusters: frozenset[str] = frozenset()
+    http2_clusters: frozenset[str] = frozenset()
+    """Those that speak HTTP/2, or do if TLS agrees on it."""
     node_cluster: str = ""
     node_id: str = ""
     zone: str = ""

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from ostiary.core.tracing import SDK_ATTRIBUTES
 from ostiary.dialects.envoy_common import Context
 from ostiary.dialects.schema_tree import Message
+from ostiary.model import limits
 from ostiary.model.secret import Secret
 from ostiary.model.telemetry import Collector, CustomTag, CustomTagKind, MetricsExport, Tracing
 from ostiary.model.tls import DataSource
@@ -19,7 +20,8 @@ ALWAYS_ON: Final = f"{_TRACERS}.samplers.v3.AlwaysOnSamplerConfig"
 PARENT_BASED: Final = f"{_TRACERS}.samplers.v3.ParentBasedSamplerConfig"
 RATIO: Final = f"{_TRACERS}.samplers.v3.TraceIdRatioBasedSamplerConfig"
 STATIC_RESOURCE: Final = f"{_TRACERS}.resource_detectors.v3.StaticConfigResourceDetectorConfig"
-_OVER_HTTP: Final = "export over HTTP: http_service, with the collector's port 4318"
+_ENVOY_GRPC: Final = "use envoy_grpc with a cluster that has http2_protocol_options"
+_HTTP2: Final = "give the cluster http2_protocol_options, in explicit_http_config of its HttpProtocolOptions"
 UNKNOWN_SERVICE: Final = "unknown_service:envoy"
 MAX_CACHE: Final = 1024
 FLUSH_INTERVAL: Final = 5.0
@@ -97,33 +99,62 @@ def _custom_tag(message: Message) -> CustomTag | None:
 
 
 def _collector(message: Message, context: Context) -> Collector:
-    """The `http_service` of a tracer or a sink."""
-    if message.has("grpc_service"):
-        message.unsupported("grpc_service", _OVER_HTTP)
-    service = message.message("http_service")
+    """The `http_service` or the `grpc_service` of a tracer or a sink."""
+    grpc, service = message.message("grpc_service"), message.message("http_service")
+    if grpc is not None and service is not None:
+        message.problem("http_service", "there is a grpc_service too, and spans go one way", "remove one of them")
+        service.ignore(*service.written())
+    if grpc is not None:
+        return _over_grpc(grpc, context)
     if service is None:
-        if not message.has("grpc_service"):
-            message.problem("http_service", "is required", "name the collector's cluster and URI")
+        message.problem(None, "grpc_service or http_service is required", "name the collector's cluster")
         return Collector()
     endpoint = service.required("http_uri")
-    cluster, uri = endpoint.text("cluster"), endpoint.text("uri")
-    if cluster and cluster not in context.clusters:
-        endpoint.problem("cluster", f"unknown cluster '{cluster}'", "define it in static_resources.clusters")
+    uri = endpoint.text("uri")
     parts = urlsplit(uri if "://" in uri else f"//{uri}")
     path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     return Collector(
-        cluster=cluster,
+        cluster=_cluster(endpoint, "cluster", context),
         authority=parts.netloc,
         path=path,
         timeout=endpoint.duration("timeout"),
-        headers=tuple(_header(item) for item in service.messages("request_headers_to_add")),
+        headers=tuple(_header(item.required("header"), item) for item in service.messages("request_headers_to_add")),
     )
 
 
-def _header(message: Message) -> tuple[str, DataSource]:
-    """core.v3.HeaderValueOption; nothing else sets these headers, so appending is setting."""
-    message.ignore("append", "append_action", "keep_empty_value")
-    header = message.required("header")
+def _over_grpc(message: Message, context: Context) -> Collector:
+    """core.v3.GrpcService."""
+    if message.has("google_grpc"):
+        message.unsupported("google_grpc", _ENVOY_GRPC)
+    envoy = message.message("envoy_grpc")
+    if envoy is None:
+        if not message.has("google_grpc"):
+            message.problem("envoy_grpc", "is required", _ENVOY_GRPC)
+        return Collector(grpc=True)
+    envoy.ignore("skip_envoy_headers", "max_receive_message_length")  # none is sent, and an answer is bounded anyway
+    name = _cluster(envoy, "cluster_name", context)
+    if name in context.clusters and name not in context.http2_clusters:
+        envoy.problem("cluster_name", f"cluster '{name}' speaks HTTP/1.1, gRPC needs HTTP/2", _HTTP2)
+    return Collector(
+        grpc=True,
+        cluster=name,
+        authority=envoy.text("authority") or name,
+        timeout=message.duration("timeout") or limits.TELEMETRY_TIMEOUT,
+        headers=tuple(_header(item) for item in message.messages("initial_metadata")),
+    )
+
+
+def _cluster(message: Message, field: str, context: Context) -> str:
+    name = message.text(field)
+    if name and name not in context.clusters:
+        message.problem(field, f"unknown cluster '{name}'", "define it in static_resources.clusters")
+    return name
+
+
+def _header(header: Message, option: Message | None = None) -> tuple[str, DataSource]:
+    """core.v3.HeaderValue, in a HeaderValueOption; nothing else sets these headers, so appending is setting."""
+    if option is not None:
+        option.ignore("append", "append_action", "keep_empty_value")
     value = header.take("raw_value") if header.has("raw_value") else header.text("value")
     return header.text("key").lower(), DataSource(inline=Secret(value))
 

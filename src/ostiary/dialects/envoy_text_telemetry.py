@@ -36,7 +36,7 @@ def tracing(model: Tracing | None, secrets: Secrets) -> Tree | None:
     names = [name for name, _ in model.resource]
     config = typed(
         OPENTELEMETRY,
-        http_service=_service(model.collector, secrets),
+        **_service(model.collector, secrets),
         service_name=unless(dict(model.resource).get("service.name", UNKNOWN_SERVICE), UNKNOWN_SERVICE),
         set_service_name_resource_attribute=unless("service.name" in names, True),
         set_telemetry_sdk_resource_attributes=unless(set(SDK_ATTRIBUTES) <= set(model.resource), True),
@@ -57,7 +57,7 @@ def stats_sink(model: MetricsExport, secrets: Secrets) -> Tree:
     """metrics.v3.StatsSink."""
     config = typed(
         SINK,
-        http_service=_service(model.collector, secrets),
+        **_service(model.collector, secrets),
         prefix=some(model.prefix),
         use_tag_extracted_name=unless(model.extract, True),
         emit_tags_as_attributes=unless(model.attributes, True),
@@ -67,12 +67,15 @@ def stats_sink(model: MetricsExport, secrets: Secrets) -> Tree:
 
 
 def _service(model: Collector, secrets: Secrets) -> Tree:
-    uri = f"http://{model.authority}{model.path}"
-    headers = [{"header": {"key": name, "value": _value(name, source, secrets)}} for name, source in model.headers]
-    return given(
-        http_uri={"uri": uri, "cluster": model.cluster, "timeout": duration(model.timeout)},
-        request_headers_to_add=headers or None,
-    )
+    """`grpc_service` or `http_service`."""
+    headers = [{"key": name, "value": _value(name, source, secrets)} for name, source in model.headers]
+    if model.grpc:
+        authority = unless(model.authority, model.cluster)
+        envoy = given(cluster_name=model.cluster, authority=authority)
+        service = given(envoy_grpc=envoy, timeout=duration(model.timeout), initial_metadata=headers or None)
+        return {"grpc_service": service}
+    uri = {"uri": f"http://{model.authority}{model.path}", "cluster": model.cluster, "timeout": duration(model.timeout)}
+    return {"http_service": given(http_uri=uri, request_headers_to_add=[{"header": each} for each in headers] or None)}
 
 
 def _value(name: str, source: DataSource, secrets: Secrets) -> str:

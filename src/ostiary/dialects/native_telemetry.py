@@ -22,8 +22,11 @@ from ostiary.model.secret import Secret
 from ostiary.model.telemetry import Collector, MetricsExport, Tracing
 from ostiary.model.tls import DataSource
 
-DEFAULT_ENDPOINT: Final = "http://localhost:4318"
-"""OpenTelemetry's."""
+DEFAULT_ENDPOINTS: Final[Mapping[str, str]] = {
+    "http/protobuf": "http://localhost:4318",
+    "grpc": "http://localhost:4317",
+}
+"""OpenTelemetry's, by protocol."""
 _RATIO: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)(%?)", re.ASCII)
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}", re.ASCII)
 _MILLISECONDS: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -124,11 +127,9 @@ def read_telemetry(root: Section) -> tuple[Tracing | None, tuple[MetricsExport, 
     if root.get("telemetry") is None:
         return None, ()
     section = root.section("telemetry", "telemetry")
-    protocol = section.text("protocol", "http/protobuf")
-    if protocol != "http/protobuf":
-        mend = "use http/protobuf; collectors take it at port 4318"
-        section.error("protocol", f"{protocol!r} is not implemented", mend)
+    protocol = section.choice("protocol", tuple(DEFAULT_ENDPOINTS), "http/protobuf")
     base = Collector(
+        grpc=protocol == "grpc",
         headers=_headers(section),
         timeout=section.duration("timeout", limits.TELEMETRY_TIMEOUT, low=0.1),
         compress=section.choice("compression", ("none", "gzip"), "none") == "gzip",
@@ -154,21 +155,25 @@ def read_telemetry(root: Section) -> tuple[Tracing | None, tuple[MetricsExport, 
 
 
 def _at(section: Section, base: Collector, signal: str) -> Collector:
-    """Where that signal goes: its own URL as it is, or below the common one."""
+    """Where that signal goes: its own URL as it is, or below the common one. gRPC's path is the signal's."""
+    default = DEFAULT_ENDPOINTS["grpc" if base.grpc else "http/protobuf"]
     key = f"{signal}_endpoint"
     own = section.text(key)
-    common, mark, query = section.text("endpoint", DEFAULT_ENDPOINT).partition("?")
-    url = own or f"{common.rstrip('/')}/v1/{signal}{mark}{query}"
+    key = key if own else "endpoint"
+    common, mark, query = section.text("endpoint", default).partition("?")
+    url = own or (f"{common}{mark}{query}" if base.grpc else f"{common.rstrip('/')}/v1/{signal}{mark}{query}")
     parts = urlsplit(url) if url.isascii() and " " not in url else None
     try:
         good = parts is not None and parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         good = False
-    if not good or (parts is not None and parts.fragment):
-        section.error(key if own else "endpoint", "is not the URL of a collector", f"for example {DEFAULT_ENDPOINT}")
-    elif parts is not None and "@" in parts.netloc:
+    if not good or parts is None or parts.fragment:
+        section.error(key, "is not the URL of a collector", f"for example {default}")
+    elif "@" in parts.netloc:
         mend = "put it into headers: authorization: Basic ..., or into a file that header_files names"
-        section.error(key if own else "endpoint", "a URL can't hold a password here", mend)
+        section.error(key, "a URL can't hold a password here", mend)
+    elif base.grpc and (parts.path.strip("/") or parts.query):
+        section.error(key, "a collector's address for gRPC has no path", f"for example {default}, or http/protobuf")
     return changed(base, url=url)
 
 

@@ -49,7 +49,9 @@ def telemetry(config: Config, base: str, secrets: Secrets, found: list[Diagnosti
 def _same(tracing: Tracing, metrics: MetricsExport, found: list[Diagnostic]) -> None:
     """One section says how both are sent."""
     plain = {"url": "", "cluster": "", "authority": "", "path": ""}
-    if replace(tracing.collector, **plain) != replace(metrics.collector, **plain):
+    if tracing.collector.grpc != metrics.collector.grpc:
+        found.append(lost("stats_sinks[0]", "metrics take the way of the traces: gRPC or HTTP, not one each"))
+    elif replace(tracing.collector, **plain) != replace(metrics.collector, **plain):
         found.append(lost("stats_sinks[0]", "headers and timeouts of the metrics' own: those of the traces are taken"))
 
 
@@ -77,6 +79,7 @@ def _sending(collector: Collector, secrets: Secrets) -> Tree:
     return given(
         headers={name: value.text() for name, value in values.items()} or None,
         header_files=files or None,
+        protocol="grpc" if collector.grpc else None,
         timeout=duration(timeout) if timeout != limits.TELEMETRY_TIMEOUT else None,
         compression="gzip" if collector.compress else None,
         ca_file=collector.ca.filename if collector.ca is not None else None,

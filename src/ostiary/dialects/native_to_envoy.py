@@ -19,6 +19,7 @@ from ostiary.core.oidc import ProviderMetadata
 from ostiary.dialects.envoy_sign_in import TRUSTED_CA, SignInChoices, filter_config, token_cluster, url_cluster
 from ostiary.dialects.envoy_text_values import PLACEHOLDER
 from ostiary.dialects.lost import lost
+from ostiary.dialects.native_upstreams import http2
 from ostiary.model.clusters import Cluster
 from ostiary.model.config import Config, HttpConnectionManager, HttpFilter, Listener
 from ostiary.model.errors import Diagnostic
@@ -71,10 +72,12 @@ def _collector(
     """Envoy sends to a cluster where the native dialect has a URL."""
     parts = urlsplit(collector.url)
     name = f"telemetry_{signal}"
-    clusters.append(url_cluster(name, collector.url, collector.ca or DataSource(filename=trusted_ca)))
+    cluster = url_cluster(name, collector.url, collector.ca or DataSource(filename=trusted_ca))
+    clusters.append(replace(cluster, http2=http2(tls=False)) if collector.grpc else cluster)
     if collector.compress:
         found.append(lost("telemetry.compression", "Envoy sends telemetry uncompressed"))
     path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    path = "" if collector.grpc else path
     return replace(collector, url="", ca=None, compress=False, cluster=name, authority=parts.netloc, path=path)
 
 

@@ -24,8 +24,10 @@ class CustomTag(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Collector(msgspec.Struct, frozen=True, kw_only=True):
-    """Where OTLP is sent: over HTTP, as protobuf. Either `url`, or `cluster` with `authority` and `path`."""
+    """Where OTLP is sent, as protobuf. Either `url`, or `cluster` with `authority` and `path`."""
 
+    grpc: bool = False
+    """By gRPC, else by HTTP. The path is then the signal's, whatever `url` and `path` say."""
     url: str = ""
     cluster: str = ""
     authority: str = ""

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, final
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from ostiary.core.decision import NO_HOST, Fetch, Fetched, FetchFailed
 from ostiary.core.header_lines import HeaderLine
 from ostiary.core.response import ResponseHead
 from ostiary.model import limits
-from ostiary.model.clusters import Cluster, Endpoint
+from ostiary.model.clusters import Cluster, Endpoint, Http2
 from ostiary.model.headers import Headers
 from ostiary.model.tls import UpstreamTlsContext
 from ostiary.net import pool_log
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from ostiary.net.upstream import Owner
 
 _HTTP, _ROUTER = log("http"), log("router")
+_Answer = tuple[ResponseHead, bytes, list[HeaderLine]]
+"""Head, body, trailers."""
 
 
 @final
@@ -52,7 +56,7 @@ class _Call:
         "stream",
     )
 
-    def __init__(self, request: bytes, future: asyncio.Future[tuple[ResponseHead, bytes]], replayable: bool) -> None:
+    def __init__(self, request: bytes, future: asyncio.Future[_Answer], replayable: bool) -> None:
         self._request = request
         self.future = future
         self.is_head = False
@@ -81,7 +85,7 @@ class _Call:
         _HTTP.debug(text, str(done and not body).lower(), head.status, stream=self.stream)
         self.on_body(body, done, [])
 
-    def on_body(self, data: bytes, done: bool, trailers: list[HeaderLine]) -> None:  # noqa: ARG002 - Answered's shape
+    def on_body(self, data: bytes, done: bool, trailers: list[HeaderLine]) -> None:
         self._size += len(data)
         if self._size > limits.MAX_PROVIDER_RESPONSE_BYTES:
             self.cancel()
@@ -92,7 +96,7 @@ class _Call:
         self._parts.append(data)
         if done and self.head is not None and not self.future.done():
             self.connection = None
-            self.future.set_result((self.head, b"".join(self._parts)))
+            self.future.set_result((self.head, b"".join(self._parts), trailers))
 
     def on_tunnel(self, data: bytes) -> None:  # noqa: ARG002 - Answered's shape
         self.cancel()
@@ -146,7 +150,7 @@ class ProviderClient:
         self._connect_timeout = connect_timeout
         self._dns_resolvers = dns_resolvers
         self._user_agent = user_agent
-        self._origins: dict[tuple[str, str, int], ClusterPool] = {}
+        self._origins: dict[tuple[str, str, int, bool], ClusterPool] = {}
 
     async def fetch(self, fetch: Fetch) -> Fetched:
         """One answer, whatever its status. Raises FetchFailed; `fetch.timeout` covers every try."""
@@ -166,22 +170,27 @@ class ProviderClient:
         watched = WATCHED.get()
         while True:
             try:
-                head, body = await self._once(pool, request, once)
+                head, body, trailers = await self._once(pool, request, once)
             except FetchFailed as error:
                 if attempt >= fetch.retries:
                     error.now = time.time()
                     raise
             else:
                 if head.status < 500 or attempt >= fetch.retries:
-                    headers = Headers.of([line.pair for line in head.lines])
-                    return Fetched(status=head.status, headers=headers, body=body, now=time.time())
+                    return Fetched(
+                        status=head.status,
+                        headers=Headers.of([line.pair for line in head.lines]),
+                        body=body,
+                        now=time.time(),
+                        trailers=Headers.of([line.pair for line in trailers]),
+                    )
             await asyncio.sleep(min(fetch.retry_base_interval * 2**attempt, fetch.retry_max_interval))
             attempt += 1
             if watched is not None:
                 watched.tries = attempt + 1
 
-    async def _once(self, pool: ClusterPool, request: bytes, once: bool) -> tuple[ResponseHead, bytes]:
-        future: asyncio.Future[tuple[ResponseHead, bytes]] = asyncio.get_running_loop().create_future()
+    async def _once(self, pool: ClusterPool, request: bytes, once: bool) -> _Answer:
+        future: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
         call = _Call(request, future, replayable=not once)
         if _ROUTER.debugs:
             path = request.split(b" ", 2)[1].partition(b"?")[0].decode("latin-1")  # a query may hold a collector's key
@@ -204,7 +213,7 @@ class ProviderClient:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise FetchFailed("protocol", f"not an http(s) URL: {fetch.url!r}", time.time())
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        pool = self._origin(parts.scheme, parts.hostname, port)
+        pool = self._origin(parts.scheme, parts.hostname, port, fetch.http2)
         path = parts.path or "/"
         authority = parts.netloc.rpartition("@")[2]
         return pool, self._request(fetch, authority, f"{path}?{parts.query}" if parts.query else path)
@@ -221,16 +230,20 @@ class ProviderClient:
             raise FetchFailed("protocol", "a header value has a line break", time.time())
         return head.encode("latin-1", "replace") + b"\r\n\r\n" + fetch.body
 
-    def _origin(self, scheme: str, host: str, port: int) -> ClusterPool:
-        key = (scheme, host, port)
+    def _origin(self, scheme: str, host: str, port: int, http2: bool) -> ClusterPool:
+        key = (scheme, host, port, http2)
         pool = self._origins.get(key)
         if pool is None:
+            tls = self._tls if scheme == "https" else None
+            if tls is not None and http2:
+                tls = replace(tls, alpn_protocols=("h2",))
             cluster = Cluster(
                 name=f"{scheme}://{host}:{port}",
                 type="LOGICAL_DNS",
                 connect_timeout=self._connect_timeout,
                 endpoints=(Endpoint(address=host, port=port),),
-                transport_socket=self._tls if scheme == "https" else None,
+                transport_socket=tls,
+                http2=Http2(scheme_of_client=False) if http2 else None,
                 dns_resolvers=self._dns_resolvers,
                 idle_timeout=limits.PROVIDER_IDLE_TIMEOUT,
             )

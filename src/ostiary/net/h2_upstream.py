@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ostiary.net.ticker import Ticker
 
 _HTTP1: Final = b"HTTP/1."
+_SETTINGS: Final = b"\4"
+"""The type of the first frame that a peer sends (RFC 9113 section 3.4), its fourth byte."""
 
 
 class Http2Owner(Protocol):
@@ -153,8 +155,9 @@ class Http2Connection(asyncio.Protocol):
             received = self.session.receive_data(data)
         except ProtocolError as error:  # nothing it says can be trusted any more
             text = str(error)
-            if self.heard == 1 and data.startswith(_HTTP1):
-                text = "the upstream answers in HTTP/1.1: it does not speak HTTP/2"
+            if self.heard == 1 and data[3:4] != _SETTINGS:
+                answers = " answers in HTTP/1.1" if data.startswith(_HTTP1) else "'s answer is not in HTTP/2"
+                text = f"the upstream{answers}: it does not speak HTTP/2"
             self._reading = False
             self.pool.noted("upstream_cx_protocol_error")
             self._end("UPE", "protocol_error", text)
@@ -223,7 +226,7 @@ class Http2Connection(asyncio.Protocol):
                 self.transport.abort()  # it has stopped reading
             else:
                 self.transport.close()
-                asyncio.get_running_loop().call_later(limits.HTTP2_GOODBYE, self.transport.abort)
+                self.pool.ticker.at_latest(limits.HTTP2_GOODBYE, self.transport.abort)
 
     def check_deadlines(self, now: float, idle_timeout: float | None, max_duration: float) -> None:
         """PINGs, idle time, age."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final, Protocol, final
 
 PERIOD: Final = 0.05
@@ -63,7 +64,7 @@ class Shares:
 class Ticker:
     """`now` (monotonic), `wall` (Unix time) and `date` (the Date header's value), each at most one period old."""
 
-    __slots__ = ("_handle", "_loop", "_second", "_share", "active", "date", "idle", "now", "wall")
+    __slots__ = ("_handle", "_late", "_loop", "_second", "_share", "active", "date", "idle", "now", "wall")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -71,6 +72,7 @@ class Ticker:
         """Checked every period."""
         self.idle = Shares()
         """Checked every second."""
+        self._late: dict[asyncio.TimerHandle, Callable[[], None]] = {}
         self._share = 0
         self._second = 0
         self.date = b""
@@ -95,8 +97,22 @@ class Ticker:
         for timed in tuple(self.idle.parts[self._share]):
             timed.check_deadlines(now)
 
+    def at_latest(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call it then, or at the end if that comes first: a loop must not end on what still waits for a peer."""
+
+        def late() -> None:
+            del self._late[handle]
+            callback()
+
+        handle = self._loop.call_later(seconds, late)
+        self._late[handle] = callback
+
     def stop(self) -> None:
         """End the ticking."""
+        late, self._late = self._late, {}
+        for handle, callback in late.items():
+            handle.cancel()
+            callback()
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
