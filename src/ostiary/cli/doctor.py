@@ -75,7 +75,7 @@ def _pods(names: tuple[str, ...], container: str, context: str, kubeconfig: str)
     multiple=True,
     type=click.Path(),
     metavar="FILE",
-    help="A log of any program, gzip or not; - is standard input; may be repeated.",
+    help="A log of any program, plain or packed (gzip, bzip2, xz); - is standard input; may be repeated.",
 )
 @click.option(
     "--admin",

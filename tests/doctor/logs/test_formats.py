@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 from collections.abc import Callable
 from io import BytesIO
 
@@ -39,6 +41,10 @@ FORMATS = {
     "access log": (
         '[2026-11-23T09:05:05.825Z] "GET /oauth2/callback?code=abc&state=x HTTP/1.1" 401 - CSRF_token_validation_failed - "-" '
         '0 18 3 - "10.0.0.7" "-" "edb551b3" "app.example.com" "-" backend - 127.0.0.1:21101 10.0.0.7:0 - default'
+    ),
+    "a format of one's own": (
+        "[2026-11-23T09:05:05.828] [warning] [thread=27456] [oauth2] [source/extensions/filters/http/oauth2/filter.cc:1769] "
+        '[Tags: "ConnectionId":"8","StreamId":"110072"] Responding with 401 Unauthorized. Cause: CSRF token validation failed'
     ),
     "access log, cut off": (
         '[2026-11-23T09:05:05.825Z] "GET /oauth2/callback?code=abc&state=x HTTP/1.1" 401 - CSRF_token_validation_fa'
@@ -80,11 +86,27 @@ def test_a_line_says_the_same_in_every_format_behind_every_prefix(form: str, pre
         lambda text: text.encode("utf-8-sig"),
         lambda text: text.replace("\n", "\r\n").encode(),
         lambda text: gzip.compress(text.encode()),
+        lambda text: bz2.compress(text.encode()),
+        lambda text: lzma.compress(text.encode()),
+        lambda text: lzma.compress(b"first\n") + lzma.compress(text.encode()),
         lambda text: ("Gr\xfc\xdfe aus der Kantine \xff\xfe\n" + text).encode("latin-1"),
         lambda text: b"\x00\x01\xfe\xed\x80\n" + text.encode() + b"\x00\n",
         lambda text: text.replace("\n", "\x1b[0m\n\x1b[31m").encode(),
     ],
-    ids=["utf-16", "utf-16-le", "utf-16-be", "bom", "crlf", "gzip", "latin-1", "binary", "ansi"],
+    ids=[
+        "utf-16",
+        "utf-16-le",
+        "utf-16-be",
+        "bom",
+        "crlf",
+        "gzip",
+        "bzip2",
+        "xz",
+        "two xz in one",
+        "latin-1",
+        "binary",
+        "ansi",
+    ],
 )
 def test_an_encoding_changes_nothing(form: str, encode: object) -> None:
     assert told(encode(f"{FORMATS[form]}\nmore\n")) == SAYS  # type: ignore[operator]
@@ -119,6 +141,24 @@ def test_a_line_that_a_mail_wrapped_at_blanks_is_put_together() -> None:
 
     soft = "\n".join(textwrap.wrap(FORMATS["istio, blanks for tabs"], 76, break_long_words=False))
     assert told(soft) == SAYS
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_an_answer_on_the_next_line_is_read_behind_every_prefix(prefix: str) -> None:
+    failed = "Error redeeming code during OAuth2 callback: token exchange failed: oauth2: cannot fetch token: 400 Bad Request"
+    first = f"[2024/10/04 13:37:05] [oauthproxy.go:928] {failed}"
+    lines = (first, 'Response: {"error":"invalid_grant","error_description":"Code not valid"}')
+    before = PREFIXES[prefix]
+    second = before.replace("05.829", "05.830")
+    assert "Answered token 400 invalid_grant oauth2-proxy" in told(f"{before}{lines[0]}\n{second}{lines[1]}\n")
+    wrapped = [json.dumps({"log": f"{line}\n", "time": "2024-10-04T13:37:05.1Z"}) for line in lines]
+    assert "Answered token 400 invalid_grant oauth2-proxy" in told("\n".join(wrapped))
+
+
+def test_a_quotation_ends_with_its_fence() -> None:
+    body = "upstream connect error or disconnect/reset before headers. reset reason: connection timeout"
+    line = f"2024-10-04T13:37:05.541213Z\tdebug\tenvoy oauth2 a.cc:88\tOauth response body: {body}\tthread=28"
+    assert told(f"```\n{line}\n```\nAny ideas?\n") == told(line)
 
 
 def test_what_is_cut_off_says_what_is_left_of_it() -> None:
@@ -159,6 +199,14 @@ def test_a_huge_line_is_cut_and_the_rest_is_read() -> None:
     text = f"{huge}\n{FORMATS['istio']}\n{huge}\n{FORMATS['envoy']}\n"
     (fact,) = facts(text)
     assert (fact.origin.count, fact.origin.line) == (2, 2)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_file_that_is_damaged_is_said_to_be(compress: Callable[[bytes], bytes]) -> None:
+    data = bytearray(compress("\n".join([FORMATS["istio"], *map(str, range(100_000))]).encode()))
+    data[len(data) // 2] ^= 0xFF
+    assert "the compressed data is " in reading(bytes(data)).problem
+    assert "cut off" in reading(bytes(compress(b"a line\n" * 9)[:-3])).problem
 
 
 def test_a_gzip_file_that_is_cut_off_is_read_as_far_as_it_goes() -> None:

@@ -233,7 +233,8 @@ LINES: dict[str, tuple[str, set[str]]] = {
     # --- nginx
     "nginx, lua": (
         '2024/10/04 13:37:05 [error] 29#29: *7 [lua] openidc.lua:494: openidc_discover(): accessing discovery url (https://login.example.com/.well-known/openid-configuration) failed: network is unreachable, client: 10.0.0.7',
-        {"FetchFailed discovery https://login.example.com/.well-known/openid-configuration nginx"},
+        {"FetchFailed discovery https://login.example.com/.well-known/openid-configuration nginx",
+         "ConnectFailed login.example.com:443 ENETUNREACH True"},
     ),
     "nginx, no host": (
         '2024/10/04 13:37:05 [emerg] 1#1: host not found in upstream "login.example.com" in /etc/nginx/conf.d/default.conf:12',

@@ -20,6 +20,7 @@ CAUSES = {
     "Failed to get access token due to HTTP request failure": {"SignInFailed token-exchange 401 envoy"},
     "Failed to decrypt code verifier: Zm9v, error: failed to decrypt data": {"SignInFailed code-verifier 401 envoy"},
     'State query param does not contain url or CSRF token: {"url":"x"}': {"SignInFailed state-invalid 401 envoy"},
+    "State query param does not contain url or nonce: x": {"SignInFailed state-invalid 401 envoy"},
     "State url can not be initialized: /relative": {"SignInFailed state-invalid 401 envoy"},
     "State url query params matches the redirect path matcher: /callback": {"SignInFailed state-invalid 401 envoy"},
     "State url host is not in the allowed redirect domains: https://evil.test/": {"SignInFailed redirect-not-allowed 401 envoy"},
@@ -73,6 +74,10 @@ MORE: dict[str, tuple[str, set[str]]] = {
     "envoy, secret of another name": (
         "[2024-10-04 13:37:05.541][15][warning][config] [a.cc:1] Unexpected SDS secret (expecting token_sds): token_other",
         {"Warming secret token_sds", "ConfigurationProblem secret-missing token_sds True"},
+    ),
+    "oauth2-proxy, a client refused": (
+        PROXY + 'Error redeeming code during OAuth2 callback: unexpected status "401": {"error":"invalid_client"}',
+        {"SignInFailed token-exchange 500 oauth2-proxy", "Answered token 401 invalid_client oauth2-proxy"},
     ),
     "istiod, keys, old": (
         'level=error msg="Failed to fetch jwt public key from \\"https://login.example.com/keys\\": timeout"',

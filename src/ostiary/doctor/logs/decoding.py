@@ -1,18 +1,62 @@
-"""Bytes as a log's text: gzip, UTF-16 and byte order marks undone, block by block."""
+"""Bytes as a log's text: gzip, bzip2, xz, UTF-16 and byte order marks undone, block by block."""
 
 from __future__ import annotations
 
+import bz2
 import codecs
+import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 from ostiary.model import limits
 
-_GZIP: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 31
 """zlib's number for a gzip header with the largest window."""
+_XZ_BYTES: Final = 256 * 1024 * 1024
+"""`xz -9` asks for 65 MB; a file may ask for gigabytes."""
 _SNIFFED: Final = 512
+
+
+class _Unpacker(Protocol):
+    """One member of a compressed file; the others' shape is that of bz2 and lzma."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """More text, at most so much; with no data, what is left of the data before."""
+
+
+class _Gzip:
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(_GZIP_WINDOW)
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._zlib.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
+
+
+_PACKED: Final[tuple[tuple[bytes, Callable[[], _Unpacker]], ...]] = (
+    (b"\x1f\x8b", _Gzip),
+    (b"BZh", bz2.BZ2Decompressor),
+    (b"\xfd7zXZ\x00", lambda: lzma.LZMADecompressor(memlimit=_XZ_BYTES)),
+)
+"""How compressed data begins, and what unpacks a member of it."""
 
 
 class Text:
@@ -50,24 +94,33 @@ class Text:
             yield block
 
     def _unpacked(self) -> Iterator[bytes]:
-        unpacker, within = None, False
-        for number, block in enumerate(self._raw()):
-            if number == 0 and block.startswith(_GZIP):
-                unpacker = zlib.decompressobj(_GZIP_WINDOW)
-            if unpacker is None:
-                yield block
-            while block and unpacker is not None:
-                within = True
-                try:
-                    text = unpacker.decompress(block, limits.LOG_BLOCK_BYTES)
-                except zlib.error as error:
-                    self.problem = f"the compressed data is damaged: {error}"
-                    return
-                if text:
+        raw = self._raw()
+        first = next(raw, b"")
+        kind = next((unpacks for sign, unpacks in _PACKED if first.startswith(sign)), None)
+        if kind is None:
+            if first:
+                yield first
+            yield from raw
+            return
+        try:
+            yield from self._members(kind, first, raw)
+        except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the stream's own; bz2 has none of its own for damaged data
+            self.problem = f"the compressed data is damaged: {error}"
+
+    def _members(self, kind: Callable[[], _Unpacker], block: bytes, raw: Iterator[bytes]) -> Iterator[bytes]:
+        unpacker, within = kind(), False
+        while block or (block := next(raw, b"")):
+            within = True
+            if text := unpacker.decompress(block, limits.LOG_BLOCK_BYTES):
+                yield text
+            while not (unpacker.eof or unpacker.needs_input):
+                if text := unpacker.decompress(b"", limits.LOG_BLOCK_BYTES):
                     yield text
-                block = unpacker.unconsumed_tail
-                if unpacker.eof:  # another member may follow
-                    block, unpacker, within = unpacker.unused_data, zlib.decompressobj(_GZIP_WINDOW), False
+            block = b""
+            if unpacker.eof:  # another member may follow, or a file system's padding
+                block, unpacker, within = unpacker.unused_data.lstrip(b"\0"), kind(), False
         if within:
             self.problem = "the compressed data is cut off"
 

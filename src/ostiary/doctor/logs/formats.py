@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ostiary.doctor.logs.access import parse_access, standard_names
@@ -25,10 +25,19 @@ _ENVOY: Final = re.compile(
     rf"\[(?P<when>\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?)\]\s?\[(?P<thread>\d+)\]\s?\[(?P<level>{_LEVELS})\]\s?"
     r"\[(?P<logger>[\w.]+)\]\s+(?:\[[^\]\s]+:\d+\]\s*)?"
 )
+_BRACKETS: Final = re.compile(
+    r"\[(?P<when>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)\]\s*"
+    rf"(?:\[(?:thread[=:]?\s?)?(?P<thread>\d+)\]\s*)?\[(?P<level>{_LEVELS})\]\s*"
+    r"(?:\[thread[=:]?\s?(?P<thread2>\d+)\]\s*)?\[(?P<logger>[a-z]\w*)\]\s*(?:\[[^\]\s]+:\d+\]\s*)?"
+)
+"""Envoy with a --log-format of one's own, of the same parts in about the same order."""
 _ISTIO: Final = re.compile(rf"(?P<when>{_TIME})\s+(?P<level>{_LEVELS})\s+envoy\s+(?P<logger>[\w.]+)\s+(?:\S+:\d+\s+)?")
 _AGENT: Final = re.compile(rf"(?P<when>{_TIME})\s+(?P<level>{_LEVELS})\s+(?:(?P<logger>[a-zA-Z][\w-]*)\t)?")
-_TOOL: Final = re.compile(rf"(?:\[pod/[^\]\s]+\]\s+|[\w.-]+\s*\|\s|{_TIME}\s+(?:stdout|stderr)\s[FP]\s)(?:{_TIME}\s)?")
-"""What kubectl, docker compose and CRI put before a line, for lines that have no mark of their own."""
+_TOOL: Final = re.compile(
+    rf"(?:\[pod/[^\]\s]+\]\s+|(?:\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d )?[\w.-]+\s*\|\s|{_TIME}\s+(?:stdout|stderr)\s[FP]\s"
+    rf"|[A-Z][a-z]{{2}} +\d+ [\d:]{{8}} \S+ [^\s:]+: |(?={_TIME} ))(?:{_TIME} )?"
+)
+"""What kubectl, docker compose, journald and CRI put before a line, for lines that have no mark of their own."""
 _THREAD: Final = re.compile(r"\s+thread=(\d+)\s*$")
 _TAGS: Final = re.compile(r'^\[Tags:\s*((?:"\w+":"[^"]*",?\s*)+)\]\s*')
 _USUAL_TAGS: Final = re.compile(r'\[Tags: "ConnectionId":"(\d+)"(?:,"StreamId":"(\d+)")?\]\s*')
@@ -40,9 +49,10 @@ _NGINX: Final = re.compile(r"(?P<when>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)\s+\[(?P<le
 _GO: Final = re.compile(r"(?P<when>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d+)?)\s+(?:[\w./-]+\.go:\d+:\s+)?")
 _ANY_TIME: Final = re.compile(rf"{_TIME}|\d{{4}}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?|\d\d:\d\d:\d\d")
 _STARTS: Final = re.compile(
-    rf"{_TIME}\s|\[\d{{4}}[-/]\d\d[-/]\d\d[ T]|\d{{4}}/\d\d/\d\d \d\d:\d\d:\d\d\s|(?:^|[\]|] |[FP] )\{{\""
+    rf"{_TIME}\s|\[\d{{4}}[-/]\d\d[-/]\d\d[ T]|\d{{4}}/\d\d/\d\d \d\d:\d\d:\d\d\s|(?:^|[\]|] |[FP] )\{{\"(?!\w+\": ?\[)"
     r"|[A-Z][a-z]{2}\s+\d+\s+\d\d:\d\d:\d\d\s"
 )
+_HEADS: Final = (_ISTIO, _ENVOY, _BRACKETS, _OAUTH2_PROXY, _AUTH_LINE, _NGINX, _GO)
 _SYSLOG: Final = re.compile(r"[A-Z][a-z]{2} +\d+ [\d:]+ \S+ [^\s:]+: $")
 _JSON_STRING: Final = re.compile(r'"(\w+)"\s*:\s*"((?:[^"\\]|\\.)*)"?')
 _MESSAGES: Final = ("msg", "message", "log", "line", "textpayload", "error", "err")
@@ -51,6 +61,26 @@ _MESSAGES: Final = ("msg", "message", "log", "line", "textpayload", "error", "er
 def begins_record(line: str) -> bool:
     """Whether this line begins a record of its own, rather than going on with the one before."""
     return _STARTS.search(line[:_PREFIX]) is not None
+
+
+def without_prefix_of(first: str) -> Callable[[str], str]:
+    """What takes from lines that follow `first` what a tool put before all of them (`kubectl logs --timestamps`)."""
+    head = first[:_PREFIX]
+    if _json(first) is not None:
+        return _inner_text
+    found = next((each for sign in _HEADS if (each := sign.search(head)) is not None), None)
+    tool = _TOOL.match(head) if found is None else None
+    end = found.start() if found is not None else tool.end() if tool is not None else 0
+    if end == 0:
+        return lambda line: line
+    prefix = re.compile(f"(?:{_ANY_TIME.pattern})".join(map(re.escape, _ANY_TIME.split(head[:end]))))
+    return lambda line: line[same.end() :] if (same := prefix.match(line)) is not None else line
+
+
+def _inner_text(line: str) -> str:
+    """A line of a collector that wraps each line in JSON."""
+    inner = _json(line)
+    return inner.message if inner is not None and not inner.access else line
 
 
 def parse(line: str, number: int = 0) -> Record:
@@ -66,12 +96,13 @@ def _envoy(line: str) -> Record | None:
     head = line[:_PREFIX]
     if (found := _ISTIO.search(head)) is not None:
         kind: Any = "istio"
-    elif (found := _ENVOY.search(head)) is not None:
+    elif (found := _ENVOY.search(head) or _BRACKETS.search(head)) is not None:
         kind = "envoy"
     else:
         return None
     message = line[found.end() :]
-    thread = found["thread"] if kind == "envoy" else ""
+    groups = found.groupdict()
+    thread = groups.get("thread") or groups.get("thread2") or ""
     if (ending := _THREAD.search(message)) is not None:
         thread, message = ending[1], message[: ending.start()]
     connection, stream, message = _tags(message)
@@ -193,4 +224,5 @@ def _others(line: str) -> Record:
             )  # fmt: skip
     prefix = _TOOL.match(line)
     start = prefix.end() if prefix is not None else 0
-    return Record(message=_THREAD.sub("", line[start:]).strip(), place=_place(line[:start]))
+    connection, stream, message = _tags(_THREAD.sub("", line[start:]).strip())
+    return Record(message=message, place=_place(line[:start]), connection=connection, stream=stream)

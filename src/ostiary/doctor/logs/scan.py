@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, final
 
 from ostiary.doctor.logs.examine import Examiner, words
-from ostiary.doctor.logs.formats import begins_record
+from ostiary.doctor.logs.formats import begins_record, without_prefix_of
 from ostiary.model import limits
 
 _KEPT: Final = limits.LOG_BEFORE_BYTES + limits.MAX_LOG_LINE_BYTES
@@ -94,7 +94,7 @@ class Scanner:
             if end < 0:
                 end = min(len(buffer), at + limits.MAX_LOG_LINE_BYTES)
             self._count(start)
-            self._examiner.look(buffer[start:end], self.lines + 1, partial(self._rest, end + 1))
+            self._examiner.look(buffer[start:end], self.lines + 1, partial(self._rest, start, end))
             position = self._looked = end + 1
         return position
 
@@ -103,14 +103,17 @@ class Scanner:
             0, at - limits.MAX_LOG_LINE_BYTES
         )
 
-    def _rest(self, position: int) -> tuple[str, ...]:
-        """The lines from there on that begin no record."""
+    def _rest(self, start: int, end: int) -> tuple[str, ...]:
+        """The lines behind that line which begin no record, up to the end of a quotation."""
         lines: list[str] = []
+        inner = without_prefix_of(self._buffer[start:end].decode("utf-8", "replace"))
+        position = end + 1
         while position < len(self._buffer) and len(lines) < limits.MAX_LOG_CONTINUATION:
             end = self._buffer.find(b"\n", position, position + limits.MAX_LOG_LINE_BYTES)
             end = end if end >= 0 else min(len(self._buffer), position + limits.MAX_LOG_LINE_BYTES)
             line = self._buffer[position:end].decode("utf-8", "replace").rstrip("\r")
-            if begins_record(line):
+            line = inner(line)
+            if begins_record(line) or line.startswith("```"):
                 break
             lines.append(line)
             position = end + 1

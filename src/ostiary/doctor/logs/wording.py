@@ -116,14 +116,17 @@ def tls_detail(text: str) -> str:
 
 _CARES: Final[dict[int, ResolutionFault]] = {
     1: "no-data", 2: "server-failure", 3: "server-failure", 4: "not-found", 5: "server-failure", 6: "refused",
-    8: "not-found", 10: "server-failure", 11: "no-answer", 12: "no-answer",
+    8: "not-found", 10: "server-failure", 11: "no-answer", 12: "no-answer", 16: "no-answer",
 }  # fmt: skip
 
 
 def cares_fault(status: str) -> ResolutionFault | None:
-    """The fault behind a c-ares status (`4`, `0x0004`); None for one that is none (a filtered family, a shutdown)."""
+    """The fault behind a c-ares status (`4`, `0x0004`); None for one that is none (a filtered family, a shutdown).
+
+    16 is a shutdown's too; those old Envoys that print decimal numbers said it of answers that they could not use.
+    """
     number = int(status, 16) if status.startswith("0x") else int(status)
-    return _CARES.get(number)
+    return None if status == "0x0010" else _CARES.get(number)
 
 
 _RESOLUTION: Final[tuple[tuple[ResolutionFault, tuple[str, ...]], ...]] = (

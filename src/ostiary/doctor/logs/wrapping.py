@@ -29,13 +29,20 @@ def unwrapped(text: bytes) -> bytes | None:
     out: list[str] = []
     for index, line in enumerate(lines):
         before = len(lines[index - 1]) if index else 0
-        if index == 0 or starts[index] or not line.strip() or not width - _SOFT <= before <= width:
+        if index == 0 or starts[index] or not line.strip() or not _full(before, line, width):
             out.append(line)
         elif before == width:
             out[-1] += line
         else:
             out[-1] += " " + line.lstrip()
     return "\n".join(out).encode()
+
+
+def _full(before: int, line: str, width: int) -> bool:
+    """Whether a line of this length was cut because the next one's first word did not fit."""
+    return width - _SOFT <= before <= width or (
+        before > 0 and before + len(line.split(maxsplit=1)[0]) >= width >= before
+    )
 
 
 def _width(lines: list[str], starts: list[bool]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -17,6 +18,11 @@ from ostiary.doctor.rules.provider import finding
 
 _MAX_SKEW: Final = 60.0
 """Seconds that Envoy's jwt_authn and most libraries bear."""
+_ON_THE_WAY: Final = re.compile(
+    r"(?i)unreachable|refused|time[d ]*out|deadline|no such host|lookup |x509|tls: |certificate|reset|\bEOF\b"
+    r"|\b50[234]\b"
+)
+"""Problems that have a cause on the way there, which another finding may name."""
 
 
 def _fetch(case: Case, endpoint: str, rule: str, what: str, mend: str) -> Iterator[Finding]:
@@ -32,8 +38,9 @@ def _fetch(case: Case, endpoint: str, rule: str, what: str, mend: str) -> Iterat
             facts.setdefault((late.target, "A program"), []).append(late)
     for (target, who), told in facts.items():
         problem = next((fact.problem for fact in told if isinstance(fact, FetchFailed)), "")
+        on_the_way = bool(problem) and _ON_THE_WAY.search(problem) is not None
         yield finding(
-            case, rule, subject_of(case, target), told,
+            case, rule, subject_of(case, target), told, sure="likely" if on_the_way else "certain",
             title=f"{who} can't fetch {what} of {name_of(target, 'the issuer')}",
             cause=problem or f"{name_of(target)} does not answer 200.",
             mend=mend,

@@ -57,6 +57,8 @@ _BY_ERROR: Final[Mapping[str, str]] = {
     "invalid_resource": "scope-rejected",
     "invalid_target": "scope-rejected",
     "consent_required": "consent-required",
+    "server_error": "idp-server-error",
+    "temporarily_unavailable": "idp-server-error",
     "interaction_required": "consent-required",
 }
 _VAGUE: Final = frozenset({"invalid_grant", "invalid_request", "access_denied", "unauthorized_client", "server_error"})

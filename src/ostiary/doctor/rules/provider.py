@@ -213,14 +213,16 @@ def _other_error(case: Case) -> Iterator[Finding]:
 def _server_error(case: Case) -> Iterator[Finding]:
     found: dict[str, list[Fact]] = {}
     for answer in case.all(Answered):
-        if answer.status >= 500 and (not answer.error or answer.error in ("server_error", "temporarily_unavailable")):
+        if (answer.status >= 500 and not answer.error) or (answer.error and _cause(answer) == "idp-server-error"):
             found.setdefault(subject_of(case, answer.target), []).append(answer)
     for subject, facts in found.items():
-        status = next(fact.status for fact in facts if isinstance(fact, Answered))
+        said = next(
+            str(fact.status if fact.status >= 500 else fact.error) for fact in facts if isinstance(fact, Answered)
+        )
         yield finding(
             case, "idp-server-error", subject, facts,
             sure=_how_sure(facts),
-            title=f"{name_of(subject)} answers {status}",
+            title=f"{name_of(subject)} answers {said}",
             cause="The provider is reached over TLS and fails itself: its own backend, a gateway before it, or a "
             "path that its gateway does not know.",
             mend="Look at the provider's status page or log. If only this client fails, compare the token endpoint's "

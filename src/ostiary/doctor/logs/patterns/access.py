@@ -8,8 +8,9 @@ from typing import Final
 from ostiary.doctor.facts.connection import ConnectFailed, EgressRefused
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.signin import ExtAuthzFailed, HeadersTooLarge, RedirectSent
+from ostiary.doctor.facts.tls import HandshakeFailed
 from ostiary.doctor.logs.pattern import Found, Pattern
-from ostiary.doctor.logs.wording import errno_of
+from ostiary.doctor.logs.wording import errno_of, handshake_fault, tls_detail
 from ostiary.model import limits
 
 _UPSTREAM: Final = frozenset(("UF", "UH", "UC", "URX"))
@@ -21,6 +22,13 @@ def _upstream(found: Found) -> Iterator[Fact]:
     entry = found.record.access
     flags = set(entry.get("response_flags", "").split(","))
     if not flags & _UPSTREAM or entry.get("upstream_cluster", "-") in ("-", "", "BlackHoleCluster"):
+        return
+    text = found.record.message[:_MORE]
+    if "TLS_error" in (text := text.replace(" ", "_")) and "not_supplied_by_SDS" not in text:
+        yield HandshakeFailed(
+            origin=found.origin, target=entry["upstream_cluster"], fault=handshake_fault(text),
+            detail=tls_detail(entry.get("upstream_transport_failure_reason", "")),
+        )  # fmt: skip
         return
     yield ConnectFailed(
         origin=found.origin, target=entry["upstream_cluster"], errno=errno_of(found.record.message[:_MORE]),
@@ -85,8 +93,10 @@ PATTERNS: Final = (
     Pattern(words=("BlackHoleCluster", "block_all"), expression=r"", facts=_black_hole),
     Pattern(words=(r"oauth\.missing_credentials",), expression=r"^oauth\.missing_credentials", facts=_preflight),
     Pattern(
-        words=(r"http[12]\.headers_too_large", r"http[12]\.too_many_headers", "headers_count_exceeds_limit"),
-        expression=r"http[12]\.(?:headers_too_large|too_many_headers)|request headers_count_exceeds_limit",
+        words=(r"http[12]\.headers_too_large", r"http[12]\.too_many_headers", "headers_count_exceeds_limit",
+               "request_headers_too_large", r"http2\.(?:header_list_size|cookies_total_bytes)_too_large"),
+        expression=r"http[123]\.(?:headers_too_large|too_many_headers|header_list_size_too_large|"
+        r"cookies_total_bytes_too_large)|request headers_(?:count_exceeds_limit|too_large)",
         facts=_too_large,
     ),
     Pattern(words=(r'" 431 DPE ',), expression=r"", facts=_head_refused),

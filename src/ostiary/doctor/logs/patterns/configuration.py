@@ -16,10 +16,14 @@ from ostiary.doctor.logs.pattern import Found, Pattern, expanded
 _LONGEST: Final = 600
 _KINDS: Final[tuple[tuple[str, ProblemKind], ...]] = (
     (r"no such field: ?['\"]?(?P<subject>[\w.-]+)", "unknown-field"),
+    (r"unknown field ['\"](?P<subject>[\w.-]+)", "unknown-field"),
+    (r"(?:invalid type URL, )?unknown (?:message )?type:? \\?['\"]?(?P<subject>envoy[\w.]+)", "type-url"),
+    (r"any: message type ['\"](?P<subject>[\w.]+)['\"] isn't linked in", "type-url"),
+    (r"unable to resolve \\?['\"](?:type\.googleapis\.com/)?(?P<subject>envoy[\w.]+)", "extension-missing"),
     (r"could not find @type ['\"]?(?:type\.googleapis\.com/)?(?P<subject>[\w.]+)", "type-url"),
     (r"could not resolve Any message type ?:?(?: ?\S*?googleapis\.com/)?(?P<subject>[\w.]*)", "type-url"),
     (r"Didn't find a registered implementation for '(?P<subject>[^']*)' with type URL: ''", "type-missing"),
-    (r"Didn't find a registered implementation for '?(?P<subject>[\w./-]+)", "extension-missing"),
+    (r"Didn't find a registered implementation for (?:name: )?'?(?P<subject>[\w./-]+)", "extension-missing"),
     (r"missing @type in Any(?P<subject>)", "type-missing"),
     (r"unknown cluster ['\"]?(?P<subject>[^'\"\s]*)", "cluster-unknown"),
     (r"(?P<subject>HMAC|token) secret configuration", "secret-missing"),
@@ -112,6 +116,11 @@ def _update_unread(found: Found) -> Iterator[Fact]:
     yield rejection(found.origin, found["why"])
 
 
+def _unknown_field(found: Found) -> Iterator[Fact]:
+    """A warning of istiod's, or kubectl's refusal."""
+    yield rejection(found.origin, found["why"].replace("\\", ""), rejected=False)
+
+
 def _said(found: Found) -> Iterator[Fact]:
     """A cause on its own: a warning, or istiod's webhook."""
     yield rejection(found.origin, found["why"], rejected=found.record.level in ("error", "critical"))
@@ -124,8 +133,8 @@ _UPDATES: Final[tuple[tuple[str, What], ...]] = (
 
 PATTERNS: Final = (
     Pattern(
-        words=("error initializing configuration",),
-        expression=r"error initializing configuration '[^']*': ?(?P<why>.*)",
+        words=("error initializing config",),
+        expression=r"error initializing config(?:uration)? '[^']*': ?(?P<why>.*)",
         facts=_start,
         joins=True,
     ),
@@ -170,8 +179,20 @@ PATTERNS: Final = (
         facts=_said,
     ),
     Pattern(
-        words=("could not resolve Any message type", "referenced type unknown"),
-        expression=r"(?P<why>(?:could not resolve Any message type|referenced type unknown).*)",
+        words=(
+            "could not resolve Any message type",
+            "referenced type unknown",
+            "unknown message type .{1,3}envoy",
+            r"any: message type \S+ isn't linked in",
+            r"unable to resolve .{1,3}type\.googleapis\.com/envoy",
+        ),
+        expression=r"(?P<why>(?:could not resolve Any message type|referenced type unknown|unknown message type|"
+        r"any: message type|unable to resolve).*)",
         facts=_said,
+    ),
+    Pattern(
+        words=(r"unknown field .{1,3}\w+.{1,3} in (?:envoy|v1alpha3\.|io\.istio)", "unmarshalerDecoder: unknown field"),
+        expression=r"(?P<why>unknown field \\?\"[\w.-]+\\?\"(?: in [\w.]+)?)",
+        facts=_unknown_field,
     ),
 )

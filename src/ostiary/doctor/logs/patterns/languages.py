@@ -126,13 +126,19 @@ _DIALLED: Final = r"(?:\[(?P<six>[0-9a-fA-F:.%\w]+)\]|(?P<four>\d+\.\d+\.\d+\.\d
 PATTERNS: Final = (
     Pattern(
         words=("dial tcp: lookup ", "dial tcp: address ", r"lookup \S+ on \S+: "),
-        expression=rf"(?:{_URL}\"?:? )?(?:dial tcp: )?lookup (?P<name>[\w.-]+)(?: on \S+)?: (?P<why>.*)",
+        expression=rf"(?:{_URL}\"?:? )?(?:dial tcp: )?lookup \[?(?P<name>[\w.-]+)(?:\]\(\S+\))?(?: on \S+)?: "
+        r"(?P<why>.*)",
         facts=_lookup,
     ),
     Pattern(
         words=(r"dial tcp [\[\d]",),
         expression=rf"(?:{_URL}\"?:? )?dial tcp {_DIALLED}: (?P<why>connect: [\w\s]+|i/o timeout)",
         facts=_dial,
+    ),
+    Pattern(
+        words=("dial tcp: i/o timeout",),
+        expression=rf"{_URL}\\?\"?: dial tcp: (?P<why>i/o timeout)",
+        facts=_host_failed,
     ),
     Pattern(
         words=(r"https?://[^\s\"]+\\?\": (?:unexpected )?EOF", "read: connection reset by peer", "write: broken pipe"),
@@ -216,8 +222,8 @@ PATTERNS: Final = (
         facts=_dial,
     ),
     Pattern(
-        words=("accessing token endpoint",),
-        expression=rf"accessing token endpoint \({_URL}\) failed: (?P<why>[\w\s/]+)",
+        words=("accessing (?:token endpoint|discovery url|jwks url)",),
+        expression=rf"accessing (?:token endpoint|discovery url|jwks url) \({_URL}\) failed: (?P<why>[\w\s/]+)",
         facts=_host_failed,
     ),
     Pattern(

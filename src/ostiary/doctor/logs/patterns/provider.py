@@ -10,8 +10,17 @@ from ostiary.core.redaction import redacted, without_credentials
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.provider import Answered, FetchFailed
 from ostiary.doctor.facts.sidecar import PlaceholderKeys
+from ostiary.doctor.facts.tls import HandshakeFailed
 from ostiary.doctor.logs.pattern import Found, Pattern
-from ostiary.doctor.logs.wording import body_kind, oauth_error, provider_codes, steady
+from ostiary.doctor.logs.wording import (
+    body_kind,
+    handshake_fault,
+    oauth_error,
+    provider_codes,
+    speaks_of_tls,
+    steady,
+    tls_detail,
+)
 
 _TOLD: Final = re.compile(
     r"(?i)response body|oauth2: |server returned an error|cannot fetch token|answered with \d{3}: [a-z]"
@@ -27,8 +36,23 @@ def _fetch(endpoint: Literal["discovery", "jwks"]) -> Callable[[Found], Iterator
         problem = steady(redacted(found["why"]))
         who = "istiod" if found.record.program == "istio" else found.who
         yield FetchFailed(origin=found.origin, endpoint=endpoint, target=url, problem=problem, who=who)
+        why = found["why"]
+        if speaks_of_tls(why) and not speaks_of_tls(found.record.message):  # on a line behind, which no pattern reads
+            yield HandshakeFailed(
+                origin=found.origin, target=url, fault=handshake_fault(why), detail=tls_detail(why), who=who
+            )
 
     return facts
+
+
+_PLACEHOLDER: Final = "RXJyb3ItSXN0aW9kRmFpbGVkVG9GZXRjaEp3a3NVcmkt"
+"""The modulus of the key that istiod hands out if it has none."""
+
+
+def _issuer(found: Found) -> Iterator[Fact]:
+    """Discovery, by a control plane or an application; the pattern before reads those that name the document."""
+    if "openid-configuration" not in found.record.message or not found["url"]:
+        yield from _fetch("discovery")(found)
 
 
 def _placeholder(found: Found) -> Iterator[Fact]:
@@ -37,7 +61,7 @@ def _placeholder(found: Found) -> Iterator[Fact]:
 
 def _token_error(found: Found) -> Iterator[Fact]:
     error, description = found["error"], found["description"]
-    status = int(found["status"] or 0)
+    status = int(found["status"] or found["code"] or 0)
     if not error:
         error, description = oauth_error(found["body"])
     if not (status or error):
@@ -68,7 +92,14 @@ PATTERNS: Final = (
     ),
     Pattern(
         words=("cannot fetch token",),
-        expression=r"oauth2: cannot fetch token: (?P<status>\d{3})[^\n]*?(?:\n?Response: ?(?P<body>.*))?$",
+        expression=r"oauth2: cannot fetch token: (?P<status>\d{3})(?:.*?Response: ?(?P<body>.*))?",
+        facts=_token_error,
+        whole=True,
+    ),
+    Pattern(
+        words=(r"redeeming code got \d{3} from", r"unexpected status \\?\"4\d\d"),
+        expression=r"(?:redeem\w* .{0,80}?got (?P<status>\d{3}) from \\?\"(?P<url>[^\"]+)\"|"
+        r"unexpected status \\?\"(?P<code>4\d\d)\\?\":) ?(?P<body>\{.*\"error\".*)",
         facts=_token_error,
         whole=True,
     ),
@@ -91,12 +122,21 @@ PATTERNS: Final = (
         words=("openid-configuration",),
         expression=r"(?:discovery url|from issuer URL:|endpoints from issuer|Failed to fetch|"
         r"error (?:fetching|getting)[^:]*|failed to (?:fetch|get)[^:]*openid[^:]*) ?:? ?"
-        r"\(?\"?(?P<url>https?://[^\s\")]+)\"?\)?:? (?P<why>.*)",
+        r"(?:Get )?\(?\\?\"?(?P<url>https?://[^\s\"\\)]+)\\?\"?\)?:? (?P<why>.*)",
         facts=_fetch("discovery"),
+        whole=True,
     ),
     Pattern(
-        words=("Failed to fetch public key from", "Failed to fetch jwt public key"),
-        expression=r"Failed to fetch (?:jwt )?public key from \\?\"?(?P<url>[^\s\"\\]+?)\\?\"?: (?P<why>.*)",
+        words=("endpoints from issuer", "failed to query provider"),
+        expression=r"(?:error fetching endpoints from issuer|failed to query provider):? "
+        r"(?P<why>(?:[^\n]*?\\?\"(?P<url>https?://[^\s\"\\]+)\\?\"[^\n]*|[^\n]*))",
+        facts=_issuer,
+        whole=True,
+    ),
+    Pattern(
+        words=("[fF]ailed to (?:fetch|refresh) (?:jwt |JWT )?(?:public key|pubkey)",),
+        expression=r"[fF]ailed to (?:fetch|refresh) (?:jwt |JWT )?(?:public key|pubkey) from "
+        r"(?:issuer \S+ jwks uri )?\\?\"?(?P<url>[^\s\"\\]+?)\\?\"?:? (?P<why>.*)",
         facts=_fetch("jwks"),
     ),
     Pattern(
@@ -110,6 +150,7 @@ PATTERNS: Final = (
         r"(?P<why>(?:failed|response status code \d+|is failed|network error).*)",
         facts=_fetch("jwks"),
     ),
+    Pattern(words=(_PLACEHOLDER,), expression=_PLACEHOLDER, facts=_placeholder),
     Pattern(
         words=("using a fake JWKS",),
         expression=r"The JWKS key is not yet fetched (?:for issuer (?P<issuer>\S+) )?.*using a fake JWKS",

@@ -57,7 +57,6 @@ PATTERNS: Final = (
         words=("Secret is not supplied by SDS",),
         expression="Secret is not supplied by SDS",
         facts=_secret_timeout,
-        plain=False,
     ),
     Pattern(
         words=("Unexpected SDS secret",),
@@ -65,8 +64,13 @@ PATTERNS: Final = (
         facts=_unexpected,
     ),
     Pattern(
-        words=("patch caused panic",),
-        expression=r"(?P<what>\w+) patch caused panic, so the patches did not take effect",
+        words=(r"patch (?:\S+ )?caused panic",),
+        expression=r"(?P<what>\w+) patch (?:[\w.-]*/[\w.-]* )?caused panic",
+        facts=_crash,
+    ),
+    Pattern(
+        words=("Observed a panic: &runtime.TypeAssertionError",),
+        expression=r"Observed a panic: .*interface conversion: proto[\w.]+ is nil, not \*(?P<what>[\w.]*\.\w+)",
         facts=_crash,
     ),
 )

@@ -86,8 +86,13 @@ def _lacks_lifetime(found: Found) -> Iterator[Fact]:
     yield TokensMissing(origin=found.origin, target=found.target, lacks="expires_in")
 
 
+_LISTED: Final = re.compile(r'"(error|error_description)": ?\["((?:[^"\\]|\\.)*)"')
+"""How Envoys before 1.36 print the query: as a map of lists, on the lines behind."""
+
+
 def _provider_error(found: Found) -> Iterator[Fact]:
-    values = parse_qs(found["query"].lstrip("?"), keep_blank_values=True)
+    values = parse_qs(found["query"].split()[0].lstrip("?"), keep_blank_values=True) if found["query"].strip() else {}
+    values |= {name: [value] for name, value in _LISTED.findall(found["query"])}
     description = values.get("error_description", [""])[0]
     text = description.replace("_", " ") if found.record.access else description
     yield SignInFailed(origin=found.origin, step="other")
@@ -115,13 +120,41 @@ def _ends(step: Step, words: str, expression: str = "", status: int = 401) -> Pa
     def facts(found: Found) -> Iterator[Fact]:
         yield SignInFailed(origin=found.origin, step=step, status=status)
 
-    return Pattern(words=(words,), expression=expression or words, facts=facts, plain=False)
+    either = f"[{words[0].upper()}{words[0].lower()}]{words[1:]}"  # Envoys before 1.36 begin it with a small letter
+    told = r"(?:Responding with 401 Unauthorized\. Cause: |Sending local reply with details )?"
+    return Pattern(words=(either,), expression=told + (expression or either), facts=facts, plain=False)
 
 
 def _signed_in(found: Found) -> Iterator[Fact]:
     yield SignedIn(origin=found.origin, who=found.who)
 
 
+_NO_FAULT: Final = ("login_required", "interaction_required")
+"""How a provider answers a page that only asks whether its user is still signed in."""
+
+
+def _came_back(found: Found) -> Iterator[Fact]:
+    """A browser comes back with an error, as an access log or its address bar shows; older Envoys log no more."""
+    if _provider_tells(found.record.message):
+        return
+    url = _CAME_BACK.search(found.record.message)
+    path = found.record.access.get("path") or (url[0] if url is not None else "")
+    values = parse_qs(path.partition("?")[2], keep_blank_values=True)
+    error = values.get("error", [""])[0]
+    if _ERROR_WORD.fullmatch(error) and error not in _NO_FAULT and values.keys() & {"state", "error_description"}:
+        yield Answered(
+            origin=found.origin, endpoint="authorization", target="", status=0, error=error,
+            description=steady(redacted(values.get("error_description", [""])[0])),
+            codes=provider_codes(unquote_plus(path)),
+        )  # fmt: skip
+
+
+def _provider_tells(message: str) -> bool:
+    return "returned_an_error" in message.replace(" ", "_")
+
+
+_CAME_BACK: Final = re.compile(r"https?://[^\s?'\"<>]+\?[^\s'\"<>]*\berror=[^\s'\"<>]*")
+_ERROR_WORD: Final = re.compile(r"[a-z]+(?:_[a-z]+)+")
 _LOCATION: Final = re.compile(r"[?&](redirect_uri|scope|client_id|response_type)=([^&\s'\"]*)")
 
 
@@ -176,8 +209,14 @@ PATTERNS: Final = (
     ),
     Pattern(
         words=("OAuth server returned an error",),
-        expression=r"OAuth server returned an error: ?(?P<query>\S*)",
+        expression=r"OAuth server returned an error: ?(?P<query>.*)",
         facts=_provider_error,
+        whole=True,
+    ),
+    Pattern(
+        words=(r"[?&]error=[a-z]+_[a-z]",),
+        expression="",
+        facts=_came_back,
     ),
     Pattern(
         words=("Token endpoint cluster not found",),
@@ -191,11 +230,14 @@ PATTERNS: Final = (
     ),
     _ends("token-exchange", "Failed to get access token due to HTTP request failure"),
     _ends("csrf-mismatch", "CSRF token validation failed"),
+    _ends("csrf-mismatch", "csrf token validation failed"),
+    _ends("csrf-mismatch", "nonce cookie does not match nonce query param"),
     _ends("code-verifier", "Code verifier cookie is missing in the request"),
     _ends("code-verifier", "Failed to decrypt code verifier"),
     _ends("state-invalid", "State query param is not a valid JSON"),
     _ends("state-invalid", "State query param does not contain url or CSRF token"),
-    _ends("state-invalid", "State url can not be initialized"),
+    _ends("state-invalid", "State query param does not contain url or nonce"),
+    _ends("state-invalid", "State url (?:.{0,200} )?can not be initialized"),
     _ends("state-invalid", "State url query params matches the redirect path matcher"),
     _ends("code-missing", "Code or state query param does not exist"),
     _ends("redirect-not-allowed", "State url host is not in the allowed redirect domains"),

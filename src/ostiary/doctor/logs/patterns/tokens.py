@@ -64,8 +64,8 @@ PATTERNS: Final = (
         facts=_denied,
     ),
     Pattern(
-        words=("JWT verification completed with: [^O]",),
-        expression=r"JWT verification completed with: (?P<why>.*)",
+        words=("[jJ][wW][tT] (?:token )?(?:verification|authentication) completed with: [^O]",),
+        expression=r"[jJ][wW][tT] (?:token )?(?:verification|authentication) completed with: (?P<why>.*)",
         facts=_denied,
     ),
     Pattern(
