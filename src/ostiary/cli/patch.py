@@ -94,7 +94,11 @@ def _filters(files: Sequence[str]) -> list[EnvoyFilter]:
     for file in files:
         filters, others = read_objects(read_bytes(file), file)
         found += filters
-        problems += [problem for each in filters for problem in each.problems]
+        for problem in (problem for each in filters for problem in each.problems):
+            if problem.severity == "error":
+                problems.append(problem)
+            else:
+                print(problem, file=sys.stderr)
         if not filters:
             seen = ", ".join(f"{other.kind} {other.name}".strip() for other in others[:8]) or "nothing"
             text = f"no EnvoyFilter of networking.istio.io is in it (seen: {seen})"

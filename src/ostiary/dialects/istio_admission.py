@@ -12,7 +12,7 @@ from typing import Any, Final
 import re2
 
 from ostiary.dialects.istio_findings import Active
-from ostiary.dialects.istio_message import Message, read_patch
+from ostiary.dialects.istio_message import Message, Value, read_patch
 from ostiary.dialects.istio_objects import VALUE_TYPES, EnvoyFilter, ListenerMatch, Patch
 
 MAX_PROXY_VERSION: Final = 1024
@@ -160,6 +160,10 @@ def _warn(active: Active) -> None:
         text = f"{patch.operation} of a {patch.apply_to} is an ADD in Istio: it has no order"
         active.note("turned-into-add", "warning", "patch.operation", text, "write ADD")
     chain = match.listener.filter_chain if match.listener is not None else None
+    if chain is not None and chain.transport_socket:
+        text = "transportSocket has no effect: it is not implemented in Istio"
+        key = "match.listener.filterChain.transportSocket"
+        active.note("no-effect", "warning", key, text, "use transportProtocol")
     if chain is not None and chain.filter is not None:
         key = "match.listener.filterChain.filter"
         if patch.apply_to in ("LISTENER", "FILTER_CHAIN"):
@@ -169,18 +173,28 @@ def _warn(active: Active) -> None:
                 text = f"'{name}' is a name of old: Istio's filter is called {_OLD_NAMES[name]}"
                 active.note("admission-warning", "warning", key, text, f"write {_OLD_NAMES[name]}")
     refused = any(found.code == "refused" for found in active.findings)
-    if (
-        active.value is not None
-        and not refused
-        and patch.apply_to in ("LISTENER_FILTER", "NETWORK_FILTER", "HTTP_FILTER")
-    ):
-        _typed(active, active.value)
+    if active.value is not None and not refused:
+        for each, path in _untyped(active.value, "", merged=active.merges):
+            text = f"'{each.text('name')}' has no typed_config: Envoy refuses what it stands in"
+            node = each.place if path else "patch.value"
+            active.note("admission-warning", "error", node, text, "add typed_config with an '@type'", value_path=path)
 
 
-def _typed(active: Active, value: Message) -> None:
-    if not active.merges and not {"typed_config", "config_discovery"} & set(value.fields):
-        text = f"the filter '{value.text('name')}' has no typed_config: Envoy refuses it"
-        active.note("admission-warning", "warning", "patch.value", text, "add typed_config with an '@type'")
+def _untyped(value: Value, path: str, *, merged: bool = False) -> Iterator[tuple[Message, str]]:
+    """Extensions without a configuration of their own (what is merged by name needs none), and their paths."""
+    if isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _untyped(each, f"{path}[{index}]")
+    elif isinstance(value, dict):
+        for key, (_, each) in value.items():
+            yield from _untyped(each, f'{path}["{key}"]')
+    elif isinstance(value, Message) and value.type is not None:
+        typed = value.type.fields.get("typed_config")
+        own = {each.name for each in value.type.fields.values() if typed and typed.oneof and each.oneof == typed.oneof}
+        if typed is not None and not merged and not {"typed_config", *own} & set(value.fields):
+            yield value, path
+        for name, each in value.fields.items():
+            yield from _untyped(each, f"{path}.{name}" if path else name)
 
 
 def compiled(expression: str) -> Any:

@@ -43,8 +43,11 @@ def patch_network_filters(run: Run, owner: Message, chain: Message) -> None:
         if each.text("name") == HTTP_CONNECTION_MANAGER:
             _http_filters(run, [a for a in http if matches.network_filter(a, each)], each, where)
     for active in http:
-        if not any(matches.network_filter(active, each) for each in filters):
-            active.miss(FILTER, "no-filter", f"the chain has no such network filter (it has: {matches.names(filters)})")
+        if not any(
+            each.text("name") == HTTP_CONNECTION_MANAGER and matches.network_filter(active, each) for each in filters
+        ):
+            has = f"(it has: {matches.names(filters)})"
+            active.miss(FILTER, "no-filter", f"the chain has no {HTTP_CONNECTION_MANAGER} that it is for {has}")
 
 
 def _in_chain(active: Active, owner: Message, chain: Message) -> bool:

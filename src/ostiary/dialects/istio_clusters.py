@@ -11,7 +11,7 @@ from typing import Final
 
 from ostiary.dialects import istio_match as matches
 from ostiary.dialects.istio_findings import Active
-from ostiary.dialects.istio_match import ANCHOR, OPERATION, Run
+from ostiary.dialects.istio_match import OPERATION, Run
 from ostiary.dialects.istio_merge import Log, Panic, merge, merge_any
 from ostiary.dialects.istio_message import Message
 from ostiary.dialects.yaml_nodes import Node
@@ -95,6 +95,9 @@ def tell(active: Active, log: Log) -> None:
     for node, path in log.appended:
         text = "MERGE appends to a list: what was in it stays"
         active.note("list-appended", "warning", node, text, _REPLACE, value_path=path)
+    for node, path, lost in log.replaced:
+        text = f"MERGE replaces an entry of a map as a whole: what was in this one is lost ({lost})"
+        active.note("map-replaced", "warning", node, text, "write the whole entry", value_path=path)
     for node, path in log.unwritten:
         text = (
             "MERGE can't write this value over the one that is there: to protobuf it means 'not set', in a wrapper too"
@@ -142,6 +145,11 @@ def check_cluster(active: Active, found: Message) -> None:
         mend = "add common_tls_context.validation_context with trusted_ca and match_typed_subject_alt_names"
         node = typed.url or typed.place
         active.note("not-verified", "warning", node, text, mend, value_path="transport_socket.typed_config")
+    elif typed is not None and (context := _nameless(typed)) is not None:
+        text = f"cluster {name} verifies who issued a certificate, but not whose it is: any name passes"
+        mend = "add match_typed_subject_alt_names with the server's name"
+        path = "transport_socket.typed_config.common_tls_context.validation_context"
+        active.note("not-verified", "warning", context.place, text, mend, value_path=path)
 
 
 def _at(found: Message, name: str) -> Node:
@@ -160,6 +168,17 @@ def _verifies(tls: Message) -> bool:
     return bool(kinds)
 
 
+def _nameless(tls: Message) -> Message | None:
+    """The validation context of an UpstreamTlsContext that trusts a CA, whatever the name."""
+    common = tls.message("common_tls_context")
+    own = common.message("validation_context") if common is not None else None
+    if own is None or not tls.type_name.endswith(".UpstreamTlsContext") or "auto_sni_san_validation" in tls.fields:
+        return None
+    names = {"match_typed_subject_alt_names", "match_subject_alt_names", "verify_certificate_spki",
+             "verify_certificate_hash", "custom_validator_config"}  # fmt: skip
+    return own if {"trusted_ca", "system_root_certs"} & set(own.fields) and not names & set(own.fields) else None
+
+
 def without_duplicates(clusters: Sequence[Message], patches: Sequence[Active]) -> list[Message]:
     """Of two clusters with one name Istio keeps the first."""
     found: dict[str, Message] = {}
@@ -174,21 +193,3 @@ def without_duplicates(clusters: Sequence[Message], patches: Sequence[Active]) -
                 text = f"a cluster {name} is there already, and Istio keeps the first"
                 active.miss(OPERATION, "duplicate-name", text)
     return list(found.values())
-
-
-def explain_added(patches: Sequence[Active]) -> None:
-    """A MERGE or REMOVE of a cluster that only an EnvoyFilter makes does nothing: say so by name."""
-    added = {
-        active.value.text("name"): active
-        for active in patches
-        if active.patch.apply_to == "CLUSTER" and active.operation == "ADD" and active.value is not None
-    }
-    for active in patches:
-        match = active.patch.match.cluster
-        if active.patch.apply_to != "CLUSTER" or active.operation == "ADD" or match is None or active.hits:
-            continue
-        maker = added.get(match.name) or added.get(match.service)
-        if maker is not None:
-            line = f"{maker.patch.place.file}:{maker.patch.place.line}"
-            text = f"an EnvoyFilter adds this cluster ({line}), and {active.operation} never sees what an ADD made"
-            active.miss(ANCHOR, "added-cluster", f"{text}: change the value there")

@@ -21,12 +21,12 @@ Code = Literal[
     # the patch does nothing
     "context-mismatch", "proxy-version-mismatch", "proxy-metadata-mismatch", "no-cluster", "no-listener",
     "no-filter-chain", "no-filter", "anchor-missing", "match-required", "no-typed-config", "no-route-configuration",
-    "no-virtual-host", "no-route", "added-cluster", "operation-ignored", "bootstrap-ignored", "not-subscribed",
-    "duplicate-name", "transport-socket-dropped", "lost-to-panic",
+    "no-virtual-host", "no-route", "added-cluster", "added-object", "added-later", "operation-ignored",
+    "bootstrap-ignored", "not-subscribed", "duplicate-name", "transport-socket-dropped", "lost-to-panic",
     # the patch does something else than it says, or harm
-    "panic", "siblings-dropped", "list-appended", "zero-not-written", "after-router", "not-before-jwt-authn",
-    "turned-into-add", "unknown-field", "no-effect", "already-there", "no-oauth2-config", "not-verified",
-    "no-lookup-family", "not-checked", "admission-warning",
+    "panic", "siblings-dropped", "list-appended", "map-replaced", "zero-not-written", "after-router",
+    "not-before-jwt-authn", "turned-into-add", "unknown-field", "no-effect", "already-there", "no-oauth2-config",
+    "not-verified", "no-lookup-family", "not-checked", "admission-warning",
 ]  # fmt: skip
 
 RULES: Final[MappingType[Code, str]] = {
@@ -195,6 +195,8 @@ _KEYS: Final[MappingType[Code, str]] = {
     "proxy-metadata-mismatch": "match.proxy.metadata",
     "no-cluster": "match.cluster",
     "added-cluster": "match.cluster",
+    "added-object": "match",
+    "added-later": "match.listener.filterChain.filter.subFilter",
     "no-listener": "match.listener",
     "no-filter-chain": "match.listener.filterChain",
     "no-filter": "match.listener.filterChain.filter",
@@ -207,6 +209,7 @@ _KEYS: Final[MappingType[Code, str]] = {
 _MENDS: Final[MappingType[Code, str]] = {
     "anchor-missing": "anchor to envoy.filters.http.router, which is always there, or use INSERT_FIRST",
     "match-required": "name the filter in match.listener",
+    "added-later": "apply this one later: a higher spec.priority, or further down in the same object",
     "proxy-version-mismatch": "drop proxyVersion, or widen its expression",
     "context-mismatch": "set the context of the proxy that is meant, or ANY",
 }

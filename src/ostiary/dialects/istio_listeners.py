@@ -103,7 +103,8 @@ def _filter_chains(run: Run, found: Message, where: str) -> None:
             continue
         kept.append(active.value.clone())
         active.hit(where, f"added filter chain {active.value.text('name')}")
-    found.put_messages("filter_chains", kept)
+    if kept != chains:
+        found.put_messages("filter_chains", kept)
 
 
 def _filter_chain(run: Run, owner: Message, chain: Message) -> bool:

@@ -32,6 +32,8 @@ class Log:
     unwritten: list[tuple[Node, str]] = field(default_factory=list)
     """Fields that stay as they were: the patch's value means "not set" (false, 0, "", an empty list), in wrappers
     too."""
+    replaced: list[tuple[Node, str, str]] = field(default_factory=list)
+    """Entries of maps that were there, and lose the fields that are named last."""
 
 
 def merge(target: Message, patch: Message, log: Log, *, replace_lists: bool = False, path: str = "") -> None:
@@ -67,8 +69,12 @@ def _field(
         else:
             target.put(name, clone(value), key)
     elif isinstance(value, dict):
+        before = old if isinstance(old, dict) else {}
+        for each, (where, item) in value.items():
+            if each in before and (lost := _keys(before[each][1]) - _keys(item)):
+                log.replaced.append((where, f'{path}["{each}"]', ", ".join(sorted(lost))))
         copied = {each: (where, clone(item)) for each, (where, item) in value.items()}
-        target.put(name, {**old, **copied} if isinstance(old, dict) else copied, key)
+        target.put(name, {**before, **copied}, key)
     elif isinstance(value, Message) and isinstance(old, Message):
         if described.reference != ANY:
             merge(old, value, log, replace_lists=replace_lists, path=path)
@@ -81,6 +87,13 @@ def _field(
             log.unwritten.append((key, path))
     else:
         target.put(name, clone(value), key)
+
+
+def _keys(value: Value) -> set[str]:
+    """The fields of a message, or of a Struct."""
+    if isinstance(value, Mapping):
+        return {key.text for key, _ in value}
+    return set(value.fields) if isinstance(value, Message) else set()
 
 
 def _leaf(value: Value) -> Node:

@@ -278,7 +278,10 @@ class _Reader:
         message = f"{short} has no field '{key.text}': istiod drops it without a word"
         if key.text in known.fields:
             message, near = f"'{key.text}' is written in both spellings: istiod takes one of them", None
-        self.findings.unknown.append((key, path, message, f"did you mean '{near}'?" if near else "remove it"))
+        mend = f"did you mean '{near}'?" if near else "remove it"
+        if key.text == "config" and "typed_config" in known.fields:  # so it was until Envoy's API v3
+            mend = "write it under typed_config, with an '@type'"
+        self.findings.unknown.append((key, path, message, mend))
 
 
 def _checked(node: Node, described: Field) -> Node:

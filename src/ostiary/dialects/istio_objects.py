@@ -49,6 +49,8 @@ class FilterChainMatch:
     name: str = ""
     sni: str = ""
     transport_protocol: str = ""
+    transport_socket: str = ""
+    """In the API, and read by no code of Istio."""
     application_protocols: str = ""
     destination_port: int = 0
     filter: FilterMatch | None = None

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ostiary.dialects.istio_clusters import added_clusters, explain_added, patch_cluster, without_duplicates
+from ostiary.dialects.istio_added import explain_added
+from ostiary.dialects.istio_clusters import added_clusters, patch_cluster, without_duplicates
 from ostiary.dialects.istio_findings import Active, Outcome, outcome
 from ostiary.dialects.istio_listeners import patch_listeners
 from ostiary.dialects.istio_match import OBJECT, OPERATION, VIRTUAL, Run
@@ -52,6 +53,7 @@ def apply(filters: Sequence[EnvoyFilter], proxy: Proxy, resources: Resources) ->
     _extensions(reaching, resources)
     for active in reaching:
         _never(active)
+    explain_added(reaching)
     order = {id(found): index for index, found in enumerate(in_order(filters, proxy.root_namespace))}
     tried = sorted([*reaching, *left_out], key=lambda active: (order[id(active.owner)], active.patch.index))
     return [outcome(active) for active in tried]
@@ -80,7 +82,6 @@ def _clusters(runs: dict[str, Run], resources: Resources) -> None:
     added = [each for run in runs.values() for each in added_clusters(run)]
     patches = next(iter(runs.values())).patches
     resources.clusters = without_duplicates([*kept, *added], patches)
-    explain_added(patches)
 
 
 def _run(runs: dict[str, Run], context: str) -> Run:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from collections.abc import Sequence as SequenceType
+from dataclasses import replace
 from typing import Final
 
 from ostiary.dialects.istio_objects import (
@@ -31,10 +32,18 @@ from ostiary.dialects.istio_objects import (
 )
 from ostiary.dialects.schema import nearest
 from ostiary.dialects.yaml_nodes import Mapping, Node, Scalar, Sequence, kind, parse_all
-from ostiary.model.errors import Diagnostic
+from ostiary.model.errors import Diagnostic, Severity
 
 _ACTIONS: Final = ("ANY", "ROUTE", "REDIRECT", "DIRECT_RESPONSE")
 _CLASSES: Final = ("UNSPECIFIED", "AUTHN", "AUTHZ", "STATS")
+_VERSION: Final = "networking.istio.io/v1alpha3"
+_MAX_TARGET_REFS: Final = 16
+_MAX_LABEL: Final = 63
+"""Characters of a label's value (the CustomResourceDefinition says so, as it says of `targetRefs`)."""
+_OF_OLD: Final = {
+    "spec.filters": "this was the form before Istio 1.3: write configPatches",
+    "spec.workloadLabels": "write workloadSelector: {labels: {...}}",
+}
 
 
 def read_objects(text: bytes, file: str) -> tuple[list[EnvoyFilter], list[OtherObject]]:
@@ -80,15 +89,27 @@ class _Reader:
     def envoy_filter(self, node: Mapping) -> EnvoyFilter:
         # metadata, status and what else the API server writes are its own business
         metadata = node.get("metadata")
+        version = node.get("apiVersion")
+        if version is not None and _text_of(node, "apiVersion") != _VERSION:
+            text, mend = (
+                "the API server has no EnvoyFilter of this version, so that kubectl refuses it",
+                f"write {_VERSION}",
+            )
+            self._problem(version, "apiVersion", text, mend, severity="warning")
         self._mapping(node, "", ("apiVersion", "kind", "metadata", "spec", "status"))
         spec = self._mapping(node.get("spec"), "spec", ("workloadSelector", "targetRefs", "configPatches", "priority"))
         selector = None
         if "workloadSelector" in spec:
             inner = self._mapping(spec["workloadSelector"], "spec.workloadSelector", ("labels",))
             selector = self._strings(inner.get("labels"), "spec.workloadSelector.labels")
+            if any(len(value) > _MAX_LABEL for value in selector.values()):
+                text = f"a label's value has {_MAX_LABEL} characters at most"
+                self._problem(inner["labels"], "spec.workloadSelector.labels", text)
         refs = tuple(
             self._target_ref(item, path) for item, path in self._items(spec.get("targetRefs"), "spec.targetRefs")
         )
+        if len(refs) > _MAX_TARGET_REFS:
+            self._problem(spec["targetRefs"], "spec.targetRefs", f"there may be {_MAX_TARGET_REFS} at most")
         if refs and selector is not None:
             self._problem(
                 spec["targetRefs"], "spec.targetRefs", "only one of targetRefs and workloadSelector may be set"
@@ -131,8 +152,14 @@ class _Reader:
         if len(objects) > 1:
             text = f"only one of {' and '.join(objects)} may be set"
             self._problem(found[objects[1]], f"{path}.{objects[1]}", text)
+        context = self._word(found, "context", f"{path}.context", CONTEXTS) or "ANY"
+        if "waypoint" in found:
+            if context != "WAYPOINT":
+                text = "a waypoint match needs the context WAYPOINT (no code of Istio applies it then, either)"
+                self._problem(found["waypoint"], f"{path}.waypoint", text)
+            self._waypoint(found["waypoint"], f"{path}.waypoint")
         return Match(
-            context=self._word(found, "context", f"{path}.context", CONTEXTS) or "ANY",
+            context=context,
             proxy=self._proxy(found["proxy"], f"{path}.proxy") if "proxy" in found else None,
             listener=self._listener(found["listener"], f"{path}.listener") if "listener" in found else None,
             cluster=self._cluster(found["cluster"], f"{path}.cluster") if "cluster" in found else None,
@@ -140,6 +167,18 @@ class _Reader:
             if "routeConfiguration" in found
             else None,
         )
+
+    def _waypoint(self, node: Node, path: str) -> None:
+        """Nothing in Istio applies it: only its form is looked at."""
+        found = self._mapping(node, path, ("filter", "portNumber", "route"))
+        if "portNumber" in found and not 0 < self._integer(found, "portNumber", f"{path}.portNumber") < 1 << 16:
+            self._problem(found["portNumber"], f"{path}.portNumber", "a port from 1 to 65535 is expected here")
+        for key, names in (("filter", ("name", "subFilter")), ("route", ("name",))):
+            inner = self._mapping(found.get(key), f"{path}.{key}", names)
+            self._text(inner, "name", f"{path}.{key}")
+            if "subFilter" in inner:
+                at = f"{path}.{key}.subFilter"
+                self._text(self._mapping(inner["subFilter"], at, ("name",)), "name", at)
 
     def _proxy(self, node: Node, path: str) -> ProxyMatch:
         found = self._mapping(node, path, ("proxyVersion", "metadata"))
@@ -159,7 +198,8 @@ class _Reader:
         )
 
     def _chain(self, node: Node, path: str) -> FilterChainMatch:
-        names = ("name", "sni", "transportProtocol", "applicationProtocols", "filter", "destinationPort")
+        names = ("name", "sni", "transportProtocol", "transportSocket", "applicationProtocols", "filter",
+                 "destinationPort")  # fmt: skip
         found = self._mapping(node, path, names)
         inner = None
         if "filter" in found:
@@ -175,6 +215,7 @@ class _Reader:
             name=self._text(found, "name", path),
             sni=self._text(found, "sni", path),
             transport_protocol=self._text(found, "transportProtocol", path),
+            transport_socket=self._text(found, "transportSocket", path),
             application_protocols=self._text(found, "applicationProtocols", path),
             destination_port=self._integer(found, "destinationPort", f"{path}.destinationPort"),
             filter=inner,
@@ -214,6 +255,13 @@ class _Reader:
     def _target_ref(self, node: Node, path: str) -> TargetRef:
         found = self._mapping(node, path, ("group", "kind", "name", "namespace"))
         group, named, name, namespace = (self._text(found, key, path) for key in ("group", "kind", "name", "namespace"))
+        for key, value in (("kind", named), ("name", name)):
+            if not value:
+                self._problem(node, f"{path}.{key}", f"{key} is required")
+        if namespace:
+            self._problem(
+                found["namespace"], f"{path}.namespace", "a targetRef can't name another namespace", "remove it"
+            )
         return TargetRef(group=group, kind=named, name=name, namespace=namespace)
 
     def _mapping(self, node: Node | None, path: str, known: tuple[str, ...]) -> dict[str, Node]:
@@ -229,6 +277,7 @@ class _Reader:
             if key.text not in known:
                 near = nearest(key.text, known)
                 mend = f"did you mean '{near}'?" if near else f"it has {', '.join(known)}"
+                mend = _OF_OLD.get(at, mend)
                 self._problem(
                     key, at[:200], "no such field in an EnvoyFilter: the API server refuses or drops it", mend
                 )
@@ -293,5 +342,5 @@ class _Reader:
             return 0.0
         return (when if when.tzinfo else when.replace(tzinfo=datetime.UTC)).timestamp()
 
-    def _problem(self, node: Node, path: str, message: str, mend: str = "") -> None:
-        self.problems.append(node.problem(path, message, mend))
+    def _problem(self, node: Node, path: str, message: str, mend: str = "", *, severity: Severity = "error") -> None:
+        self.problems.append(replace(node.problem(path, message, mend), severity=severity))
