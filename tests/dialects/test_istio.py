@@ -116,6 +116,33 @@ def test_patches_for_a_gateway_are_applied_to_one() -> None:
     assert "applied to a gateway" in "\n".join(config.differences)
 
 
+@pytest.mark.parametrize(
+    "match",
+    [
+        "{filterChain: {sni: app.example, FILTER}}",
+        "{name: 0.0.0.0_8443, filterChain: {sni: app.example, transportProtocol: tls, FILTER}}",
+        "{filterChain: {name: 0.0.0.0_8443, applicationProtocols: 'http/1.1,h2', FILTER}}",
+    ],
+)
+@pytest.mark.parametrize("context", ["GATEWAY", "SIDECAR_INBOUND"])
+def test_the_chain_is_the_one_that_is_matched_on(match: str, context: str) -> None:
+    tree = list(yaml.safe_load_all(GOOD))
+    text = match.replace("FILTER", "filter: {name: envoy.filters.network.http_connection_manager}")
+    for patch in tree[0]["spec"]["configPatches"]:
+        if patch["applyTo"] == "HTTP_FILTER":
+            patch["match"] = {"context": context, "listener": yaml.safe_load(text)}
+            if context == "SIDECAR_INBOUND":
+                patch["match"]["listener"].pop("name", None)
+            patch["patch"]["operation"] = "INSERT_FIRST"
+    assert kinds(good(yaml.safe_dump_all(tree))) == [EnvoyOAuth2, Cors, Router]
+    more = {"context": context, "listener": {"filterChain": {"sni": "other.example"}}}
+    tree[0]["spec"]["configPatches"].append(
+        {"applyTo": "FILTER_CHAIN", "match": more, "patch": {"operation": "REMOVE"}}
+    )
+    if "sni" in match:
+        assert "hasn't sni other.example" in errors(yaml.safe_dump_all(tree))[0]
+
+
 def test_patches_for_another_proxy_are_left_out_with_a_warning() -> None:
     other = FILTER.replace("ANCHOR", ROUTER).replace("SIDECAR_INBOUND", "SIDECAR_OUTBOUND")
     for context in ("SIDECAR_OUTBOUND", "GATEWAY"):

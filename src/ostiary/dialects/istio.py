@@ -17,6 +17,7 @@ from ostiary.dialects.envoy_common import Reader
 from ostiary.dialects.istio_findings import Code, Finding, Outcome
 from ostiary.dialects.istio_objects import EnvoyFilter, OtherObject, Patch
 from ostiary.dialects.istio_patch import apply
+from ostiary.dialects.istio_places import in_objects
 from ostiary.dialects.istio_reader import read_objects
 from ostiary.dialects.istio_selection import Proxy
 from ostiary.dialects.istio_sidecar import (
@@ -83,6 +84,7 @@ def load(
     if first is not None:
         config = replace(config, listeners=(replace(first, address=listen), *rest))
     config = replace(config, dialect="istio", admin=admin, differences=differences)
+    report.diagnostics[:] = in_objects(report.diagnostics, filters)
     return None if report.failed else config, _sorted(report)
 
 

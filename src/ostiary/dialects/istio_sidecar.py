@@ -1,13 +1,15 @@
 """The proxy that `ostiary run` applies EnvoyFilters to: what istiod makes for a sidecar's inbound traffic, in short.
 
-One listener with Istio's names, one chain for the application's port, the router at its end. Filters that Istio puts
-into the chain stand there only where a patch names them: they are places to insert at. After patching whatever nobody
+One listener with Istio's names, one chain for the application's port, the router at its end. The chain is the one that
+patches match on (its name, server name, protocols); of several, the first. Filters that Istio puts into it stand there only where a patch names them: they are places to insert at. After patching whatever nobody
 patched of them is taken out again (`without_anchors`), and so is what only chooses among chains; what is left is a
 bootstrap that Envoy's dialect reads. For patches with the context GATEWAY the same is made of a gateway's names.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
@@ -50,6 +52,7 @@ _LISTENER_ANCHORS: Final = {
     "envoy.filters.listener.tls_inspector": "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
     "envoy.filters.listener.http_inspector": "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
 }
+_LISTENER_PORT: Final = re.compile(r"\A0\.0\.0\.0_([0-9]{1,5})\Z", re.ASCII)
 _LISTENER: Final = """\
 name: @NAME@
 traffic_direction: @DIRECTION@
@@ -100,7 +103,7 @@ def make_sidecar(filters: Sequence[EnvoyFilter], kinds: Set[str], scheme: str, e
     contexts = {patch.match.context for patch in patches}
     kind: Kind = "gateway" if "GATEWAY" in contexts and not contexts & {"SIDECAR_INBOUND"} else "sidecar"
     port = _port(patches, endpoint)
-    inbound = kind == "sidecar"
+    inbound, names = kind == "sidecar", _names(patches)
     cluster = f"inbound|{port}||" if inbound else f"outbound|{port}||application"
     text = _LISTENER
     for name, value in {
@@ -108,18 +111,15 @@ def make_sidecar(filters: Sequence[EnvoyFilter], kinds: Set[str], scheme: str, e
         "DIRECTION": "INBOUND" if inbound else "OUTBOUND",
         "LISTENER_PORT": "15006" if inbound else str(port),
         "STAT_PREFIX": f"inbound_0.0.0.0_{port}" if inbound else f"outbound_0.0.0.0_{port}",
-        "ROUTES": cluster if inbound else f"http.{port}",
-        "HOST": f"inbound|http|{port}" if inbound else f"*:{port}",
+        "ROUTES": cluster if inbound else names.get("routes", f"http.{port}"),
+        "HOST": f"inbound|http|{port}" if inbound else names.get("host", f"*:{port}"),
         "CLUSTER": cluster,
         "REMOTE": str(not inbound).lower(),
         "PORT": str(port),
     }.items():
         text = text.replace(f"@{name}@", f"'{value}'" if name in ("HOST", "CLUSTER", "ROUTES") else value)
     listener = read(parse(text.encode(), FILE), VALUE_TYPES["LISTENER"])
-    if inbound:
-        match = f"{{destination_port: {port}, transport_protocol: raw_buffer}}"
-        chain = listener.messages("filter_chains")[0]
-        chain.put("filter_chain_match", _read(match, "envoy.config.listener.v3.FilterChainMatch"))
+    _match_chain(patches, listener.messages("filter_chains")[0], port if inbound else 0)
     anchors = [*_http_anchors(patches, kinds, listener), *_listener_anchors(patches, listener)]
     resources = Resources(clusters=[_cluster(cluster, scheme, endpoint)], listeners=[listener])
     return Sidecar(kind, port, resources, tuple((each, each.message("typed_config")) for each in anchors))
@@ -129,15 +129,48 @@ def _read(text: str, name: str) -> Message:
     return read(parse(text.encode(), FILE), name)
 
 
+def _match_chain(patches: Sequence[Patch], chain: Message, port: int) -> None:
+    """Make the chain the one that patches match on: of several values the first, so that others find nothing."""
+    wanted = [listener.filter_chain for patch in _here(patches) if (listener := patch.match.listener) is not None]
+    found = [each for each in wanted if each is not None]
+    first = {
+        "server_names": next((each.sni for each in found if each.sni), ""),
+        "transport_protocol": next((each.transport_protocol for each in found if each.transport_protocol), ""),
+        "application_protocols": next((each.application_protocols for each in found if each.application_protocols), ""),
+    }
+    tree: dict[str, object] = {key: value.split(",") for key, value in first.items() if value}
+    tree["transport_protocol"] = first["transport_protocol"] or ("tls" if tree else "raw_buffer")
+    if port:
+        tree["destination_port"] = port
+    chain.put("filter_chain_match", _read(json.dumps(tree), "envoy.config.listener.v3.FilterChainMatch"))
+    if name := next((each.name for each in found if each.name), ""):
+        chain.put("name", _scalar(chain.place, name))
+
+
+def _here(patches: Sequence[Patch]) -> Iterator[Patch]:
+    """Those that may be for the listener."""
+    return (patch for patch in patches if patch.match.context in ("SIDECAR_INBOUND", "ANY", "GATEWAY"))
+
+
+def _names(patches: Sequence[Patch]) -> dict[str, str]:
+    """A gateway's route configuration and virtual host, where patches match on their names."""
+    found: dict[str, str] = {}
+    for patch in _here(patches):
+        if (routes := patch.match.route_configuration) is not None:
+            named = {"routes": routes.name, "host": routes.vhost.name if routes.vhost is not None else ""}
+            found = {key: name for key, name in named.items() if name and "'" not in name} | found
+    return found
+
+
 def _port(patches: Sequence[Patch], endpoint: Endpoint) -> int:
     """The application's port, as patches name it: with another one they would find nothing."""
     named = []
-    for patch in patches:
+    for patch in _here(patches):
         listener, routes = patch.match.listener, patch.match.route_configuration
-        if patch.match.context in ("SIDECAR_INBOUND", "ANY", "GATEWAY"):
-            named += [listener.port_number] if listener is not None else []
-            named += [listener.filter_chain.destination_port] if listener and listener.filter_chain else []
-            named += [routes.port_number] if routes is not None else []
+        if listener is not None:
+            named += [listener.port_number, *(int(port) for port in _LISTENER_PORT.findall(listener.name))]
+            named += [listener.filter_chain.destination_port] if listener.filter_chain else []
+        named += [routes.port_number] if routes is not None else []
     ports = [port for port in named if port and port != 15006]
     own = endpoint.port or 80
     return own if own in ports or not ports else ports[0]
