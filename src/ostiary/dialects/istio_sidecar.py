@@ -1,9 +1,10 @@
 """The proxy that `ostiary run` applies EnvoyFilters to: what istiod makes for a sidecar's inbound traffic, in short.
 
 One listener with Istio's names, one chain for the application's port, the router at its end. The chain is the one that
-patches match on (its name, server name, protocols); of several, the first. Filters that Istio puts into it stand there only where a patch names them: they are places to insert at. After patching whatever nobody
-patched of them is taken out again (`without_anchors`), and so is what only chooses among chains; what is left is a
-bootstrap that Envoy's dialect reads. For patches with the context GATEWAY the same is made of a gateway's names.
+patches match on (its name, server name, protocols); of several, the first. Filters that Istio puts into it stand there
+only where a patch names them: they are places to insert at. After patching whatever nobody patched of them is taken out
+again (`without_anchors`), and so is what only chooses among chains; what is left is a bootstrap that Envoy's dialect
+reads. For patches with the context GATEWAY the same is made of a gateway's names.
 """
 
 from __future__ import annotations
