@@ -92,12 +92,18 @@ class _Life:
         self.door = door
         self._asked = asyncio.Event()
         self._again = asyncio.Event()
+        self._rotated = False
         self._code = 0
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """As a signal asks for it; a second one means at once."""
         self._code = EXIT_INTERRUPTED if number == signal.SIGINT else self._code
         (self._again if self._asked.is_set() else self._asked).set()
+
+    def _reopen(self) -> None:
+        """Log files have been rotated: perhaps while the start was about to open them."""
+        self._rotated = True
+        self.door.reopen_logs()
 
     def starting(self) -> None:
         """The loop runs, nothing else yet."""
@@ -114,11 +120,13 @@ class _Life:
         door = self.door
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.end, number)
+        loop.add_signal_handler(signal.SIGUSR1, self._reopen)
         door.leave = self.end
         self.starting()
         await door.start()
         assert door.serving is not None
-        loop.add_signal_handler(signal.SIGUSR1, door.reopen_logs)
+        if self._rotated:
+            door.reopen_logs()
         for difference in door.config.differences:
             _LOG.info("%s", difference)
         door.serving.lasting.connector()  # imported now, after the listener is open, and not while a request waits
