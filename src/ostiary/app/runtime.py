@@ -19,6 +19,7 @@ from ostiary.app.filters import Filters
 from ostiary.app.flows import Flows, drive_maintenance
 from ostiary.app.lasting import Lasting
 from ostiary.app.observe import Observer
+from ostiary.app.renewal import renew
 from ostiary.app.routes import RouteTable
 from ostiary.app.service import HttpService
 from ostiary.app.upstreams import stat_name
@@ -39,9 +40,8 @@ from ostiary.model.tls import CertificateValidationContext, DownstreamTlsContext
 from ostiary.net.certificates import PublicCertificate
 from ostiary.net.client import ProviderClient
 from ostiary.net.clusters import ClusterPool
-from ostiary.net.log import log
 from ostiary.net.server_settings import ServerSettings
-from ostiary.net.tls import DownstreamTls, TlsError
+from ostiary.net.tls import DownstreamTls
 
 if TYPE_CHECKING:
     from ostiary.app.telemetry import Telemetry
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from ostiary.core.stat_tags import TagExtractor
     from ostiary.model.telemetry import Collector
 
-_LOG: Final = log("main")
 _NOT_FORWARDED: Final = frozenset((CONNECTION, HOP_BY_HOP, TRANSFER_ENCODING, UPGRADE))
 
 
@@ -229,12 +228,7 @@ class Runtime:
     def check_deadlines(self, now: float) -> None:
         """Once a second: what should be known of a provider is fetched before anybody waits for it."""
         self._lasting.upstreams.look()
-        for tls in self.server_tls.values():
-            if tls.changed():
-                try:
-                    tls.reload()
-                except TlsError as error:
-                    _LOG.warning("changed certificates can't be used, the last ones stay in use: %s", error)
+        renew(self.server_tls.values())
         for sign_in, (client, not_before) in self._maintained.items():
             if now < not_before:
                 continue

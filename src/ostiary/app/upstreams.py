@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, final
 
 from msgspec.structs import replace
 
 from ostiary.app.metrics import Stats
+from ostiary.app.renewal import renew
 from ostiary.model.clusters import Cluster
 from ostiary.net.cluster_stats import cluster_stats
 from ostiary.net.clusters import ClusterPool
-from ostiary.net.log import log
 from ostiary.net.ticker import Ticker
-from ostiary.net.tls import TlsError, UpstreamTls
+from ostiary.net.tls import UpstreamTls
 
 if TYPE_CHECKING:
     from ostiary.net.connector import Connector
-
-_LOG: Final = log("upstream")
 
 
 @final
@@ -83,13 +81,7 @@ class Upstreams:
 
     def look(self) -> None:
         """Certificates whose files have changed are read again; ones that can't be used leave the last in use."""
-        for lent in self._lent.values():
-            for tls in lent.tls:
-                if tls.changed():
-                    try:
-                        tls.reload()
-                    except TlsError as error:
-                        _LOG.warning("changed certificates can't be used, the last ones stay in use: %s", error)
+        renew(self.contexts())
 
 
 @final
