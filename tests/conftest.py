@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 
 from ostiary.model.process import LOG_COMPONENTS
 from ostiary.net.log import refresh
+from waiting import PATIENCE
 
 # Tests share machines with other work: a slow example is no finding, so there is no deadline.
 settings.register_profile("default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -94,7 +95,7 @@ def chromium() -> Path:
     own = sorted(Path.home().glob(".cache/ms-playwright/chromium_headless_shell-*/*/*headless?shell"))
     found = _found("chromium", *_program("chromium-headless-shell", "chromium"), *own[-1:])
     for command in ([str(found)], [sys.executable, "-m", "playwright"]):
-        tried = subprocess.run([*command, "--version"], check=False, capture_output=True, text=True, timeout=30)
+        tried = subprocess.run([*command, "--version"], check=False, capture_output=True, text=True, timeout=PATIENCE)
         if tried.returncode != 0:
             _absent(f"{' '.join(command)} doesn't start: {tried.stderr.strip()}")
     return found

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from ports import free_port
+from waiting import PATIENCE
 
-START_TIMEOUT = 20.0
 UPSTREAM_RESPONSE_HEADERS = (("server", "application"), ("x-app", "one"), ("x-app", "two"), ("x-once", "first"))
 
 
@@ -98,7 +98,7 @@ class Oracle:
 
     def send(self, listener: str, raw: bytes) -> Answer:
         """Send one raw request and read its answer."""
-        with socket.create_connection(("127.0.0.1", self.ports[listener]), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", self.ports[listener]), timeout=PATIENCE) as connection:
             connection.sendall(raw)
             stream = connection.makefile("rb")
             status = int(stream.readline().split(b" ", 2)[1])
@@ -158,7 +158,7 @@ def running_envoy(managers: Mapping[str, dict[str, Any]]) -> Iterator[Oracle]:
 
 
 def _await_ports(process: subprocess.Popen[bytes], ports: Mapping[str, int], output: Path) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
+    deadline = time.monotonic() + PATIENCE
     for port in ports.values():
         while True:
             try:

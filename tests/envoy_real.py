@@ -21,6 +21,7 @@ from peers.rawhttp import exchange, request
 from peers.recorders import Answer, Application, Provider, Received, tokens
 from peers.same_yaml import HMAC_SECRET, HOST, TOKEN_SECRET, bootstrap, fill, header, oauth2_config
 from ports import free_port
+from waiting import PATIENCE
 
 SECRET = HMAC_SECRET.encode()
 FLOW = "0123456789abcdef"
@@ -167,7 +168,7 @@ class RealEnvoy:
         }
 
     def _details(self, marker: str) -> str:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             for line in (self.folder / "access.log").read_text().splitlines():
                 if line.startswith(marker + " "):

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from ostiary.testing.websocket import accept_value
+from waiting import PATIENCE
 from wire import Answer, Client, Handler, Heard, read_body
 
 CHUNKS = 40
@@ -181,7 +182,7 @@ class Load:
     async def progress(self, more: int = 20) -> None:
         """Wait until some more of each kind went well."""
         before = Counter(self.answers)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while self.answers["get"] < before["get"] + more or (
                 self._posts and self.answers["post"] < before["post"] + more // 4
             ):

@@ -16,6 +16,8 @@ import grpc
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from waiting import PATIENCE
+
 _SERVICES: Final = (
     "opentelemetry.proto.collector.trace.v1.TraceService",
     "opentelemetry.proto.collector.metrics.v1.MetricsService",
@@ -55,7 +57,7 @@ class Collector:
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     port: int = 0
 
-    def wait(self, what: Callable[[Collector], Any], seconds: float = 15.0) -> Any:
+    def wait(self, what: Callable[[Collector], Any], seconds: float = PATIENCE) -> Any:
         """Until `what(self)` is true; its value. Raises AssertionError."""
         deadline = time.monotonic() + seconds
         while not (found := what(self)):

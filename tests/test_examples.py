@@ -14,6 +14,7 @@ import trustme
 from cli.world_in_thread import running
 from net.dns_server import DnsServer
 from net.http_peers import HttpPeers
+from waiting import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
@@ -29,7 +30,7 @@ def run(example: Path, scheme: str, peers: HttpPeers, roots: Path | None = None)
     with running(DnsServer({}), peers):
         url = f"{scheme}://{HOST}:{peers.port}/"
         command = [sys.executable, "-W", "error", str(example), url]
-        return subprocess.run(command, capture_output=True, text=True, timeout=40, env=env, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=env, check=False)
 
 
 @pytest.fixture(scope="module")

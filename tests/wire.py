@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import uvloop
 
+from waiting import PATIENCE
+
 Handler = Callable[["Heard", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 _writers: list[asyncio.StreamWriter] = []
@@ -170,7 +172,7 @@ class Client:
     async def closed(self) -> bool:
         """True once the other side has closed."""
         try:
-            return await asyncio.wait_for(self.reader.read(), 5) is not None
+            return await asyncio.wait_for(self.reader.read(), PATIENCE) is not None
         except ConnectionError:
             return True
 
@@ -185,7 +187,7 @@ def scenario(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     def run(*args: object, **kwargs: object) -> None:
         async def bounded() -> None:
             try:
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(2 * PATIENCE):
                     await test(*args, **kwargs)
             finally:
                 for writer in _writers:

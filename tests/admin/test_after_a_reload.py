@@ -12,8 +12,7 @@ from peers.proxies import Proxy, ostiary_arguments
 from peers.recorders import Application
 from peers.same_yaml import bootstrap, fill
 from ports import free_port
-
-PATIENCE = 20.0
+from waiting import PATIENCE
 
 
 def names(proxy: Proxy) -> list[str]:

@@ -20,6 +20,7 @@ from peers.rawhttp import exchange, request
 from peers.recorders import Application, Provider
 from peers.same_yaml import HOST, bootstrap, fill, header, oauth2_config
 from ports import free_port
+from waiting import PATIENCE
 
 OURS = re.compile(
     r"\.cluster_statuses\[\]\.host_statuses\[\]\.ostiary\b"
@@ -47,7 +48,7 @@ class Pair:
 
 
 def _ask(proxy: Proxy, method: str, path: str) -> tuple[int, str, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", proxy.admin_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.admin_port, timeout=PATIENCE)
     try:
         connection.request(method, path)
         answer = connection.getresponse()
@@ -196,7 +197,7 @@ def test_every_statistic_is_one_of_envoys(pair: Pair) -> None:
     theirs, ours = (names(body) for _, _, body in pair.ask("GET", "/stats?type=Counters"))
     own = {name for name in ours - theirs if not name.endswith("downstream_cx_overflow") and not RELOADS.match(name)}
     assert own <= {"cluster.idp.external.upstream_rq_completed"}
-    deadline = time.monotonic() + 20  # Envoy merges its threads' histograms every five seconds
+    deadline = time.monotonic() + PATIENCE  # Envoy merges its threads' histograms every five seconds
     while "downstream_rq_time: P" not in pair.ask("GET", "/stats?type=Histograms")[0][2]:
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -18,6 +18,7 @@ from peers.proxies import Proxy, ostiary_arguments
 from peers.recorders import Application
 from peers.same_yaml import bootstrap, fill
 from ports import free_port
+from waiting import PATIENCE
 from wire import Client, scenario
 
 CHECK = HealthCheck(headers=(HeaderMatcher(name=":path", string_match=StringMatcher("exact", "/healthz")),))
@@ -110,7 +111,7 @@ def is_open(port: int) -> bool:
 
 
 def test_drained_listeners_let_nobody_in_and_keep_who_is(proxy: Proxy) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", proxy.ports[0], timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.ports[0], timeout=PATIENCE)
     connection.request("GET", "/")
     connection.getresponse().read()
     assert proxy.admin("/drain_listeners", "POST") == "OK\n"
@@ -127,5 +128,5 @@ def test_quitquitquit_ends_all(proxy: Proxy) -> None:
     assert proxy.process is not None
     children = Path(f"/proc/{proxy.process.pid}/task/{proxy.process.pid}/children").read_text().split()
     assert proxy.admin("/quitquitquit", "POST") == "OK\n"
-    assert proxy.process.wait(20) == 0, proxy.output()
+    assert proxy.process.wait(PATIENCE) == 0, proxy.output()
     assert not [child for child in children if os.path.exists(f"/proc/{child}")]

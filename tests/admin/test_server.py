@@ -13,6 +13,7 @@ from ostiary.admin import server
 from ostiary.admin.catalogue import find
 from ostiary.admin.page import Page, Part, Reply, Request
 from ostiary.model import limits
+from waiting import PATIENCE
 from wire import scenario
 
 LARGE = ["/flights", "/flights/abc", "/stats", "/stats/prometheus", "/clusters", "/config_dump"]
@@ -65,7 +66,7 @@ async def test_requests_go_on_while_a_large_page_is_made(path: str, monkeypatch:
 
     def slow(_parts: list[Part], _request: Request) -> Reply:
         began.set()
-        return Reply("at last" if others_served.wait(10) else "nobody else was served meanwhile")
+        return Reply("at last" if others_served.wait(PATIENCE) else "nobody else was served meanwhile")
 
     def found(asked: str) -> Page | None:
         page = find(asked)

@@ -16,9 +16,9 @@ from peers.proxies import Proxy, ostiary_arguments
 from peers.recorders import Application
 from peers.same_yaml import bootstrap, fill
 from ports import free_port
+from waiting import PATIENCE
 
 REQUESTS = 20
-PATIENCE = 20.0
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def proxy(tmp_path: Path) -> Iterator[Proxy]:
 
 def ask(proxy: Proxy, path: str, method: str = "GET") -> tuple[str, str | None]:
     """(body, how many workers it is about; None: one)."""
-    connection = http.client.HTTPConnection("127.0.0.1", proxy.admin_port, timeout=15)
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.admin_port, timeout=PATIENCE)
     connection.request(method, path)
     response = connection.getresponse()
     body = response.read().decode()
@@ -47,7 +47,7 @@ def ask(proxy: Proxy, path: str, method: str = "GET") -> tuple[str, str | None]:
 
 def send(proxy: Proxy, count: int = REQUESTS) -> None:
     for _ in range(count):
-        connection = http.client.HTTPConnection("127.0.0.1", proxy.ports[0], timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.ports[0], timeout=PATIENCE)
         connection.request("GET", "/")
         assert connection.getresponse().read() is not None
         connection.close()

@@ -15,6 +15,7 @@ from typing import Any
 
 from load import application
 from ports import free_port
+from waiting import PATIENCE
 from wire import Upstream
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +106,7 @@ class Run:
         """How often the log says it."""
         return self.log.read_text().count(text)
 
-    async def until(self, what: Callable[[], object], patience: float = 20) -> None:
+    async def until(self, what: Callable[[], object], patience: float = PATIENCE) -> None:
         async with asyncio.timeout(patience):
             while not what():
                 assert self.process.poll() is None, self.log.read_text()[-3000:]
@@ -162,7 +163,7 @@ class Run:
     async def stop(self) -> int:
         """By SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return await asyncio.to_thread(self.process.wait, 20)
+        return await asyncio.to_thread(self.process.wait, PATIENCE)
 
 
 @contextlib.asynccontextmanager

@@ -30,6 +30,7 @@ from ostiary.model.clusters import (
 )
 from ostiary.model.config import Config
 from ostiary.net.clusters import ClusterPool
+from waiting import PATIENCE
 from wire import Answer, Client, Heard, Upstream, scenario
 
 NAME = "app.test."
@@ -67,7 +68,7 @@ def stat(door: Doorkeeper, name: str) -> int:
 
 
 async def until(what: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not what():
             await asyncio.sleep(0.005)
 

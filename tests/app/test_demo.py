@@ -21,6 +21,7 @@ import pytest
 from ostiary.admin.server import AdminServer
 from ostiary.app.demo import PROVIDER_NAME, Demo, draw, greeting
 from ports import free_port
+from waiting import PATIENCE
 
 
 class Browser:
@@ -35,7 +36,7 @@ class Browser:
         """(status, where it ended, page)."""
         data = urllib.parse.urlencode(form).encode() if form else None
         try:
-            with self._opener.open(url, data, timeout=10) as answer:
+            with self._opener.open(url, data, timeout=PATIENCE) as answer:
                 return answer.status, answer.url, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -113,7 +114,7 @@ def test_a_dead_ipv6_address_of_the_provider_costs_a_quarter_of_a_second_and_not
         text = draw(trace)
         assert "127.0.0.1" in text and "won after" in text and "AAAA" in text
         assert demo.flights in greeting(demo, broken_ipv6=True)
-        told = json.loads(urllib.request.urlopen(demo.flights, timeout=10).read())["flights"]
+        told = json.loads(urllib.request.urlopen(demo.flights, timeout=PATIENCE).read())["flights"]
         steps = [step for flight in told if flight["outcome"] == "signed-in" for step in flight["steps"]]
         tried = {one["family"] for step in steps for each in step.get("connections", ()) for one in each["attempts"]}
         assert tried == {"v4", "v6"}

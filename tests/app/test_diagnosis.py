@@ -20,6 +20,7 @@ from ostiary.core.trace import ConnectTrace
 from ostiary.doctor.at_hand import explanation, findings_of
 from ostiary.model.clusters import Cluster, Endpoint
 from ostiary.net.connector import ConnectError, Connector
+from waiting import PATIENCE
 
 FILE = """\
 listen: 127.0.0.1:0
@@ -39,7 +40,7 @@ def run(path: Path) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE)
 
 
 def test_the_finding_is_logged_once_after_the_start(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_it_is_looked_at_once_and_only_for_providers(refused: ConnectTrace) -> N
     diagnosis = Diagnosis(explain)
     for cluster in ("upstream", "http://idp:80", "http://idp:80", "https://other:443"):
         diagnosis.failed(cluster, refused)
-    assert both.wait(10)
+    assert both.wait(PATIENCE)
     assert asked == ["diagnosis", "diagnosis"]
 
 

@@ -23,7 +23,7 @@ async def test_a_client_that_does_not_read_takes_no_connection_from_others() -> 
         writer.write(big if b"/big" in heard.line else b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
         await writer.drain()
 
-    async with Upstream(handler=handler).running() as app, running(proxy(app.port, timeout=3.0)) as door:
+    async with Upstream(handler=handler).running() as app, running(proxy(app.port)) as door:
         greedy = await Client.connect(address(door))
         greedy.writer.transport.pause_reading()  # type: ignore[attr-defined]
         greedy.send(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -94,17 +94,19 @@ async def test_everyone_in_line_learns_that_the_upstream_is_down() -> None:
     breakers = proxy(port).clusters[0].circuit_breakers.__class__(max_connections=1)
     async with running(proxy(port, cluster={"circuit_breakers": breakers})) as door:
         clients = [await Client.connect(address(door)) for _ in range(4)]
-        async with asyncio.timeout(5):
-            answers = await asyncio.gather(*(client.get() for client in clients))
+        answers = await asyncio.gather(*(client.get() for client in clients))
         assert [answer.status for answer in answers] == [503] * 4
 
 
 @scenario
 async def test_a_waiting_request_gets_the_room_that_becomes_free() -> None:
+    end, long_one = asyncio.Event(), asyncio.Event()
+
     async def handler(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if b"/long" in heard.line:
-            await asyncio.sleep(5)
-        await asyncio.sleep(0.1)
+            long_one.set()
+            await end.wait()
+        await asyncio.sleep(0.01)
         writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
         await writer.drain()
         writer.close()
@@ -114,11 +116,12 @@ async def test_a_waiting_request_gets_the_room_that_becomes_free() -> None:
     async with Upstream(handler=handler).running() as app, running(proxy(app.port, **config_of)) as door:
         long = await Client.connect(address(door))
         long.send(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
-        await asyncio.sleep(0.1)
+        await long_one.wait()
         clients = [await Client.connect(address(door)) for _ in range(3)]
-        async with asyncio.timeout(4):
-            answers = await asyncio.gather(*(client.get("/short") for client in clients))
+        answers = await asyncio.gather(*(client.get("/short") for client in clients))
         assert [answer.status for answer in answers] == [200] * 3
+        end.set()
+        assert (await long.answer()).status == 200
 
 
 @scenario

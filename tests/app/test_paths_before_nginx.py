@@ -18,6 +18,7 @@ from ostiary.app.lifecycle import Doorkeeper
 from ostiary.dialects import native
 from ostiary.model.config import Config
 from ports import free_port
+from waiting import PATIENCE
 from wire import Answer, Client, Upstream, scenario
 
 NGINX = """\
@@ -185,11 +186,11 @@ def doors(nginx: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doo
                 runner.run(found.stop())
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE)
 
 
 def _wait(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

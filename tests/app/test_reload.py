@@ -128,27 +128,26 @@ async def test_listeners_come_and_go(tmp_path: Path, workers: int) -> None:
 @scenario
 async def test_other_tls_settings_move_clients_to_new_connections(tmp_path: Path, workers: int) -> None:
     ca, port = trustme.CA(), free_port()
-    context = ssl.create_default_context()
-    ca.configure_trust(context)
+    trusting, between = ssl.create_default_context(), ssl.create_default_context()
+    for each in (trusting, between):
+        ca.configure_trust(each)
+    between.check_hostname = False
     names = []
     for name in ("one.test", "two.test"):
         issued = ca.issue_cert(name)
         (tmp_path / f"{name}.pem").write_bytes(issued.private_key_and_cert_chain_pem.bytes())
         names.append({f"{kind}_file": str(tmp_path / f"{name}.pem") for kind in ("certificate", "key")})
-    wanted = ["one.test"]
+    expected = [(trusting, "one.test")]
     async with two_applications() as (one, _two):
         first, second = (native(port, one, tls=tls) for tls in names)
         async with running(tmp_path, first, port, "--workers", str(workers)) as run:
-            load = Load(f"127.0.0.1:{port}", tls=lambda: (context, wanted[0]))
+            load = Load(f"127.0.0.1:{port}", tls=lambda: expected[0])
             async with load.running(websockets=1, streams=1):
                 for name, document in (("two.test", second), ("one.test", first), ("two.test", second)):
                     before = load.closed
-                    wanted[0] = (
-                        name  # whoever connects in between may meet the other certificate: then it isn't verified
-                    )
-                    context.check_hostname = False
+                    expected[0] = (between, name)  # whoever connects meanwhile may meet either certificate
                     await run.reload(document)
-                    context.check_hostname = True
+                    expected[0] = (trusting, name)
                     await load.progress()
                     assert load.closed > before, "told to come back"
             assert load.failures == []

@@ -19,6 +19,7 @@ from app.reload_world import Run, native, running
 from load import Load, application
 from ostiary.testing.provider import DEMO_CLIENT, DemoClient, DemoProvider
 from ports import free_port
+from waiting import PATIENCE
 from wire import Answer, Client, Upstream, scenario
 
 NAVIGATION = ("Accept: text/html", "Sec-Fetch-Mode: navigate")
@@ -106,7 +107,7 @@ async def test_a_session_and_a_sign_in_that_had_begun_live_on(tmp_path: Path, wo
             assert (await here.get(callback, bob)).get("location") == "/page"
             assert (await here.get("/page", bob)).status == 200
             asks = await Client.connect(f"127.0.0.1:{admin}")
-            async with asyncio.timeout(20):  # every worker knows the provider
+            async with asyncio.timeout(PATIENCE):  # every worker knows the provider
                 while (await asks.get("/ready", host=f"127.0.0.1:{admin}")).status != 200:
                     await asyncio.sleep(0.05)
             await here.provider.stop()  # what was discovered is known still, so nobody waits for it

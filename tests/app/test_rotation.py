@@ -23,6 +23,7 @@ from ostiary.model.tls import (
     UpstreamTlsContext,
 )
 from ports import free_port
+from waiting import soon
 from wire import Client, Heard, Upstream, read_body, scenario
 
 OAUTH2 = {"@type": "type.googleapis.com/envoy.extensions.filters.http.oauth2.v3.OAuth2"}
@@ -46,7 +47,10 @@ def issue(ca: trustme.CA, directory: Path, name: str, file: str) -> TlsCertifica
 
 
 @scenario
-async def test_certificates_of_both_sides_and_authorities_change_under_load(tmp_path: Path) -> None:
+async def test_certificates_of_both_sides_and_authorities_change_under_load(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "ostiary.config")
     ours, theirs, next_ca = trustme.CA(), trustme.CA(), trustme.CA()
     bundle = tmp_path / "ca.pem"
     bundle.write_bytes(theirs.cert_pem.bytes())
@@ -69,30 +73,36 @@ async def test_certificates_of_both_sides_and_authorities_change_under_load(tmp_
         tls_certificates=(client,),
         validation_context=CertificateValidationContext(trusted_ca=DataSource(filename=str(bundle))),
     )
-    context = ssl.create_default_context()
-    ours.configure_trust(context)
-    names = ["one.test"]
+    trusting, between = ssl.create_default_context(), ssl.create_default_context()
+    for each in (trusting, between):
+        ours.configure_trust(each)
+    between.check_hostname = False
+    expected = [(trusting, "one.test")]
+
+    async def used(file: str) -> None:
+        """Until the log says that this file's new content is in use."""
+        await soon(lambda: any("are in use:" in said and str(tmp_path / file) in said for said in caplog.messages))
+        caplog.clear()
+
     cluster = {"transport_socket": settings, "max_requests_per_connection": 3}
     listener = {"tls": DownstreamTlsContext(tls_certificates=(server,))}
     async with (
         Upstream(handler=noting).running(tls=upstream) as app,
         running(proxy(app.port, cluster=cluster, listener=listener, max_requests_per_connection=5)) as door,
     ):
-        load = Load(address(door), tls=lambda: (context, names[0]))
+        load = Load(address(door), tls=lambda: expected[0])
         async with load.running(websockets=0, streams=1):
             issue(ours, tmp_path, "client-2", "client")  # our own, towards the application
-            async with asyncio.timeout(15):
-                while "client-2" not in seen:
-                    await asyncio.sleep(0.05)
+            await soon(lambda: "client-2" in seen)
+            caplog.clear()
             bundle.write_bytes(theirs.cert_pem.bytes() + next_ca.cert_pem.bytes())  # then the application's authority
-            await asyncio.sleep(2.2)
+            await used("ca.pem")
             next_ca.issue_cert("app.internal").configure_cert(upstream)
             await load.progress()
-            context.check_hostname = False  # between the two names either may be met
+            expected[0] = (between, "two.test")  # either name may be met
             issue(ours, tmp_path, "two.test", "server")  # and what clients see
-            await asyncio.sleep(2.2)
-            names[0] = "two.test"
-            context.check_hostname = True
+            await used("server.crt")
+            expected[0] = (trusting, "two.test")
             await load.progress()
             seen.clear()
             await load.progress()

@@ -22,6 +22,7 @@ from ostiary.cli.probe import Probed, probe
 from ostiary.dialects import native
 from ostiary.testing.demo_app import DemoApp
 from ostiary.testing.provider import DEMO_CLIENT, DemoProvider
+from waiting import PATIENCE
 
 MINIMAL = """\
 upstream: http://127.0.0.1:8080
@@ -38,7 +39,7 @@ def ostiary(*arguments: str, stdin: str = "", cwd: Path | None = None, **env: st
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
         env={**inherited, "NO_COLOR": "1", **env},
     )
@@ -66,7 +67,7 @@ def test_the_version(arguments: list[str]) -> None:
 
 def test_the_version_costs_no_import_of_anything_heavy() -> None:
     code = "import sys; sys.argv = ['ostiary', '--version']; from ostiary.cli import main; main(); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True)
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert loaded.isdisjoint({"click", "yaml", "asyncio", "uvloop", "cryptography", "dns", "rich"})
 
@@ -244,7 +245,7 @@ def test_run_serves_until_it_is_told_to_stop() -> None:
             lines.append(process.stderr.readline())
             assert lines[-1], lines
         process.send_signal(signal.SIGTERM)
-        rest = process.communicate(timeout=20)[1]
+        rest = process.communicate(timeout=PATIENCE)[1]
         assert process.returncode == 0
         assert secret not in "".join(lines) + rest
     finally:
@@ -261,7 +262,7 @@ def test_the_demo_ends_by_ctrl_c_with_130_and_by_a_taken_port_with_2() -> None:
         while b"Ctrl-C" not in (line := process.stdout.readline()):
             assert line
         process.send_signal(signal.SIGINT)
-        assert (process.communicate(timeout=20)[1], process.returncode) == (b"", 130)
+        assert (process.communicate(timeout=PATIENCE)[1], process.returncode) == (b"", 130)
     finally:
         process.kill()
         process.communicate()
@@ -336,7 +337,7 @@ def test_completion_completes_verbs_and_flags() -> None:
 
 def test_a_reader_that_has_seen_enough_is_no_error_message(good: str) -> None:
     command = f"{sys.executable} -m ostiary run --help | true"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.test_cli import MINIMAL
+from waiting import PATIENCE
 
 RUN = "import sys; sys.modules['opentelemetry'] = None; from ostiary.cli import main; sys.exit(main())"
 """The command line where opentelemetry-proto is not installed."""
@@ -17,7 +18,7 @@ RUN = "import sys; sys.modules['opentelemetry'] = None; from ostiary.cli import 
 def ostiary(verb: str, file: Path, text: str) -> subprocess.CompletedProcess[str]:
     file.write_text(text)
     command = [sys.executable, "-c", RUN, verb, "-c", str(file)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("verb", ["check", "run"])

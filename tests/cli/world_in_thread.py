@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from net.dns_server import DnsServer
 from net.peers_on_loopback import Peers
+from waiting import PATIENCE
 
 
 @contextmanager
@@ -25,11 +26,11 @@ def running(server: DnsServer, peers: Peers) -> Iterator[None]:
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(PATIENCE)
         yield
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(PATIENCE)
         loop.run_until_complete(_wind_down())
         loop.close()
 

@@ -17,6 +17,7 @@ import pytest
 from lab.model import DNS, V4, V6, Peer, Rule
 from lab.world import ROOT, Lab, World
 from net.dns_server import Reply
+from waiting import PATIENCE
 
 
 def tcp(world: World, address: str, port: int = 443, within: float = 3.0) -> float:
@@ -109,7 +110,11 @@ def test_the_clients_own_programs_see_the_worlds_dns(lab: Lab) -> None:
     records = {("dual.test.", "A"): Reply(("192.0.2.9",))}
     with lab.world(dns=records) as world:
         done = subprocess.run(
-            world.program("getent", "ahostsv4", "dual.test"), capture_output=True, text=True, check=True, timeout=20
+            world.program("getent", "ahostsv4", "dual.test"),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=PATIENCE,
         )
         assert "192.0.2.9" in done.stdout
         assert {(question.server, question.name) for question in world.questions()} == {(DNS, "dual.test.")}
@@ -135,7 +140,7 @@ def test_nothing_is_left_behind_even_when_the_test_is_killed(lab: Lab) -> None:
         network = os.readlink(f"/proc/{pid}/ns/net")
         assert network != os.readlink("/proc/self/ns/net")
         victim.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < deadline, "the lab outlives its test"
         time.sleep(0.02)

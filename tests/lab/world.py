@@ -34,6 +34,7 @@ from lab.packets import RST, TCP, UDP
 from net.dns_server import Reply
 from ostiary.core.trace import ConnectTrace
 from ostiary.net.connector import ConnectError, Connector
+from waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
@@ -94,7 +95,7 @@ class World:
         def inside() -> T:
             namespaces.enter(self.ready.client)
             with asyncio.Runner(loop_factory=factory) as runner:
-                return runner.run(asyncio.wait_for(main(), 30))
+                return runner.run(asyncio.wait_for(main(), PATIENCE))
 
         with ThreadPoolExecutor(1) as pool:
             return pool.submit(inside).result()
@@ -224,7 +225,7 @@ class Lab:
         """End it, and everything in it."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(PATIENCE)
         self._process.stdout.close()
 
     def _ask(self, order: Any) -> Any:

@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 from ostiary.net import network
+from waiting import PATIENCE
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -31,7 +32,7 @@ def open_sockets() -> set[str]:
 
 async def _settle(before: set[str]) -> None:
     """Give closing connections the few turns of the loop they need; then nothing may be left."""
-    for _ in range(100):
+    for _ in range(2000):
         others = asyncio.all_tasks() - {asyncio.current_task()}
         if not others and not open_sockets() - before:
             return
@@ -54,7 +55,7 @@ def run(request: pytest.FixtureRequest) -> Run:
             if request.param == "eager":
                 asyncio.get_running_loop().set_task_factory(_EAGER)
             before = open_sockets()
-            result = await asyncio.wait_for(coroutine, 30)
+            result = await asyncio.wait_for(coroutine, 2 * PATIENCE)
             await _settle(before)
             return result
 

@@ -31,6 +31,7 @@ from ostiary.net.connector import Connector
 from ostiary.net.resolver import Resolver
 from ostiary.net.ticker import Ticker
 from ostiary.net.upstream import Owner, UpstreamConnection
+from waiting import PATIENCE
 
 CHECKS = HealthChecking(
     timeout=0.5, interval=0.01, unhealthy_threshold=1, healthy_threshold=1, check=TcpHealthCheck(),
@@ -64,7 +65,7 @@ class Asker:
 
 
 async def until(what: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not what():
             await asyncio.sleep(0.005)
 

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
+from waiting import PATIENCE
+
 WORLD = Path(__file__).parent / "namespace_world.py"
 
 
 def connect_in(own_network: list[str], scenario: str) -> dict[str, Any]:
     """lookup family -> trace."""
     command = [*own_network, sys.executable, str(WORLD), scenario]
-    result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+    result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
     found: dict[str, Any] = json.loads(result.stdout)
     return found
 
@@ -61,7 +63,7 @@ def test_c09_a_link_local_source_is_no_route_although_the_kernel_offers_it(own_n
 
 def test_c25_c06_d21_local_ports_used_up_and_addresses_with_a_zone(own_network: list[str]) -> None:
     command = [*own_network, sys.executable, str(WORLD.with_name("ports_world.py"))]
-    result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+    result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
     found = json.loads(result.stdout)
     assert found["ports"]["errno"] == "EADDRNOTAVAIL"
     assert "every local port for that destination is in use" in found["ports"]["message"]

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostiary.net.network import NetworkWatch
+from waiting import PATIENCE
 
 WORLD = Path(__file__).parent / "network_world.py"
 
@@ -87,7 +88,7 @@ def test_without_netlink_nothing_ever_changes(monkeypatch: pytest.MonkeyPatch) -
 
 def test_m03_real_changes_are_seen_and_flush_what_was_learnt(own_network: list[str]) -> None:
     command = [*own_network, sys.executable, str(WORLD)]
-    result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+    result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
     found = json.loads(result.stdout)
     assert found == {
         "quiet": False,

@@ -20,6 +20,7 @@ from ostiary.model.dns import DnsOptions
 from ostiary.net.dns_exchange import Answer
 from ostiary.net.resolv_conf import ResolvConf, SystemFiles, parse_hosts, parse_resolv_conf
 from ostiary.net.resolver import Lookup, Resolver, _Key, _pace
+from waiting import PATIENCE
 
 
 async def answer_of(lookup: Lookup, *, fresh: bool = False) -> Answer:
@@ -283,7 +284,7 @@ def test_a_lingering_query_fills_the_cache(run: Run) -> None:
             nobody = lambda _answer: None  # noqa: E731
             lookup.wait(nobody)
             lookup.release(nobody, linger=20.0)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while resolver.lookup("dual.test", "A", servers=[server.address]).answer is None:
                     await asyncio.sleep(0.01)
             assert len(server.asked) == 1
@@ -636,7 +637,7 @@ def test_lookups_that_hang_in_the_system_leave_no_more_than_a_few_threads(
 
     def getaddrinfo(name: str, *_: object) -> list[object]:
         running.append(name)
-        hang.wait(20)
+        hang.wait(PATIENCE)
         return [(socket.AF_INET, None, None, "", ("10.1.1.1", 0))]
 
     monkeypatch.setattr("ostiary.net.system_lookup.socket.getaddrinfo", getaddrinfo)

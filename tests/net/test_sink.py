@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ostiary.model import limits
 from ostiary.net.sink import Sink
+from waiting import PATIENCE
 
 LINES = [b"%05d %s\n" % (number, b"x" * (number % 300)) for number in range(5000)]
 
@@ -50,7 +51,7 @@ def test_two_writers_of_one_pipe_tear_no_line() -> None:
             for name, sink in zip((b"a", b"b"), sinks, strict=True):
                 sink.write(b"".join(name + line for line in LINES[at : at + 500]))
         assert all(sink.close() for sink in sinks)
-        reading.join(10)
+        reading.join(PATIENCE)
     lines = b"".join(got).splitlines(keepends=True)
     assert [line[1:] for line in lines if line.startswith(b"a")] == LINES
     assert [line[1:] for line in lines if line.startswith(b"b")] == LINES
@@ -66,7 +67,7 @@ def test_a_pipe_that_somebody_made_non_blocking_loses_nothing() -> None:
         reading = threading.Thread(target=read_all, args=(reader, got))
         reading.start()
         assert sink.close()
-        reading.join(10)
+        reading.join(PATIENCE)
         assert b"".join(got) == b"".join(LINES)
         assert not said
 
@@ -82,5 +83,5 @@ def test_what_a_stalled_reader_makes_us_lose_is_said() -> None:
         reading = threading.Thread(target=read_all, args=(reader, got))
         reading.start()
         assert sink.close()
-        reading.join(10)
+        reading.join(PATIENCE)
         assert any("lines were lost" in text for text in said[1:])

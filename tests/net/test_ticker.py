@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostiary.net.ticker import Ticker, http_date
+from waiting import PATIENCE
 
 
 @given(st.integers(0, 250_000_000_000))
@@ -36,7 +37,7 @@ def test_what_is_active_is_asked_until_it_is_taken_out() -> None:
         assert len(active.asked) == seen
         ticker.stop()
 
-    asyncio.run(asyncio.wait_for(run(), 10))
+    asyncio.run(asyncio.wait_for(run(), PATIENCE))
 
 
 class LikeAConnection(Late):
@@ -62,4 +63,4 @@ def test_each_of_many_idle_things_is_asked_once_a_second_and_not_all_at_once() -
         assert len(idle[0].asked) == seen
         ticker.stop()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), PATIENCE))

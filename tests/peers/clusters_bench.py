@@ -25,8 +25,8 @@ from peers.proxies import Proxy, envoy_arguments, ostiary_arguments
 from peers.recorders import Answer, Application, Received
 from peers.same_yaml import Tree, bootstrap, cluster, fill, route
 from ports import free_port
+from waiting import PATIENCE
 
-PATIENCE: Final = 15.0
 CARES: Final = "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
 _NOT_OURS: Final = re.compile(
     r"^(assignment_|bind_errors|default\.|lb_(local|recalculate|subsets|zone)|max_host_weight|original_dst|"
@@ -87,13 +87,13 @@ class Dns:
         self.port = self._server.port
 
     def _run(self, work: Any) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
     def close(self) -> None:
         """Answer no more."""
         self._run(self._server.__aexit__())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(PATIENCE)
         self._loop.close()
 
 

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from peers import rawhttp
 from peers.proxies import Proxy
-
-PATIENCE = 15.0
+from waiting import PATIENCE
 
 
 def until(what: Callable[[], bool], why: str) -> None:

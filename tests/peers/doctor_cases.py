@@ -19,6 +19,7 @@ import yaml
 
 from net.dns_server import Reply
 from ostiary.testing.provider import DemoProvider
+from waiting import PATIENCE
 
 V6 = ("2606:4700:6810::a016",)
 Tree = dict[str, Any]
@@ -286,7 +287,7 @@ def _with_other_hmac(place: Any, trusts: ssl.SSLContext, app: Any) -> str:
     rotated = place.folder / "hmac.new"
     rotated.write_text(secret.read_text().replace("0123456789abcdef", "fedcba9876543210"))
     rotated.rename(secret)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         _, headers, _ = person.step(page.url, form={"username": "ada"})
         status, _, text = person.step({name.lower(): value for name, value in headers}["location"])
@@ -301,7 +302,7 @@ def _too_much(place: Any, _trusts: ssl.SSLContext, _app: Any) -> str:
 
     cookie = ("cookie", "a=" + "x" * 2000)
     status = str(exchange(place.port, request("GET", "/", (cookie,), host="x")).status)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while f" {status} " not in place.log.read_text() and time.monotonic() < deadline:
         time.sleep(0.02)
     return status

@@ -45,6 +45,7 @@ from peers.in_thread import serving
 from peers.person import Person
 from peers.proxies import Proxy, envoy_arguments
 from peers.recorders import Application
+from waiting import PATIENCE
 
 CLIENT = DemoClient(client_id="app", client_secret="the-client-secret")
 AT_ONCE = 3
@@ -147,7 +148,7 @@ class Place:
 
     def when(self, state: str, proxy: Proxy) -> str:
         """Waits until the proxy says that of itself."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while proxy.ready() != state and time.monotonic() < deadline:
             time.sleep(0.02)
         return proxy.ready()
@@ -170,7 +171,7 @@ class Place:
 def tls_relay(tls: ssl.SSLContext, connection: socket.socket, address: str) -> None:
     """The provider's TLS. A blocking socket, because asyncio's sends no alert when it refuses a handshake."""
     with suppress(OSError), connection:
-        connection.settimeout(10)
+        connection.settimeout(PATIENCE)
         with tls.wrap_socket(connection, server_side=True) as inside:
             between(inside, (address, 8080))
 

@@ -18,6 +18,7 @@ import yaml
 from peers.proxies import Proxy, ostiary_arguments
 from peers.recorders import Application
 from ports import free_port
+from waiting import PATIENCE
 
 
 @contextmanager
@@ -54,7 +55,7 @@ def program(argv: list[str], directory: Path, port: int, name: str) -> Iterator[
     with log.open("ab") as out:
         process = subprocess.Popen(argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=Path(__file__).parent)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while not answers(port):
             assert process.poll() is None, log.read_text()[-2000:]
             assert time.monotonic() < deadline, f"{name} is late: {log.read_text()[-2000:]}"
@@ -64,7 +65,7 @@ def program(argv: list[str], directory: Path, port: int, name: str) -> Iterator[
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(5)
+                process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -81,7 +82,7 @@ def answers(port: int) -> bool:
 
 def ask(port: int, method: str, path: str, headers: dict[str, str] | None = None) -> tuple[int, str]:
     """One request without cookies: status and body."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request(method, path, headers=headers or {})
         response = connection.getresponse()

@@ -17,6 +17,7 @@ from peers.person import Page, Person
 from peers.proxies import Proxy, ostiary_arguments
 from peers.same_yaml import HMAC_SECRET, bootstrap, fill, header, oauth2_config, secret
 from ports import free_port
+from waiting import PATIENCE
 
 POOLED = 4
 """Descriptors that may stay: connections to the application that are kept for the next request."""
@@ -27,17 +28,24 @@ CLIENT = DemoClient(client_id="door", client_secret="plain-secret")
 
 @contextmanager
 def door(
-    profile: str, directory: Path, app_port: int, issuer: str = "http://127.0.0.1:1", **more: Any
+    profile: str,
+    directory: Path,
+    app_port: int,
+    issuer: str = "http://127.0.0.1:1",
+    *,
+    timeout: str = "60s",
+    **more: Any,
 ) -> Iterator[Proxy]:
-    """A doorkeeper of either profile; `/open` needs no sign-in. `more` changes the native file, or Envoy's listener."""
+    """A doorkeeper of either profile; `/open` needs no sign-in. `timeout` is how long it waits for the provider, `more`
+    changes the native file, or Envoy's listener."""
     if profile == "native":
-        provider = {"issuer": issuer, "client_id": "door", "client_secret": "plain-secret", "timeout": "2s"}
+        provider = {"issuer": issuer, "client_id": "door", "client_secret": "plain-secret", "timeout": timeout}
         provider |= more.pop("provider", {})
         with doorkeeper(directory, provider, app_port, public=["/open"], **more) as proxy:
             yield proxy
         return
     config = oauth2_config(
-        token_endpoint={"uri": f"{issuer}/token", "timeout": "2s"},
+        token_endpoint={"uri": f"{issuer}/token", "timeout": timeout},
         authorization_endpoint=f"{issuer}/authorize",
         redirect_uri="http://%REQ(:authority)%/callback",
         pass_through_matcher=[header(":path", prefix="/open")],
@@ -78,7 +86,7 @@ def descriptors(proxy: Proxy) -> int:
     return total
 
 
-def settles_at(proxy: Proxy, limit: int, seconds: float = 10.0) -> bool:
+def settles_at(proxy: Proxy, limit: int, seconds: float = PATIENCE) -> bool:
     """Whether the number of descriptors comes down to `limit` in time."""
     deadline = time.monotonic() + seconds
     while descriptors(proxy) > limit:

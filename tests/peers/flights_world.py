@@ -18,6 +18,7 @@ from peers.doors import CLIENT, door
 from peers.person import Person
 from peers.proxies import Proxy
 from peers.recorders import Application
+from waiting import PATIENCE
 
 
 @dataclass
@@ -46,7 +47,7 @@ class FlightsWorld:
 
     def get(self, path: str, accept: str = "*/*") -> tuple[int, http.client.HTTPMessage, str]:
         """Of the admin API."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.proxy.admin_port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.proxy.admin_port, timeout=PATIENCE)
         try:
             connection.request("GET", path, headers={"Accept": accept})
             answer = connection.getresponse()
@@ -56,7 +57,7 @@ class FlightsWorld:
 
     def log_line(self, part: str) -> str:
         """The line that holds this, once it is written."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while True:
             found = [line for line in self.proxy.output().splitlines() if part in line]
             if found:

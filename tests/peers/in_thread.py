@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
 
+from waiting import PATIENCE
+
 
 @contextmanager
 def serving(server: AbstractAsyncContextManager[Any]) -> Iterator[None]:
@@ -22,10 +24,10 @@ def serving(server: AbstractAsyncContextManager[Any]) -> Iterator[None]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
-    assert started.wait(10), f"{server} did not start"
+    assert started.wait(PATIENCE), f"{server} did not start"
     try:
         yield
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(PATIENCE)
         loop.close()

@@ -40,6 +40,7 @@ from peers.mesh import generated, sidecar
 from peers.person import Person
 from peers.proxies import ROOT, Proxy, envoy_arguments, ostiary_arguments, ostiary_command
 from peers.recorders import Application
+from waiting import PATIENCE
 
 NAME = "login.microsoftonline.com"
 ISSUER = f"https://{NAME}/contoso/v2.0"
@@ -313,7 +314,7 @@ def doctor(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`ostiary doctor` there."""
     env = os.environ | {"PYTHONPATH": str(ROOT / "src"), "NO_COLOR": "1", "COLUMNS": "110"}
     command = [*ostiary_command(), "doctor", *arguments]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
 def main(folder: Path, network: str, cases: list[str]) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from waiting import PATIENCE
+
 POD, NAMESPACE, CONTAINER, CONTEXT = "httpbin-1", "shop", "istio-proxy", "mesh"
 _STDOUT, _STDERR, _STATUS = b"\x01", b"\x02", b"\x03"
 _RESOURCES = [
@@ -43,7 +45,7 @@ sys.exit(stand_in(sys.argv[1:], @PORT@, @LOG@))
 
 def pilot_agent(port: int, method: str, path: str) -> tuple[int, str, str]:
     """`pilot-agent request METHOD PATH`: exit code, stdout, stderr; as Istio's source prints them."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     connection.request(method, "/" + path.removeprefix("/"))
     response = connection.getresponse()
     text = response.read().decode()
@@ -149,12 +151,12 @@ class Cluster:
 
         thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
         thread.start()
-        assert ready.wait(10)
+        assert ready.wait(PATIENCE)
         try:
             yield self
         finally:
             loop.call_soon_threadsafe(self._stop.set)
-            thread.join(10)
+            thread.join(PATIENCE)
             loop.close()
 
     def _refusal(self, request: web.Request, container: str) -> web.Response | None:

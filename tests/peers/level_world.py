@@ -15,6 +15,7 @@ from envoy_example import PLAIN
 from ostiary.core.level_change import parse_listing
 from peers.proxies import ROOT, Proxy, envoy_arguments, ostiary_arguments
 from ports import free_port
+from waiting import PATIENCE
 
 _CONFIG = PLAIN.replace("@ROUTES@", "              - {match: {prefix: /}, direct_response: {status: 200}}")
 STARTED = ("warning", "misc:error,oauth2:info")
@@ -36,7 +37,7 @@ def proxy(kind: str, folder: Path) -> Proxy:
 
 def post(running: Proxy, path: str) -> tuple[int, str]:
     """One POST to the admin port."""
-    connection = http.client.HTTPConnection("127.0.0.1", running.admin_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", running.admin_port, timeout=PATIENCE)
     connection.request("POST", path)
     response = connection.getresponse()
     text = response.read().decode()
@@ -64,7 +65,7 @@ class Command:
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.argv(*arguments), check=False, capture_output=True, text=True, timeout=60, env=self.env
+            self.argv(*arguments), check=False, capture_output=True, text=True, timeout=PATIENCE, env=self.env
         )
 
     @contextmanager

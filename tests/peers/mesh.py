@@ -17,6 +17,7 @@ import yaml
 
 from peers.proxies import Proxy, envoy_arguments
 from ports import free_port
+from waiting import PATIENCE
 
 Tree = dict[str, Any]
 _TYPES = "type.googleapis.com/envoy.extensions.filters"
@@ -25,7 +26,7 @@ _TYPES = "type.googleapis.com/envoy.extensions.filters"
 def ostiary(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """One command of this checkout."""
     command = [sys.executable, "-m", "ostiary", *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=40, input=stdin)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE, input=stdin)
 
 
 @dataclass(slots=True)
@@ -125,7 +126,9 @@ def envoy_runs(bootstrap: Tree, directory: Path) -> Iterator[Proxy]:
     config = directory / "bootstrap.json"
     config.write_text(json.dumps(bootstrap))
     argv = envoy_arguments(config)
-    checked = subprocess.run([*argv, "--mode", "validate"], check=False, capture_output=True, text=True, timeout=30)
+    checked = subprocess.run(
+        [*argv, "--mode", "validate"], check=False, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert checked.returncode == 0, checked.stderr[-3000:]
     proxy = Proxy("envoy", argv, (port,), admin, directory / "envoy.log").start()
     try:

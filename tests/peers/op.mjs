@@ -1,8 +1,8 @@
 // npm's oidc-provider with one client and any user: `node op.mjs PORT REDIRECT_URI POST_LOGOUT_URI`.
 //
 // POST /test/rotate puts a new signing key first (the old one stays published); POST /test/delay/SECONDS makes each token
-// request wait that long before the provider sees it, if its sender still waits by then; GET /test/token-requests lists
-// them.
+// request wait that long before the provider sees it, if its sender still waits by then; POST /test/lifetime/SECONDS says
+// how long access tokens live that are issued from now on; GET /test/token-requests lists token requests.
 import { createServer } from 'node:http';
 import { generateKeyPairSync } from 'node:crypto';
 import { Provider } from 'oidc-provider';
@@ -33,7 +33,7 @@ function configuration(keys) {
     scopes: ['openid', 'offline_access', 'email', 'profile', 'groups'],
     issueRefreshToken: async () => true,
     rotateRefreshToken: true,
-    ttl: { AccessToken: 4, IdToken: 600, RefreshToken: 3600, Session: 3600, Grant: 3600, Interaction: 600 },
+    ttl: { AccessToken: () => lifetime, IdToken: 600, RefreshToken: 3600, Session: 3600, Grant: 3600, Interaction: 600 },
     findAccount: (_, id) => ({
       accountId: id,
       claims: () => ({
@@ -54,6 +54,7 @@ let provider = new Provider(issuer, configuration(keys));
 const tokenRequests = [];
 let rotations = 0;
 let delay = 0;
+let lifetime = 3600;
 
 createServer((request, response) => {
   if (request.url === '/test/rotate') {
@@ -64,6 +65,9 @@ createServer((request, response) => {
     response.end(keys[0].kid);
   } else if (request.url.startsWith('/test/delay/')) {
     delay = Number(request.url.split('/').pop());
+    response.end();
+  } else if (request.url.startsWith('/test/lifetime/')) {
+    lifetime = Number(request.url.split('/').pop());
     response.end();
   } else if (request.url === '/test/token-requests') {
     response.setHeader('content-type', 'application/json');

@@ -12,8 +12,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from waiting import PATIENCE
+
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 20.0
 
 
 def envoy_command() -> list[str]:
@@ -63,7 +64,7 @@ class Proxy:
                 stdin=subprocess.DEVNULL,
                 env=os.environ | {"PYTHONPATH": path} | self.env,
             )
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PATIENCE
         for port in (*self.ports, self.admin_port):
             while not _listens(port):
                 if self.process.poll() is not None:
@@ -79,13 +80,13 @@ class Proxy:
         return self.log.read_text(errors="replace")
 
     def stop(self) -> int:
-        """SIGTERM, and SIGKILL after ten seconds; the exit status."""
+        """SIGTERM, and SIGKILL if that is not enough; the exit status."""
         if self.process is None:
             return 0
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(10)
+                self.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -104,7 +105,7 @@ class Proxy:
 
     def admin(self, path: str, method: str = "GET") -> str:
         """One request to the admin port. Raises AssertionError if it does not answer 200."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=PATIENCE)
         try:
             connection.request(method, path)
             response = connection.getresponse()
@@ -116,7 +117,7 @@ class Proxy:
 
     def ready(self) -> str:
         """What /ready says: `LIVE`, `PRE_INITIALIZING`, `INITIALIZING`, ..."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=PATIENCE)
         try:
             connection.request("GET", "/ready")
             return connection.getresponse().read().decode().strip()

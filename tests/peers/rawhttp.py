@@ -10,7 +10,7 @@ import socket
 import time
 from dataclasses import dataclass
 
-TIMEOUT = 15.0
+TIMEOUT = 60.0
 
 
 @dataclass(frozen=True, slots=True)

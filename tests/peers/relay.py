@@ -10,6 +10,8 @@ import threading
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from waiting import PATIENCE
+
 MODES = ("reset", "close", "half a head", "half a body", "half, then the end", "silence", "garbage")
 
 
@@ -56,12 +58,12 @@ class Relay:
             client.close()
             return False
         if mode == "silence":
-            changed.wait(30)
+            changed.wait(PATIENCE)
         if mode == "garbage":
             client.sendall(b"\x16\x03\x01 not HTTP at all\r\n\r\n" * 10)
         if mode in ("reset", "silence", "garbage", "close"):
             return False
-        with socket.create_connection(("127.0.0.1", self.target), 10) as server:
+        with socket.create_connection(("127.0.0.1", self.target), PATIENCE) as server:
             server.sendall(request)
             response = read_message(server.makefile("rb"))
         head = response.index(b"\r\n\r\n") + 4
@@ -69,7 +71,7 @@ class Relay:
         cut["half, then the end"] = cut["half a body"]
         client.sendall(response[: cut.get(mode, len(response))])
         if mode in ("half a head", "half a body"):
-            changed.wait(30)
+            changed.wait(PATIENCE)
         return mode == "pass"
 
     def __enter__(self) -> Self:

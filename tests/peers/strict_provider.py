@@ -34,7 +34,7 @@ class Place:
         return f"http://localhost:{self.port}"  # another host than the provider: cookies are kept by host
 
     def doorkeeper(self, **changes: Any) -> Any:
-        """The doorkeeper; access tokens live 4 s and are refreshed at half of that."""
+        """The doorkeeper."""
         provider = {"issuer": self.issuer, "client_id": "ostiary", "client_secret": CLIENT_SECRET}
         provider["scopes"] = "openid profile email groups offline_access"
         settings: dict[str, Any] = {"port": self.port, "pass": {"access_token": True}, **changes}
@@ -44,6 +44,10 @@ class Place:
         """What the provider saw at its token endpoint."""
         seen: list[dict[str, Any]] = json_of(self.provider_port, "/test/token-requests")
         return seen
+
+    def tokens_live(self, seconds: int) -> None:
+        """Access tokens that are issued from now on; they are refreshed at half of that. An hour unless said here."""
+        assert ask(self.provider_port, "POST", f"/test/lifetime/{seconds}")[0] == 200
 
     def delay_tokens(self, seconds: float) -> None:
         """From now on the provider takes its time for each token request, and drops those whose sender has gone."""

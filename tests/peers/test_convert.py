@@ -18,6 +18,7 @@ from peers.person import Page, Person
 from peers.proxies import Proxy, envoy_arguments, ostiary_arguments
 from peers.recorders import Application
 from ports import free_port
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.peer
 CLIENT = DemoClient(client_id="shop", client_secret="a-plain-secret")
@@ -97,7 +98,7 @@ def test_there_and_back_again(envoy: Path, provider: DemoProvider, app: Applicat
     bootstrap = tmp_path / "envoy.yaml"
     bootstrap.write_text(done.stdout)
     checked = [*envoy_arguments(bootstrap), "--mode", "validate"]
-    valid = subprocess.run(checked, check=False, capture_output=True, text=True, timeout=30)
+    valid = subprocess.run(checked, check=False, capture_output=True, text=True, timeout=PATIENCE)
     assert valid.returncode == 0, valid.stderr[-3000:]
     with_envoy = Proxy("envoy", envoy_arguments(bootstrap), (port,), admin, tmp_path / "envoy.log").start()
     try:

@@ -13,6 +13,7 @@ import pytest
 
 from peers.level_world import Command, levels, proxy, wait_for
 from peers.proxies import Proxy
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.peer
 UNREACHABLE = "immediate connect error: Network is unreachable|remote address:[2606:4700::6810:a016]:443"
@@ -63,7 +64,7 @@ def test_it_ends_when_a_sign_in_has_failed(doctor: Doctor, running: Proxy, log: 
         assert levels(running) == before | dict.fromkeys(RAISED, "debug")
         with log.open("a") as file:
             file.write(LINES)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert json.loads(out)["findings"][0]["rule"] == "dns-family-unreachable"
     assert levels(running) == before
@@ -75,7 +76,7 @@ def test_interrupted_everything_goes_back(number: int, doctor: Doctor, running: 
     with doctor.start("--watch", "10m") as process:
         wait_for(lambda: levels(running)["oauth2"] == "debug")
         os.kill(process.pid, number)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
         assert process.returncode == 130
     assert levels(running) == before
 

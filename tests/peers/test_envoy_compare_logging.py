@@ -13,6 +13,7 @@ from ostiary.core.log_levels import answer, listing
 from ostiary.model.process import LOG_COMPONENTS, LogLevel
 from peers.proxies import Proxy, envoy_arguments
 from ports import free_port
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.peer
 INFO: dict[str, LogLevel] = dict.fromkeys(LOG_COMPONENTS, "info")
@@ -69,7 +70,7 @@ def port(envoy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]
 
 
 def ask(port: int, query: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     connection.request("POST", f"/logging{query}")
     response = connection.getresponse()
     text = response.read().decode()

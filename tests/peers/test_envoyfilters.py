@@ -21,6 +21,7 @@ from peers.proxies import Proxy, envoy_arguments, ostiary_command
 from peers.rawhttp import Response, exchange
 from peers.recorders import Application
 from ports import free_port
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.peer
 HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -39,7 +40,11 @@ def test_envoy_refuses_what_is_said_to_be_refused_and_nothing_else(
     config = tmp_path / "patched.yaml"
     config.write_text(yaml.safe_dump(result))
     checked = subprocess.run(
-        [str(envoy), "--mode", "validate", "-c", str(config)], capture_output=True, text=True, timeout=60, check=False
+        [str(envoy), "--mode", "validate", "-c", str(config)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     codes = {finding.code for outcome in outcomes for finding in outcome.findings}
     expected = [text for code, text in REFUSED.items() if code in codes]
@@ -94,7 +99,7 @@ def proxy(request: pytest.FixtureRequest, envoy: Path, tmp_path_factory: pytest.
             config = folder / "bootstrap.yaml"
             config.write_text(yaml.safe_dump(bootstrap(port, admin, app.port)))
             command = [sys.executable, "-m", "ostiary", "patch", "-f", str(written), "--proxy", str(config)]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
             (folder / "patched.yaml").write_text(done.stdout)
             argv = envoy_arguments(folder / "patched.yaml")
         else:

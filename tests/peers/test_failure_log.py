@@ -25,6 +25,7 @@ from peers.in_thread import serving
 from peers.level_world import wait_for
 from peers.proxies import Proxy, envoy_arguments, ostiary_arguments
 from ports import free_port
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.peer
 ISTIO = r'"%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t"'
@@ -122,7 +123,7 @@ def accepting(context: ssl.SSLContext | None, *, says: bytes = b"") -> Iterator[
         thread.start()
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+        thread.join(PATIENCE)
     for connection in held:
         connection.close()
 
@@ -181,7 +182,7 @@ def said(
             try:
                 for name in CASES:
                     with pytest.raises(urllib.error.HTTPError, match="503"):
-                        urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=20)
+                        urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=PATIENCE)
                 wait_for(lambda running=running: "(failure) refresh" in running.output())  # type: ignore[misc]
             finally:
                 running.stop()

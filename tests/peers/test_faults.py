@@ -15,7 +15,7 @@ import pytest
 
 from ostiary.testing.provider import DemoProvider
 from peers import rawhttp
-from peers.demo_provider import demo_provider, settings_for
+from peers.demo_provider import demo_provider, holding, settings_for
 from peers.doorkeeper import ask, doorkeeper
 from peers.doors import CLIENT, POOLED, PROFILES, descriptors, door, settles_at, sign_in
 from peers.person import Page, Person
@@ -24,6 +24,7 @@ from peers.recorders import Answer, Application
 from peers.relay import MODES, Relay
 from peers.same_yaml import HOST
 from ports import free_port
+from waiting import PATIENCE, until
 
 pytestmark = pytest.mark.peer
 
@@ -50,16 +51,13 @@ def test_the_provider_is_down_at_the_start(app: Application, tmp_path: Path) -> 
         assert "not available" in text
         assert len(app.drain()) == 1
         with demo_provider(port):
-            deadline = time.monotonic() + 10
-            while ask(proxy.ports[0], "GET", "/.ostiary/ready")[0] != 200:
-                assert time.monotonic() < deadline, "it must recover by itself"
-                time.sleep(0.2)
+            until(lambda: ask(proxy.ports[0], "GET", "/.ostiary/ready")[0] == 200, proxy.output)
             assert sign_in(Person(), url).status == 200
 
 
 def test_the_provider_dies_and_sessions_live_on(app: Application, tmp_path: Path) -> None:
     port = free_port()
-    with demo_provider(port, access_token_lifetime=4.0) as provider:
+    with demo_provider(port, access_token_lifetime=2.0) as provider:
         keeper = doorkeeper(tmp_path, settings_for(provider.issuer), app.port)
         proxy = keeper.__enter__()
         url = f"http://localhost:{proxy.ports[0]}/"
@@ -67,10 +65,10 @@ def test_the_provider_dies_and_sessions_live_on(app: Application, tmp_path: Path
         assert sign_in(person, url).status == 200
         assert sign_in(other, url).status == 200
     try:
-        deadline = time.monotonic() + 3.5  # a refresh is due after 2 s, and can't be had
-        while time.monotonic() < deadline:
+        while not any(n.endswith("refreshtoken_failure") and v for n, v in proxy.counters().items()):  # due after 1 s
             assert person.open(url).status == 200
-            time.sleep(0.2)
+            time.sleep(0.1)
+        assert person.open(url).status == 200
         status, _, _ = Person().step(url)
         assert status in {302, 503}, "a newcomer is told, or sent to a provider that may be back by then"
         with demo_provider(again=provider):
@@ -87,18 +85,15 @@ def test_a_slow_provider_slows_nobody_else(profile: str, app: Application, tmp_p
         assert sign_in(signed_in, url).status == 200
         late = Person()
         page = late.open(url)
+        _, headers, _ = late.step(page.url, form={"username": "ada"})
         answer: list[Page] = []
-        waiting = threading.Thread(target=lambda: answer.append(late.submit(page, username="ada")))
-        provider.faults.delay = 1.2
-        try:
+        waiting = threading.Thread(target=lambda: answer.append(late.open(dict(headers)["location"])))
+        with holding(provider) as asked:
             waiting.start()
-            time.sleep(1.4)  # the form itself was slow; the token request is under way now
-            began = time.monotonic()
+            assert asked.wait(PATIENCE), "no token request"
             assert signed_in.open(url).status == 200
-            assert time.monotonic() - began < 1.0
-            waiting.join(20)
-        finally:
-            provider.faults.delay = 0.0
+            assert not answer
+        waiting.join(PATIENCE)
         assert answer[0].status == 200
 
 
@@ -109,11 +104,9 @@ def test_a_provider_that_never_answers_is_given_up(app: Application, tmp_path: P
         page = person.open(url)
         status, headers, _ = person.step(f"{page.url}", form={"username": "ada"})
         back = dict(headers)["location"]
-        provider.faults.delay = 30.0
-        began = time.monotonic()
+        provider.faults.delay = 3600.0
         status, _, text = person.step(back)
         assert 500 <= status < 600
-        assert 1.0 < time.monotonic() - began < 8.0, "the provider's timeout is 2 s"
         assert "<html" in text.lower()
         provider.faults.delay = 0.0
 
@@ -129,7 +122,10 @@ def behind_a_relay(**settings: Any) -> Iterator[tuple[DemoProvider, Relay]]:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_provider_breaks_off_inside_a_sign_in(profile: str, app: Application, tmp_path: Path) -> None:
-    with behind_a_relay() as (provider, relay), door(profile, tmp_path, app.port, provider.issuer) as proxy:
+    with (
+        behind_a_relay() as (provider, relay),
+        door(profile, tmp_path, app.port, provider.issuer, timeout="2s") as proxy,
+    ):
         url = f"http://127.0.0.1:{proxy.ports[0]}/"
         assert sign_in(Person(), url).status == 200
         app.drain()
@@ -157,7 +153,7 @@ def test_the_provider_breaks_off_inside_a_refresh(
     """The native profile lets the session live on; Envoy's filter sends people to sign in again."""
     with (
         behind_a_relay(access_token_lifetime=1.0) as (provider, relay),
-        door(profile, tmp_path, app.port, provider.issuer) as proxy,
+        door(profile, tmp_path, app.port, provider.issuer, timeout="2s") as proxy,
     ):
         url = f"http://127.0.0.1:{proxy.ports[0]}/"
         people = {mode: Person() for mode in MODES}
@@ -219,11 +215,9 @@ def test_the_application_dies_inside_a_body(response: bytes, profile: str, app: 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_application_is_not_there(profile: str, tmp_path: Path) -> None:
     with door(profile, tmp_path, 1) as proxy:
-        began = time.monotonic()
         status, text = ask(proxy.ports[0], "GET", "/open", {"Accept": "text/html"})
         assert status == 503
         assert text
-        assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -295,13 +289,10 @@ def test_sigterm_lets_the_running_request_finish(profile: str, app: Application,
         app.script.append(Answer(delay=1.0, body=b"finished"))
         with rawhttp.Connection(proxy.ports[0]) as connection:
             connection.send(rawhttp.request("GET", "/open/slow", host=HOST))
-            deadline = time.monotonic() + 5
-            while not app.received:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            until(lambda: app.received)
             assert proxy.process is not None
             proxy.process.terminate()
             response = connection.receive()
             assert (response.status, response.body) == (200, b"finished")
-            assert connection.closed_within(5)
-        assert proxy.process.wait(10) == 0
+            assert connection.closed_within(PATIENCE)
+        assert proxy.process.wait(PATIENCE) == 0

@@ -30,6 +30,7 @@ from peers.proxies import Proxy, ostiary_arguments
 from peers.recorders import Application
 from peers.same_yaml import HMAC_SECRET, HOST, TYPES, bootstrap, fill, oauth2_config
 from ports import free_port
+from waiting import PATIENCE, until
 
 pytestmark = pytest.mark.peer
 
@@ -110,19 +111,16 @@ def test_a_session_secret_is_replaced_under_load(app: Application, tmp_path: Pat
 
             with ThreadPoolExecutor(4) as pool:
                 loads = [pool.submit(load) for _ in range(4)]
-                replace(old, "11" * 32)
-                time.sleep(2)
-                replace(new, "33" * 32)
-                time.sleep(2)
+                for file, text in ((old, "11" * 32), (new, "33" * 32)):
+                    replace(file, text)
+                    until(lambda file=file: f"{file} changed and is in use" in proxy.output())  # type: ignore[misc]
                 stop.set()
                 assert set().union(*(load.result() for load in loads)) == {200}
             fresh = Person()
             assert sign_in(fresh, url).status == 200
             replace(old, "44" * 32)
-            deadline = time.monotonic() + 10
-            while person.step(url)[0] == 200:
-                assert time.monotonic() < deadline, "what the dropped secret sealed must not open any more"
-                time.sleep(0.2)
+            until(lambda: proxy.output().count(f"{old} changed and is in use") == 2)
+            assert person.step(url)[0] != 200, "what the dropped secret sealed must not open any more"
             assert fresh.step(url)[0] == 200
 
 
@@ -162,7 +160,7 @@ def test_an_hmac_secret_of_envoys_is_replaced_under_load(app: Application, tmp_p
     try:
         assert (status(HMAC_SECRET), status("the next secret")) == (200, 302)
         write("the next secret")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         seen = set()
         while (now := (status(HMAC_SECRET), status("the next secret"))) != (302, 200):
             seen.add(now)
@@ -224,10 +222,9 @@ def test_a_certificate_is_replaced_under_load(profile: str, app: Application, tm
 
         with ThreadPoolExecutor(2) as pool:
             loads = [pool.submit(load) for _ in range(2)]
-            install(1, between=lambda: time.sleep(1.5))  # for a while chain and key don't fit each other
-            deadline = time.monotonic() + 10
-            while served() != 1 and time.monotonic() < deadline:
-                time.sleep(0.1)
+            said = proxy.output
+            install(1, between=lambda: until(lambda: "certificates can't be used" in said()))  # chain and key don't fit
+            until(lambda: "changed certificates are in use" in said())
             stop.set()
             assert set().union(*(each.result() for each in loads)) <= {0, 1}
         assert served() == 1
@@ -298,8 +295,8 @@ def test_without_descriptors_it_waits_and_recovers(profile: str, app: Applicatio
         resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (before + 10, before + 10))
         crowd = [socket.create_connection(("127.0.0.1", proxy.ports[0]), 10) for _ in range(100)]
         began = processor_seconds(proxy)
-        time.sleep(2)
-        assert processor_seconds(proxy) - began < 1, "it must not spin"
+        time.sleep(1)
+        assert processor_seconds(proxy) - began < 0.5, "it must not spin"
         assert descriptors(proxy) <= before + 10
         for connection in crowd:
             connection.close()
@@ -315,7 +312,8 @@ def test_clients_leave_descriptors_to_upstreams(app: Application, tmp_path: Path
                     proxy.admin_port, tmp_path / "limited.log").start()  # fmt: skip
     try:
         crowd = [rawhttp.Connection(limited.ports[0]) for _ in range(200)]
-        served = [connection for connection in crowd if not connection.closed_within(0.01)]
+        assert crowd[-1].closed_within(PATIENCE), "turned away: so all before it have been looked at"
+        served = [connection for connection in crowd[:-1] if not connection.closed_within(0.01)]
         assert 0 < len(served) < len(crowd)
         for connection in served:
             connection.send(rawhttp.request("GET", "/open", host=HOST))

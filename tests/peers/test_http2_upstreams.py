@@ -30,6 +30,7 @@ from peers.recorders import Application
 from peers.same_yaml import bootstrap, cluster, fill
 from peers.strict_provider import CLIENT_SECRET, Place, sign_in
 from ports import free_port
+from waiting import PATIENCE
 from wire import Client, scenario
 
 pytestmark = pytest.mark.peer
@@ -46,7 +47,7 @@ def listening(argv: list[Any], port: int, log: Path) -> Iterator[None]:
     with log.open("ab") as out:
         process = subprocess.Popen([str(each) for each in argv], stdout=out, stderr=out, stdin=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from waiting import PATIENCE
+
 pytestmark = pytest.mark.peer
 WORLD = Path(__file__).parent / "incident_world.py"
 FAMILIES = ("none", "AUTO", "ALL", "V4_ONLY", "V4_PREFERRED", "V6_ONLY")
@@ -39,7 +41,7 @@ def network(
 ) -> tuple[str, Seen]:
     """The network's name, and case -> what came of it."""
     command = [*own_network, sys.executable, str(WORLD), str(tmp_path_factory.mktemp("incident")), request.param]
-    result = subprocess.run([*command, *CASES], check=False, capture_output=True, text=True, timeout=60)
+    result = subprocess.run([*command, *CASES], check=False, capture_output=True, text=True, timeout=PATIENCE)
     assert result.returncode == 0, result.stderr[-3000:]
     found: Seen = json.loads(result.stdout)
     return request.param, found

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ostiary.core.log_line import LogLine, parse
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.peer
 WORLD = Path(__file__).parent / "incident_world.py"
@@ -97,7 +98,7 @@ def seen(own_network: list[str], envoy: Path, tmp_path_factory: pytest.TempPathF
     """Case -> what came of it in a network of IPv4 only."""
     assert envoy.exists()
     command = [*own_network, sys.executable, str(WORLD), str(tmp_path_factory.mktemp("incident")), "ipv4_only"]
-    result = subprocess.run([*command, *CASES, NATIVE], check=False, capture_output=True, text=True, timeout=60)
+    result = subprocess.run([*command, *CASES, NATIVE], check=False, capture_output=True, text=True, timeout=PATIENCE)
     assert result.returncode == 0, result.stderr[-3000:]
     found: Seen = json.loads(result.stdout)
     return found

@@ -19,6 +19,7 @@ import pytest
 from peers.kube_world import CONTEXT, NAMESPACE, POD, SCRIPT, Cluster
 from peers.level_world import Command, levels, proxy, wait_for
 from peers.proxies import ROOT, Proxy
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.peer
 _REFUSED = "Responding with 401 Unauthorized. Cause: Failed to get access token"
@@ -69,7 +70,9 @@ def log(request: pytest.FixtureRequest, running: Proxy, output: Path, tmp_path: 
 def _needs_kubectl() -> None:
     if shutil.which("kubectl") is None:
         pytest.skip("there is no kubectl here")
-    said = subprocess.run(["kubectl", "version", "--client"], check=False, capture_output=True, text=True, timeout=60)
+    said = subprocess.run(
+        ["kubectl", "version", "--client"], check=False, capture_output=True, text=True, timeout=PATIENCE
+    )
     version = re.search(r"v1\.(\d+)", said.stdout)
     if version is None or int(version[1]) < 30:
         pytest.skip(f"kubectl is older than 1.30: {said.stdout.strip()[:80]}")
@@ -98,7 +101,7 @@ def test_the_pods_log_is_followed_while_it_says_more(log: Command, running: Prox
             printed.write(f"2024-08-09T09:04:46.347021Z\tdebug\tenvoy happy_eyeballs x.cc:33\t{_INCIDENT}\tthread=23\n")
         assert _INCIDENT in process.stdout.readline()
         process.terminate()
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
         assert process.returncode == 130
         assert levels(running) == before
 
@@ -130,7 +133,7 @@ def doctor(log: Command, *arguments: str) -> list[str]:
 
 
 def test_the_doctor_asks_a_pod(log: Command) -> None:
-    done = subprocess.run(doctor(log), check=False, capture_output=True, text=True, timeout=60, env=log.env)
+    done = subprocess.run(doctor(log), check=False, capture_output=True, text=True, timeout=PATIENCE, env=log.env)
     document = json.loads(done.stdout)
     assert (done.returncode, document["findings"]) == (0, []), done.stderr
     (seen,) = document["evidence"]
@@ -149,7 +152,7 @@ def test_the_doctor_watches_a_sign_in_in_a_pod(log: Command, running: Proxy, out
             with output.open("a") as printed:
                 printed.write(f"2024-08-09T09:04:46.347021Z\tdebug\tenvoy connection x.cc:33\t{said}\tthread=23\n")
                 printed.write(f"2024-08-09T09:04:46.347022Z\twarning\tenvoy oauth2 x.cc:1\t{_REFUSED}\tthread=23\n")
-            out, _ = process.communicate(timeout=60)
+            out, _ = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
     assert json.loads(out)["findings"][0]["rule"] == "dns-family-unreachable"

@@ -15,6 +15,7 @@ import pytest
 from ostiary.core.log_line import parse
 from peers.level_world import Command, levels, post, proxy, wait_for
 from peers.proxies import Proxy, envoy_arguments
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.peer
 
@@ -81,7 +82,7 @@ def test_a_mistake_is_refused_before_anything_changes(before: dict[str, str], lo
 def test_for_a_while(before: dict[str, str], log: Command, running: Proxy) -> None:
     with log.start("--level", "debug,oauth2:trace", "--for", "1s") as process:
         wait_for(lambda: levels(running)["oauth2"] == "trace")
-        assert process.communicate(timeout=30)[1].startswith("put back: ")
+        assert process.communicate(timeout=PATIENCE)[1].startswith("put back: ")
         assert process.returncode == 0
         assert levels(running) == before
 
@@ -93,7 +94,7 @@ def test_interrupted_it_goes_back_all_the_same(
     with log.start("--level", "trace", "--for", "10m") as process:
         wait_for(lambda: set(levels(running).values()) == {"trace"})
         os.kill(process.pid, number)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
         assert process.returncode == 130
         assert levels(running) == before
 
@@ -117,7 +118,7 @@ def test_a_log_is_followed_meanwhile_also_over_a_rotation(
         file.write_text("third\n")
         assert process.stdout.readline() == "third\n"
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
         assert levels(running) == before
 
 
@@ -132,7 +133,7 @@ def test_who_reads_no_more_does_not_keep_the_levels(
         process.stdout.close()
         with file.open("a") as grown:
             grown.write("line\n")
-        process.wait(30)
+        process.wait(PATIENCE)
         assert levels(running) == before
         assert process.stderr is not None
         process.stderr.close()
@@ -167,7 +168,7 @@ def test_every_worker_of_ostiary_follows_also_one_that_is_started_later(tmp_path
 
     def workers() -> set[str]:
         """Those that have logged a request to the listener."""
-        urllib.request.urlopen(f"http://127.0.0.1:{running.ports[0]}/", timeout=10).close()
+        urllib.request.urlopen(f"http://127.0.0.1:{running.ports[0]}/", timeout=PATIENCE).close()
         said = (parse(line) for line in running.output().splitlines())
         return {line.thread for line in said if line is not None and line.message == "new stream"}
 

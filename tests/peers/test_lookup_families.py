@@ -19,6 +19,7 @@ from ostiary.core.lookup_families import LOOKUP_FAMILIES, Forecast, verdicts
 from ostiary.net.survey import Place, Survey, survey
 from peers.proxies import Proxy, envoy_arguments
 from ports import free_port
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.peer
 
@@ -94,7 +95,7 @@ def bootstrap(clusters: list[dict[str, Any]], listen: int, admin: int, log: Path
 
 def get(port: int, path: str) -> int:
     """A connection of its own, so that nothing is reused."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         return connection.getresponse().status
@@ -116,7 +117,7 @@ def envoy_says(folder: Path, dns_port: int, port: int) -> dict[str, list[list[st
             for _ in range(REQUESTS if name == "STRICT_DNS-ALL" else 1):
                 get(listen, f"/{name}")
                 expected += 1
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while len(log.read_text().splitlines()) < expected:
             assert time.monotonic() < deadline, "the access log is incomplete"
             time.sleep(0.05)

@@ -9,6 +9,7 @@ import dns.message
 import dns.rcode
 
 from ostiary.testing.dns_server import DnsServer
+from waiting import PATIENCE
 
 
 def ask(name: str, record: str) -> tuple[str, list[str]]:
@@ -17,7 +18,7 @@ def ask(name: str, record: str) -> tuple[str, list[str]]:
         await server.start()
         try:
             host, port = server.address
-            return await dns.asyncquery.udp(dns.message.make_query(name, record), host, port=port, timeout=5)
+            return await dns.asyncquery.udp(dns.message.make_query(name, record), host, port=port, timeout=PATIENCE)
         finally:
             server.stop()
 

@@ -18,6 +18,7 @@ from ostiary.core.oidc import parse_discovery
 from ostiary.model.signin import ProviderConfig
 from ostiary.testing.provider import DEMO_CLIENT, DemoProvider
 from ostiary.testing.provider_server import Reply
+from waiting import PATIENCE
 
 CALLBACK = "http://127.0.0.1:9000/cb"
 VERIFIER = "v" * 43
@@ -210,7 +211,7 @@ async def _over_sockets() -> tuple[float, list[int], bytes]:
         def ask() -> tuple[list[int], bytes]:
             statuses = []
             for host in ("127.0.0.1", "::1"):
-                connection = http.client.HTTPConnection(host, port, timeout=5)
+                connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
                 for _ in range(2):
                     connection.request("GET", "/.well-known/openid-configuration")
                     answer = connection.getresponse()

@@ -26,6 +26,7 @@ from ostiary.model.tls import (
     UpstreamTlsContext,
 )
 from ports import free_port
+from waiting import PATIENCE
 from wire import Upstream, scenario
 
 
@@ -72,7 +73,7 @@ async def test_a_listeners_and_a_clusters(tmp_path: Path) -> None:
             days = (await ask(door, "/stats?filter=days_until_first_cert")).body
             assert days == b"server.days_until_first_cert_expiring: 30\n"
             write(tmp_path, ca, "other.test")
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while time.monotonic() < deadline:
                 listener = max(await certificates(door), key=lambda each: len(each["cert_chain"]))
                 if listener["cert_chain"][0]["subject_alt_names"] == [{"dns": "other.test"}]:

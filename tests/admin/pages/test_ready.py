@@ -21,9 +21,9 @@ from ostiary.model.config import Config
 from ostiary.net.inbox import Handler
 from ostiary.testing.provider import DEMO_CLIENT, DemoProvider
 from ports import free_port
+from waiting import PATIENCE
 from wire import scenario
 
-PATIENCE = 20.0
 KUBELETS_PATIENCE = 1.0
 """Seconds: `timeoutSeconds` of a probe, unless it says another."""
 

@@ -24,6 +24,7 @@ from peers.rawhttp import exchange, request
 from peers.recorders import Application, Provider
 from peers.same_yaml import HOST, bootstrap, cluster, fill, oauth2_config
 from ports import free_port
+from waiting import PATIENCE
 
 ISTIO_FORMAT = "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t"
 PROSE = """\
@@ -225,7 +226,7 @@ def _live(port: int, provider: Provider, proxy: Proxy) -> None:
         assert ask("/signout", signed_in) == 302
     with socket.create_connection(("127.0.0.1", port)) as leaving:
         leaving.sendall(b"GET /page HTTP/1.1\r\nHost: app\r\n")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while "health" not in proxy.output() and time.monotonic() < deadline:
         time.sleep(0.05)
 

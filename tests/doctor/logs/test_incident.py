@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from doctor.logs.reading import facts, told
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.peer
 WORLD = Path(__file__).parents[2] / "peers" / "incident_world.py"
@@ -29,7 +30,7 @@ def seen(own_network: list[str], envoy: Path, tmp_path_factory: pytest.TempPathF
     """Case -> what came of it in a network of IPv4 only."""
     assert envoy.exists()
     command = [*own_network, sys.executable, str(WORLD), str(tmp_path_factory.mktemp("incident")), "ipv4_only"]
-    result = subprocess.run([*command, *CASES], check=False, capture_output=True, text=True, timeout=60)
+    result = subprocess.run([*command, *CASES], check=False, capture_output=True, text=True, timeout=PATIENCE)
     assert result.returncode == 0, result.stderr[-3000:]
     found: dict[str, dict[str, Any]] = json.loads(result.stdout)
     return found

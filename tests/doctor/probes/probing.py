@@ -13,6 +13,7 @@ import yaml
 from ostiary.doctor.examine import Question, examine
 from ostiary.doctor.report import Report
 from ostiary.testing.provider import DEMO_CLIENT
+from waiting import PATIENCE
 
 S = TypeVar("S", bound=AbstractAsyncContextManager[Any])
 CALLBACK = "http://127.0.0.1:8080"
@@ -56,9 +57,9 @@ def in_thread(server: S) -> Iterator[S]:
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(PATIENCE)
         yield server
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(PATIENCE)
         loop.close()

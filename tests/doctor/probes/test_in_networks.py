@@ -17,6 +17,7 @@ import pytest
 from lab.model import DNS, NO_IPV6, ROUTER_V4, ROUTER_V6, V4, V6, Peer, Rule
 from lab.world import Lab, World, names
 from net.dns_server import Reply
+from waiting import PATIENCE
 
 URL = "https://dual.test"
 TLS = Peer(kind="tls")
@@ -33,7 +34,7 @@ def doctor(world: World, directory: Path, *arguments: str) -> tuple[int, Any]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
         env={**variables, "SSL_CERT_FILE": str(ca)},
     )
     assert ran.returncode in (0, 1), ran.stderr

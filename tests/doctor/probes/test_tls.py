@@ -23,6 +23,7 @@ from ostiary.doctor.examine import Question, examine
 from ostiary.doctor.facts.tls import HandshakeDone
 from ostiary.doctor.probes import probe
 from ostiary.doctor.report import Report
+from waiting import PATIENCE
 
 CA, OTHER = trustme.CA(), trustme.CA()
 NAMES = ("127.0.0.1", "idp.example")
@@ -89,7 +90,7 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         self._listener.close()
 
     def _accept(self) -> None:
@@ -101,7 +102,7 @@ class Server:
                 speaking.append(threading.Thread(target=self._speak, args=(client,)))
                 speaking[-1].start()
         for each in speaking:
-            each.join(10)
+            each.join(PATIENCE)
 
     def _speak(self, client: socket.socket) -> None:
         with client, suppress(OSError):
