@@ -181,18 +181,6 @@ async def test_files_are_watched(tmp_path: Path) -> None:
 
 
 @scenario
-async def test_log_levels_change_and_what_needs_a_restart_is_said(tmp_path: Path) -> None:
-    port = free_port()
-    async with two_applications() as (one, _two), running(tmp_path, native(port, one), port) as run:
-        await run.reload(native(port, one, log={"level": "debug", "format": "json"}, workers=2))
-        await run.hears("the number of workers has changed too; that needs a restart")
-        await run.hears("the log's format has changed too; that needs a restart")
-        client = await Client.connect(f"127.0.0.1:{port}")
-        await client.get()
-        await run.hears("[debug]")
-
-
-@scenario
 async def test_a_worker_that_dies_meanwhile_holds_up_no_reload_and_comes_back_with_the_new_configuration(
     tmp_path: Path,
 ) -> None:

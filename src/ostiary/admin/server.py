@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final, final
@@ -13,8 +14,6 @@ from ostiary.admin.origin import refusal
 from ostiary.admin.page import HTML, Page, Part, Reply, Request
 from ostiary.app.administration import Peers
 from ostiary.app.lifecycle import Doorkeeper
-from ostiary.model import limits
-from ostiary.net.listener import bind
 from ostiary.net.log import log
 from ostiary.net.small_server import SmallAnswer, SmallRequest, SmallServer, is_loopback
 
@@ -38,15 +37,17 @@ class AdminServer:
         self._threads = ThreadPoolExecutor(1, "admin")
         """Not the loop's own, where lookups wait for a name server: then this is needed most."""
 
-    async def start(self) -> list[str]:
-        """Listen; returns the addresses. Raises OSError."""
+    async def listen(self, sockets: list[socket.socket]) -> list[str]:
+        """Listen there and nowhere else; returns the addresses. What is asked elsewhere is still answered. Raises
+        OSError."""
         self._peers.serve(_ASK, self._asked)
-        address = self._worker.config.admin
-        assert address is not None
-        sockets = self._worker.admin_sockets or bind(address, limits.MAX_ADMIN_CONNECTIONS)
+        server = SmallServer(sockets, self._serve)
+        addresses = await server.start()
         self._loopback = all(is_loopback(sock) for sock in sockets)
-        self._server = SmallServer(sockets, self._serve)
-        return await self._server.start()
+        before, self._server = self._server, server
+        if before is not None:
+            before.leave()
+        return addresses
 
     async def stop(self) -> None:
         """Listen no more."""

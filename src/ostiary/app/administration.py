@@ -6,6 +6,7 @@ request asks its `Peers`.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, final
 
@@ -67,8 +68,8 @@ class Alone:
 class Admin(Protocol):
     """A worker's admin API."""
 
-    async def start(self) -> list[str]:
-        """Listen; the addresses. Raises OSError."""
+    async def listen(self, sockets: list[socket.socket]) -> list[str]:
+        """Listen there and nowhere else; the addresses. What is asked elsewhere is still answered. Raises OSError."""
 
     async def stop(self) -> None:
         """Listen no more."""

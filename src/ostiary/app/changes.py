@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from ostiary.model.config import Config
-from ostiary.model.process import Process
 from ostiary.model.tls import DataSource
 
 
@@ -22,21 +21,15 @@ def changes(before: Config, after: Config) -> str:
     return "; ".join(said) or "nothing changed"
 
 
-def needs_restart(before: tuple[Config, Process], after: tuple[Config, Process]) -> list[str]:
-    """What the new configuration says that this process can't take over while it runs."""
-    (old, was), (new, process) = before, after
-    found = []
-    if process.workers != was.workers:
-        found.append("the number of workers")
-    if process.log_format != was.log_format:
-        found.append("the log's format")
-    if new.admin != old.admin:
-        found.append("the address of the admin API")
+def needs_restart(old: Config, new: Config) -> list[str]:
+    """What the new configuration says that a process can't take over while it runs, as sentences for the log."""
     shared = {str(each.address): each for each in old.listeners}
+    found = []
     for each in new.listeners:
         same = shared.get(str(each.address))
         if same is not None and (same.reuse_port, same.address.mode) != (each.reuse_port, each.address.mode):
-            found.append(f"how {each.address} is bound")
+            text = f"how {each.address} is bound has changed too; that needs a restart: it is open, and stays so"
+            found.append(text)
     return found
 
 

@@ -15,11 +15,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final, final
 
-from ostiary.app import reload
-from ostiary.app.changes import changes
+from ostiary.app import reload, workers
+from ostiary.app.changes import changes, needs_restart
 from ostiary.app.handover import pack
+from ostiary.app.lifecycle import bind_admin
 from ostiary.app.reloader import LEAVING
-from ostiary.app.serving import bind_all, kept
+from ostiary.app.serving import bind_all, close_bound, kept
+from ostiary.app.shared import Shared
 from ostiary.model import limits
 from ostiary.model.config import Config
 from ostiary.model.process import Process
@@ -42,6 +44,7 @@ class _Offer:
     process: Process
     servers: list[ListenerServer]
     fresh: list[ListenerServer]
+    fresh_admin: list[socket.socket]
     began: float
     voters: Collection[int] = field(default=())
 
@@ -58,6 +61,7 @@ class Family:
         admin_sockets: list[socket.socket],
         inboxes: Inboxes,
         source: reload.Source | None,
+        shared: Shared,
     ) -> None:
         self.config = config
         self.process = process
@@ -65,7 +69,8 @@ class Family:
         self.admin_sockets = admin_sockets
         self.inboxes = inboxes
         self._source = source
-        self._watch = reload.Watch(source.files) if source is not None and process.watch else None
+        self._shared = shared
+        self._watch = reload.Watch(source.files) if source is not None else None
         self._looked = time.monotonic()
         self._offer: _Offer | None = None
         self._canvass: Canvass | None = None
@@ -73,15 +78,18 @@ class Family:
         self._selector: selectors.BaseSelector | None = None
         self._alive: Callable[[], Collection[int]] = tuple
         self._kill: Callable[[int, str], None] = lambda _index, _why: None
+        self._resize: Callable[[int], None] = lambda _number: None
 
     def attach(
         self,
         selector: selectors.BaseSelector,
         alive: Callable[[], Collection[int]],
         kill: Callable[[int, str], None],
+        resize: Callable[[int], None],
     ) -> None:
-        """The supervisor's loop; who of the workers lives; and how one is replaced, with the reason for the log."""
-        self._selector, self._alive, self._kill = selector, alive, kill
+        """The supervisor's loop; who of the workers lives; how one is replaced, with the reason for the log; and how
+        their number is changed."""
+        self._selector, self._alive, self._kill, self._resize = selector, alive, kill, resize
 
     @property
     def is_busy(self) -> bool:
@@ -92,13 +100,13 @@ class Family:
         """When `tick` should be called."""
         if self._canvass is not None:
             return self._canvass.deadline(now)
-        return self._looked + 1.0 if self._watch is not None else None
+        return self._looked + 1.0 if self._watch is not None and self.process.watch else None
 
     def tick(self, now: float) -> None:
         """Whatever is due."""
         if self._canvass is not None:
             self._canvass.tick(now)
-        elif self._watch is not None and now >= self._looked + 1.0:
+        elif self._watch is not None and self.process.watch and now >= self._looked + 1.0:
             self._looked = now
             if self._watch.changed():
                 self.reload("its files have changed")
@@ -124,26 +132,36 @@ class Family:
             reload.refuse("it has errors")
             self._tell_refused()
             return
-        config, process = found
-        there = kept(self.servers, config)
         try:
-            fresh = bind_all(each for each in config.listeners if each.name not in there)
+            offer = self._offer = self._bound(*found, began)
         except OSError as error:
             reload.refuse(reload.reason(error))
             self._tell_refused()
             return
-        servers = kept([*self.servers, *fresh], config)
-        offer = self._offer = _Offer(
-            config=config, process=process, servers=list(servers.values()), fresh=fresh, began=began
-        )
         offer.voters = self._alive()
-        sockets = [(server.listener.name, len(server.sockets)) for server in fresh]
-        fds = [sock.fileno() for server in fresh for sock in server.sockets]
-        question = ("/reload/prepare", pack(config, process, sockets), fds)
+        sockets = [(server.listener.name, len(server.sockets)) for server in offer.fresh]
+        fds = [sock.fileno() for server in offer.fresh for sock in server.sockets]
+        fds += [sock.fileno() for sock in offer.fresh_admin]
         try:
+            packed = pack(offer.config, offer.process, sockets, len(offer.fresh_admin))
+            question = ("/reload/prepare", packed, fds)
             self._ask(offer.voters, question, self._prepared)
         except ValueError as error:
             self._refuse_offer(offer, reload.reason(error))
+
+    def _bound(self, config: Config, process: Process, began: float) -> _Offer:
+        """The offer, with what is new bound. Raises OSError."""
+        there = kept(self.servers, config)
+        fresh = bind_all(each for each in config.listeners if each.name not in there)
+        admin: list[socket.socket] = []
+        try:
+            if config.admin != self.config.admin:
+                admin = bind_admin(config.admin)
+        except OSError:
+            close_bound(fresh, ())
+            raise
+        servers = list(kept([*self.servers, *fresh], config).values())
+        return _Offer(config=config, process=process, servers=servers, fresh=fresh, fresh_admin=admin, began=began)
 
     def _ask(self, indices: Collection[int], question: Question, done: Callable[[Answers], None]) -> None:
         if not indices:
@@ -170,27 +188,40 @@ class Family:
         self._refuse_offer(offer, "; ".join(sorted(reasons)) or "no worker answers")
 
     def _refuse_offer(self, offer: _Offer, why: str) -> None:
-        for server in offer.fresh:
-            server.close()
+        close_bound(offer.fresh, offer.fresh_admin)
         reload.refuse(why)
         self._ask(offer.voters, ("/reload/abandon", b"", []), self._finished)
 
     def _commit(self, offer: _Offer) -> None:
         said = changes(self.config, offer.config)
-        before = (self.config, self.process)
+        was, restart = self.process, needs_restart(self.config, offer.config)
         gone = [server for server in self.servers if server not in offer.servers]
+        gone_admin: list[socket.socket] = []
+        if offer.config.admin != self.config.admin:
+            gone_admin, self.admin_sockets = self.admin_sockets, offer.fresh_admin
         self.config, self.process, self.servers = offer.config, offer.process, offer.servers
+        reload.set_log(was, offer.process)
 
         def committed(answers: Answers) -> None:
             for index, answer in answers.items():
                 if answer is None or answer[0]:
                     self._kill(index, "it did not take over the new configuration")
-            for server in gone:
-                server.close()
-            reload.accept(said, time.monotonic() - offer.began, before, (offer.config, offer.process))
+            close_bound(gone, gone_admin)
+            if offer.process.workers != was.workers:
+                restart.extend(self._resized(workers.count(offer.process.workers)))
+            reload.accept(said, time.monotonic() - offer.began, restart)
             self._finished(answers)
 
         self._ask(offer.voters, ("/reload/commit", b"", []), committed)
+
+    def _resized(self, number: int) -> list[str]:
+        """Have so many workers; or why that can't be, as sentences for the log."""
+        if number > (room := len(self.inboxes)):
+            text = "the number of workers has changed too; that needs a restart: this process has room for %d"
+            return [text % room]
+        self._shared.workers = number
+        self._resize(number)
+        return []
 
     def _tell_refused(self) -> None:
         """The first worker counts it."""
@@ -208,7 +239,4 @@ class Family:
         if self._canvass is not None:
             self._canvass.cancel()
         self._offer = self._canvass = self._watch = self._source = None
-        for server in self.servers:
-            server.close()
-        for sock in self.admin_sockets:
-            sock.close()
+        close_bound(self.servers, self.admin_sockets)

@@ -61,7 +61,7 @@ class Recorder:
 
     def __init__(self, worker: int = 0, *, with_users: bool = True) -> None:
         self._worker = worker
-        self._with_users = with_users
+        self.with_users = with_users
         self._rings: dict[str, _Ring] = {}
         self._unreachable: dict[tuple[str, str, str, bool], Unreachable] = {}
         self._wall = time.time() - time.monotonic()
@@ -124,7 +124,7 @@ class Recorder:
             code=note.code,
             reason=words(note.reason),
             why=short(note.why),
-            user=short(note.user) if self._with_users else "",
+            user=short(note.user) if self.with_users else "",
             asked=short(note.asked.partition("?")[0]),
             restart_of=note.restart_of,
             left_at=note.left_at,

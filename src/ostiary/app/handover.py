@@ -18,17 +18,17 @@ Sockets = list[tuple[str, int]]
 """Listeners whose sockets come along as descriptors, in this order, and how many each has."""
 
 
-def pack(config: Config, process: Process, sockets: Sockets) -> bytes:
-    """For `unpack` in a worker."""
+def pack(config: Config, process: Process, sockets: Sockets, admin: int = 0) -> bytes:
+    """For `unpack` in a worker. `admin`: how many descriptors of a new admin address come last."""
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer)
     pickler.dispatch_table = {**copyreg.dispatch_table, Secret: lambda secret: (Secret, (secret.reveal(),))}
-    pickler.dump((config, process, sockets))
+    pickler.dump((config, process, sockets, admin))
     return buffer.getvalue()
 
 
-def unpack(data: bytes) -> tuple[Config, Process, Sockets]:
+def unpack(data: bytes) -> tuple[Config, Process, Sockets, int]:
     """What the parent packed."""
-    config, process, sockets = pickle.loads(data)  # noqa: S301 - only the parent can have written it
+    config, process, sockets, admin = pickle.loads(data)  # noqa: S301 - only the parent can have written it
     assert isinstance(config, Config) and isinstance(process, Process)
-    return config, process, sockets
+    return config, process, sockets, admin

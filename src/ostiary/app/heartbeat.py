@@ -27,10 +27,6 @@ class Heartbeats:
 
     def __init__(self, count: int) -> None:
         self._memory = mmap.mmap(-1, count * _SECONDS.size)
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
 
     def beat(self, index: int) -> None:
         """This worker lives."""
@@ -64,10 +60,11 @@ class Heart:
 class Health:
     """The parent's look at its workers."""
 
-    def __init__(self, heartbeats: Heartbeats, kill: Callable[[int, str], None]) -> None:
-        """`kill` ends the worker of an index, for a reason that is logged."""
+    def __init__(self, heartbeats: Heartbeats, kill: Callable[[int, str], None], number: int) -> None:
+        """`kill` ends the worker of an index, for a reason that is logged. `number`: workers that have to come up."""
         self._heartbeats = heartbeats
         self._kill = kill
+        self._number = number
         self._ready = False
         self._manager = service_manager.watchdog_interval()
         self.deadline = time.monotonic()
@@ -82,7 +79,7 @@ class Health:
         if now < self.deadline:
             return
         punctual = now < self.deadline + _LATE
-        if not self._ready and all(self._heartbeats.last(index) for index in range(len(self._heartbeats))):
+        if not self._ready and all(self._heartbeats.last(index) for index in range(self._number)):
             self._ready = True
             service_manager.notify("READY=1")
         for index, since in born.items():

@@ -18,10 +18,10 @@ from ostiary.app.runtime import Runtime
 from ostiary.app.serving import DRAINING, Proposal, Serving, bind_all
 from ostiary.app.shared import Shared
 from ostiary.model import limits
-from ostiary.model.config import Config
+from ostiary.model.config import Address, Config
 from ostiary.model.errors import OstiaryError
 from ostiary.model.process import Process
-from ostiary.net.listener import ListenerServer
+from ostiary.net.listener import ListenerServer, bind
 from ostiary.net.log import log
 
 if TYPE_CHECKING:
@@ -32,6 +32,11 @@ _CONFIG, _LOG = log("config"), log("main")
 EXIT_INTERRUPTED: Final = 130
 _ORPHANED: Final = 1.0
 """After the desk is gone: whether the parent is, too, is known a moment later."""
+
+
+def bind_admin(address: Address | None) -> list[socket.socket]:
+    """The sockets of the admin API, of its own; none without an address. Raises OSError."""
+    return bind(address, limits.MAX_ADMIN_CONNECTIONS) if address is not None else []
 
 
 @final
@@ -103,10 +108,8 @@ class Doorkeeper:
             serving = self.serving = Serving(lasting)
             serving.drain_timeout = self.process.drain_timeout
             await serving.commit(await serving.prepare(self.config, servers))
-            if self.config.admin is not None and self._admin_factory is not None:
-                self._admin = self._admin_factory(self)
-                self.addresses["admin"] = await self._admin.start()
-                log("admin").info("admin address: %s", ", ".join(self.addresses["admin"]))
+            if self.config.admin is not None:
+                await self._administer(self.admin_sockets or bind_admin(self.config.admin))
             self._name_addresses()
             if self.shared.listeners_stopped:
                 serving.stop_listening(for_all=True)
@@ -119,9 +122,17 @@ class Doorkeeper:
             await self.stop(0)
             raise
 
+    async def _administer(self, sockets: list[socket.socket]) -> None:
+        """Have the admin API listen there and nowhere else. Raises OSError."""
+        if self._admin_factory is None:
+            return
+        self._admin = self._admin or self._admin_factory(self)
+        self.addresses["admin"] = addresses = await self._admin.listen(sockets)
+        log("admin").info("admin address: %s", ", ".join(addresses) or "none any more")
+
     def _name_addresses(self) -> None:
         assert self.serving is not None
-        admin = {"admin": self.addresses["admin"]} if "admin" in self.addresses else {}
+        admin = {"admin": addresses} if (addresses := self.addresses.get("admin")) else {}
         self.addresses = {server.listener.name: server.addresses for server in self.serving.servers} | admin
 
     def _desk_lost(self) -> None:
@@ -135,20 +146,31 @@ class Doorkeeper:
             _LOG.error("the process that started the workers is gone: this one drains and ends")
             self.leave()
 
-    async def prepare(self, config: Config, fresh: list[ListenerServer]) -> Proposal:
+    async def prepare(
+        self, config: Config, fresh: list[ListenerServer], admin_sockets: list[socket.socket]
+    ) -> Proposal:
         """Build another configuration beside the present one; see Serving."""
         if self.serving is None or self.stopping or self.shared.listeners_stopped:
             raise OstiaryError(DRAINING)
-        return await self.serving.prepare(config, fresh)
+        proposal = await self.serving.prepare(config, fresh)
+        proposal.admin_sockets = admin_sockets
+        return proposal
 
     async def commit(self, proposal: Proposal, process: Process) -> None:
         """Serve it from now on. Raises what Serving.commit raises."""
         if self.serving is None:
             raise OstiaryError(DRAINING)
         await self.serving.commit(proposal)
-        reload.set_levels(self.process, process)
+        reload.set_log(self.process, process)
+        moves = proposal.runtime.config.admin != self.config.admin
         self.config, self.process = proposal.runtime.config, process
         self.serving.drain_timeout = process.drain_timeout
+        self.flights.with_users = process.flight_users
+        if moves:
+            try:
+                await self._administer(proposal.admin_sockets)
+            except OSError as error:  # it is bound already: not even this should happen
+                _LOG.error("the admin API can't be moved: %s", error)
         self._name_addresses()
 
     @property

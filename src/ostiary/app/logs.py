@@ -58,6 +58,7 @@ def in_background() -> Iterator[None]:
     try:
         yield
     finally:
+        before.setFormatter(handler.formatter)
         _use(before if sink.close() else logging.NullHandler())
 
 
@@ -75,6 +76,12 @@ def configure(level: LogLevel, components: Mapping[str, LogLevel], style: str) -
     others = logging.getLogger()
     others.setLevel(logging.DEBUG if os.environ.get("PYTHONASYNCIODEBUG") else logging.WARNING)
     set_levels(dict.fromkeys(LOG_COMPONENTS, level) | dict(components))
+
+
+def set_format(style: str) -> None:
+    """Write in another style from the next line on. Raises KeyError."""
+    for handler in logging.getLogger(log.ROOT).handlers:
+        handler.setFormatter(FORMATS[style]())
 
 
 def levels() -> dict[str, LogLevel]:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Final, final
 
 from ostiary.app.administration import Answer
+from ostiary.app.shared import Shared
 from ostiary.net.inbox import Handler, Inbox, InboxError, Inboxes
 from ostiary.net.log import log
 
@@ -16,10 +17,11 @@ _LOG: Final = log("main")
 class Colleagues:
     """The other workers: a `Peers`."""
 
-    def __init__(self, inboxes: Inboxes, index: int) -> None:
-        """In the worker of this index."""
+    def __init__(self, inboxes: Inboxes, index: int, shared: Shared) -> None:
+        """In the worker of this index. `shared` says how many there are."""
         self._inboxes = inboxes
-        self._others = [other for other in range(len(inboxes)) if other != index]
+        self._index = index
+        self._shared = shared
         self._inbox: Inbox = inboxes.inbox(index)
         self._answers: dict[str, Answer] = {}
         self._handlers: dict[str, Handler] = {}
@@ -27,7 +29,10 @@ class Colleagues:
     @property
     def count(self) -> int:
         """How many there are, alive or not."""
-        return len(self._others)
+        return len(self._others())
+
+    def _others(self) -> list[int]:
+        return [other for other in range(self._shared.workers) if other != self._index]
 
     def start(self) -> None:
         """Answer from now on, on the running loop."""
@@ -47,7 +52,7 @@ class Colleagues:
 
     async def ask(self, path: str, body: bytes, patience: float) -> list[bytes]:
         """Their answers; who gives none within `patience` seconds is left out, and said in the log."""
-        asked = (self._inboxes.ask(other, path, body, patience=patience) for other in self._others)
+        asked = (self._inboxes.ask(other, path, body, patience=patience) for other in self._others())
         answers = await asyncio.gather(*asked, return_exceptions=True)
         found: list[bytes] = []
         for answer in answers:

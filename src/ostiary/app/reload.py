@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol, final
 
 from ostiary.app import logs
-from ostiary.app.changes import needs_restart
 from ostiary.app.files import Signature, signature
 from ostiary.app.metrics import Stats
 from ostiary.model.config import Config
@@ -98,15 +97,18 @@ def refuse(reason: object) -> None:
     _LOG.error("the new configuration is refused and the last one stays in use: %s", reason)
 
 
-def accept(said: str, seconds: float, before: tuple[Config, Process], after: tuple[Config, Process]) -> None:
-    """Say what is new."""
+def accept(said: str, seconds: float, restart: Iterable[str]) -> None:
+    """Say what is new, and what needs a `restart` (app/changes.py)."""
     _LOG.info("the new configuration is in use after %.2f s: %s", seconds, said)
-    for what in needs_restart(before, after):
-        _LOG.warning("%s has changed too; that needs a restart", what)
+    for what in restart:
+        _LOG.warning("%s", what)
 
 
-def set_levels(before: Process, after: Process) -> None:
-    """The log's levels, if the configuration says others than before; else those stay that were set meanwhile."""
+def set_log(before: Process, after: Process) -> None:
+    """The log's format; and its levels, if the configuration says others than before; else those stay that were set
+    meanwhile."""
+    if before.log_format != after.log_format:
+        logs.set_format(after.log_format)
     if (before.log_level, before.component_log_level) != (after.log_level, after.component_log_level):
         logs.set_levels(dict.fromkeys(LOG_COMPONENTS, after.log_level) | dict(after.component_log_level))
 

@@ -7,11 +7,11 @@ import socket
 import time
 from typing import Final, final
 
-from ostiary.app import reload
-from ostiary.app.changes import changes
+from ostiary.app import reload, workers
+from ostiary.app.changes import changes, needs_restart
 from ostiary.app.handover import unpack
-from ostiary.app.lifecycle import Doorkeeper
-from ostiary.app.serving import Proposal, bind_all, kept
+from ostiary.app.lifecycle import Doorkeeper, bind_admin
+from ostiary.app.serving import Proposal, bind_all, close_bound, kept
 from ostiary.model.config import Config
 from ostiary.model.errors import OstiaryError
 from ostiary.model.process import Process
@@ -25,6 +25,9 @@ UNUSABLE: Final = (OstiaryError, OSError, ValueError)
 """What building a configuration raises."""
 
 
+_ALONE: Final = (
+    "the number of workers has changed too; that needs a restart: a single worker has no parent that could start others"
+)
 LEAVING: Final = b"leaving"
 """What a worker answers that drains: it has no vote."""
 
@@ -38,13 +41,13 @@ class Reloader:
         self._door = door
         self._source = source
         self._count = reload.Count(door.serving.lasting.stats)
-        self._watch = reload.Watch(source.files) if door.process.watch else None
+        self._watch = reload.Watch(source.files)
         self._task: asyncio.Task[None] | None = None
         self._again = ""
 
     def check_deadlines(self, now: float) -> None:  # noqa: ARG002 - Timed's shape
         """Once a second: have the files changed?"""
-        if self._watch is not None and self._task is None and self._watch.changed():
+        if self._door.process.watch and self._task is None and self._watch.changed():
             self.ask("its files have changed")
 
     def ask(self, why: str) -> None:
@@ -67,8 +70,7 @@ class Reloader:
         began = time.monotonic()
         service_manager.reloading()
         try:
-            if self._watch is not None:
-                self._watch.note()
+            self._watch.note()
             found = await asyncio.to_thread(reload.loaded, self._source, why)
             reason = await self._switch(*found, began) if found is not None else "it has errors"
         finally:
@@ -84,17 +86,21 @@ class Reloader:
         door, serving = self._door, self._door.serving
         if serving is None:
             return "it has stopped"
-        before = (door.config, door.process)
+        before, was = door.config, door.process
         there = kept(serving.servers, config)
         fresh: list[ListenerServer] = []
+        admin: list[socket.socket] = []
         try:
             fresh = bind_all(each for each in config.listeners if each.name not in there)
-            await take_over(door, await door.prepare(config, fresh), process)
+            admin = bind_admin(config.admin) if config.admin != before.admin else []
+            await take_over(door, await door.prepare(config, fresh, admin), process)
         except UNUSABLE as error:
-            for server in fresh:
-                server.close()
+            close_bound(fresh, admin)
             return reload.reason(error)
-        reload.accept(changes(before[0], config), time.monotonic() - began, before, (config, process))
+        restart = needs_restart(before, config)
+        if process.workers != was.workers and workers.count(process.workers) > 1:
+            restart.append(_ALONE)
+        reload.accept(changes(before, config), time.monotonic() - began, restart)
         return ""
 
 
@@ -143,7 +149,7 @@ class Vote:
 
     async def _prepare(self, body: bytes, fds: list[int]) -> None:
         await self._abandon()
-        config, process, sockets = unpack(body)
+        config, process, sockets, admin = unpack(body)
         listeners = {each.name: each for each in config.listeners}
         fresh = []
         for name, count in sockets:
@@ -151,11 +157,11 @@ class Vote:
             for sock in own:
                 sock.setblocking(False)
             fresh.append(ListenerServer(listeners[name], own, owner=False))
+        admin_sockets = [socket.socket(fileno=fds.pop(0)) for _ in range(admin)]
         try:
-            self._offered = await self._door.prepare(config, fresh), process
+            self._offered = await self._door.prepare(config, fresh, admin_sockets), process
         except BaseException:
-            for server in fresh:
-                server.close()
+            close_bound(fresh, admin_sockets)
             raise
 
     async def _abandon(self) -> None:

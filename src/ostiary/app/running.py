@@ -16,7 +16,7 @@ from ostiary.app.descriptors import raise_limit
 from ostiary.app.diagnosis import Explain
 from ostiary.app.family import Family
 from ostiary.app.heartbeat import Heart, Heartbeats
-from ostiary.app.lifecycle import EXIT_INTERRUPTED, Doorkeeper
+from ostiary.app.lifecycle import EXIT_INTERRUPTED, Doorkeeper, bind_admin
 from ostiary.app.peers import Colleagues
 from ostiary.app.reloader import Reloader, Vote
 from ostiary.app.serving import bind_all
@@ -27,7 +27,6 @@ from ostiary.model.errors import OstiaryError
 from ostiary.model.process import Process
 from ostiary.net import service_manager
 from ostiary.net.inbox import Inboxes
-from ostiary.net.listener import bind
 from ostiary.net.log import log
 
 _LOG: Final = log("main")
@@ -55,19 +54,17 @@ def run(
     count = workers.count(process.workers)
     if count == 1:
         return _run_one(_Alone(Doorkeeper(config, process, admin=admin, explain=explain), source))
-    admin_sockets: list[socket.socket] = []
     try:
         servers = bind_all(config.listeners)
-        if admin is not None and config.admin is not None:
-            admin_sockets = bind(config.admin, limits.MAX_ADMIN_CONNECTIONS)
+        admin_sockets = bind_admin(config.admin)
     except OSError as error:
         return _refused(error)
-    inboxes, shared = Inboxes(count), Shared()
-    heartbeats = Heartbeats(count)
-    family = Family(config, process, servers, admin_sockets, inboxes, source)
+    room = max(count, limits.ROOM_FOR_WORKERS)
+    inboxes, heartbeats, shared = Inboxes(room), Heartbeats(room), Shared(count)
+    family = Family(config, process, servers, admin_sockets, inboxes, source, shared)
 
     def work(index: int, desk: socket.socket) -> int:
-        peers = Colleagues(inboxes, index)
+        peers = Colleagues(inboxes, index, shared)
         door = Doorkeeper(
             family.config,
             family.process,
@@ -76,7 +73,7 @@ def run(
             desk,
             admin,
             peers,
-            admin_sockets,
+            family.admin_sockets,
             shared,
             explain,
         )

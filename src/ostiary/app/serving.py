@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, final
 
 from ostiary.app.lasting import Lasting
@@ -42,6 +43,14 @@ def bind_all(listeners: Iterable[Listener]) -> list[ListenerServer]:
     return servers
 
 
+def close_bound(servers: Iterable[ListenerServer], sockets: Iterable[socket.socket]) -> None:
+    """Close what was bound for a configuration that is not used."""
+    for server in servers:
+        server.close()
+    for sock in sockets:
+        sock.close()
+
+
 def kept(servers: Iterable[ListenerServer], config: Config) -> dict[str, ListenerServer]:
     """Name of a listener of `config` -> the socket that is bound to its address already."""
     bound = list(servers)
@@ -62,6 +71,8 @@ class Proposal:
     runtime: Runtime
     servers: dict[str, ListenerServer]
     """Listener -> its socket, bound."""
+    admin_sockets: list[socket.socket] = field(default_factory=list)
+    """Bound, if the admin API gets an address that it has not yet."""
 
 
 @final
@@ -86,9 +97,8 @@ class Serving:
     async def abandon(self, proposal: Proposal) -> None:
         """It won't be served."""
         await proposal.runtime.close()
-        for server in proposal.servers.values():
-            if server not in self.servers:
-                server.close()
+        fresh = [server for server in proposal.servers.values() if server not in self.servers]
+        close_bound(fresh, proposal.admin_sockets)
 
     async def commit(self, proposal: Proposal) -> None:
         """Serve it from now on. Raises OSError if a listener can't be opened, and OstiaryError if a drain has begun

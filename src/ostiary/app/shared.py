@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 import time
 from typing import Final, final
 
@@ -11,18 +12,31 @@ _HEALTH_FAILED: Final = 0
 _LISTENERS_STOPPED: Final = 1
 _DRAINING: Final = 2
 _QUITTING: Final = 3
+_WORKERS: Final = struct.Struct("=I")
+_WORKERS_AT: Final = 4
 
 
 @final
 class Shared:
     """Made before any fork, by the process that signals go to."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1) -> None:
         self.main_pid = os.getpid()
         """Whose end is the end of all."""
         self.started_at = time.time()
         """Unix time. Workers come and go: the process is as old as this."""
-        self._memory = mmap.mmap(-1, 4)
+        self._memory = mmap.mmap(-1, _WORKERS_AT + _WORKERS.size)
+        self.workers = workers
+
+    @property
+    def workers(self) -> int:
+        """How many there should be; their indices are below."""
+        found: int = _WORKERS.unpack_from(self._memory, _WORKERS_AT)[0]
+        return found
+
+    @workers.setter
+    def workers(self, number: int) -> None:
+        _WORKERS.pack_into(self._memory, _WORKERS_AT, number)
 
     @property
     def health_failed(self) -> bool:

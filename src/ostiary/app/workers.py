@@ -36,8 +36,12 @@ EXIT_CONFIGURATION: Final = 2
 _PASSED_ON: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _HANDLED: Final = (*_PASSED_ON, signal.SIGCHLD, signal.SIGHUP)
 
-_TOLD_TO_END: Final = {-signal.SIGTERM: 0, -signal.SIGINT: 128 + signal.SIGINT}
+_INTERRUPTED: Final = 128 + signal.SIGINT
+_TOLD_TO_END: Final = {-signal.SIGTERM: 0, -signal.SIGINT: _INTERRUPTED}
 """A worker that gets a signal before it listens to signals ends by it, as it should."""
+
+_AS_TOLD: Final = frozenset((0, _INTERRUPTED, *_TOLD_TO_END))
+"""How a worker ends that got a signal of its own; it did not die, however young it was."""
 
 Work = Callable[[int, socket.socket], int]
 """(index, socket to the desk) -> exit code."""
@@ -89,8 +93,12 @@ class _Supervisor:
         self._desk = LeaseDesk(self._selector, time.monotonic, self._cut_off)
         self._family = family
         if family is not None:
-            family.attach(self._selector, lambda: [child.index for child in self._children.values()], self._kill)
-        self._health = Health(heartbeats, self._kill) if heartbeats is not None else None
+            alive = lambda: [child.index for child in self._children.values()]  # noqa: E731
+            family.attach(self._selector, alive, self._kill, self._resize)
+        self._health = Health(heartbeats, self._kill, number) if heartbeats is not None else None
+        self._number = number
+        self._dismissed: set[int] = set()
+        """Children that drain because there are too many."""
         self._children: dict[int, _Child] = {}
         self._due = dict.fromkeys(range(number), 0.0)
         """Index -> when a worker is to be started there."""
@@ -166,6 +174,7 @@ class _Supervisor:
             if known is None:
                 continue
             self._desk.dismiss(known.line)
+            self._dismissed.discard(child)
             if self._family is not None:
                 self._family.gone(known.index)
             code = os.waitstatus_to_exitcode(status)
@@ -176,10 +185,30 @@ class _Supervisor:
             elif code == EXIT_CONFIGURATION and not self._proven:
                 self._worst = code  # it can't start at all: neither could its successor
                 self._pass_on(signal.SIGTERM)
+            elif known.index >= self._number:
+                _LOG.info("worker %d has ended, it is not needed any more", known.index)
+            elif code in _AS_TOLD:
+                _LOG.info("worker %d ended with %d and is replaced: it was told to end", known.index, code)
+                self._due[known.index] = time.monotonic()
             else:
                 _LOG.error("worker %d ended with %d and is replaced", known.index, code)
                 pause = self._pauses[known.index] = _pause(self._pauses.get(known.index, 0.0), lived)
                 self._due[known.index] = time.monotonic() + pause
+
+    def _resize(self, number: int) -> None:
+        """Have so many workers: further ones are started, those that are too many drain."""
+        if self._stopping:
+            return
+        self._number = number
+        there = {child.index for child in self._children.values()}
+        self._due = {index: due for index, due in self._due.items() if index < number}
+        for index in range(number):
+            if index not in there:  # one that still drains is replaced when it has ended
+                self._due.setdefault(index, 0.0)
+        for pid, child in self._children.items():
+            if child.index >= number and pid not in self._dismissed:  # a second signal would cut it short
+                self._dismissed.add(pid)
+                os.kill(pid, signal.SIGTERM)
 
     def _cut_off(self, line: int, why: str) -> None:
         index = next((child.index for child in self._children.values() if child.line == line), -1)

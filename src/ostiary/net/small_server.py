@@ -65,6 +65,7 @@ class SmallServer:
         self._running: set[asyncio.Task[None]] = set()
         self._idle: dict[asyncio.Task[None], None] = {}
         """Those that wait for a request; who has waited longest makes room for a newcomer."""
+        self._leaving = False
 
     async def start(self) -> list[str]:
         """Accept; the addresses."""
@@ -75,10 +76,19 @@ class SmallServer:
 
     def stop(self) -> None:
         """Accept no more, and cut what runs."""
+        self.leave()
+        for task in self._running:
+            task.cancel()
+
+    def leave(self) -> None:
+        """Accept no more; requests that run are answered."""
+        self._leaving = True
         for server in self._servers:
             server.close()
         self._servers.clear()
-        for task in self._running:
+        for sock in self._sockets:
+            sock.close()
+        for task in list(self._idle):
             task.cancel()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -116,6 +126,7 @@ class SmallServer:
         else:
             self._idle.pop(task, None)
             answer, head_only = await self._answer(request), request.method == "HEAD"
+            goes_on = goes_on and not self._leaving
         lines = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
         lines += f"date: {formatdate(usegmt=True)}\r\nserver: ostiary\r\n"
         lines += f"content-length: {len(answer.body)}\r\n" if answer.status != 204 else ""

@@ -38,8 +38,10 @@ LOG_BACKLOG_BYTES: Final = 4 * 1024 * 1024
 """What waits for a log's reader or disk: seconds of a busy worker; then lines are lost rather than requests."""
 LOG_PATIENCE: Final = 1.0
 """How long the end of the process waits for a log to take its last lines."""
-OWN_DESCRIPTORS: Final = 32
-"""What a worker has open before anybody comes: its loop, listeners, logs."""
+ROOM_FOR_WORKERS: Final = 64
+"""Workers that a reload may come to: everyone of the family holds a socket to each, from the start."""
+OWN_DESCRIPTORS: Final = 32 + ROOM_FOR_WORKERS
+"""What a worker has open before anybody comes: its loop, listeners, logs, and the way to the others."""
 DESCRIPTOR_RESERVE: Final = 1024
 """Of the rest, what clients leave to upstreams, providers, DNS and files; half where there is little."""
 
