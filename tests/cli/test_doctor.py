@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import signal
+import struct
 import subprocess
+import sys
+import termios
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli.test_cli import ostiary
+from ports import free_port
 
 ENVOY_FILTER = """\
 apiVersion: networking.istio.io/v1alpha3
@@ -93,6 +100,44 @@ def test_the_patch_applies_and_mends(files: Path) -> None:
 def test_a_log_from_a_pipe(files: Path) -> None:
     ran = ostiary("doctor", "--log", "-", cwd=files, stdin=INCIDENT)
     assert "dns-family-unreachable" in ran.stdout
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_ctrl_c_ends_a_log_that_never_ends_and_shows_what_there_is(files: Path, more: tuple[str, ...]) -> None:
+    """As in `kubectl logs -f POD | ostiary doctor --log -`."""
+    command = [sys.executable, "-m", "ostiary", "doctor", "--log", "-", *more]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=files, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as ran:
+        assert ran.stdin is not None
+        ran.stdin.write(INCIDENT)
+        ran.stdin.flush()
+        while struct.unpack("i", fcntl.ioctl(ran.stdin, termios.FIONREAD, bytes(4))) != (0,):
+            assert ran.poll() is None
+            time.sleep(0.01)
+        ran.send_signal(signal.SIGINT)
+        assert ran.wait(20) == 130, "with the pipe still open"
+        assert ran.stdout is not None and ran.stderr is not None
+        out, err = ran.stdout.read(), ran.stderr.read()
+    assert err == ""
+    assert "dns-family-unreachable" in out
+
+
+def test_an_empty_log_proves_nothing(files: Path) -> None:
+    ran = ostiary("doctor", "--log", "-", cwd=files, stdin="")
+    assert ran.returncode == 2 and ran.stdout == ""
+    assert "standard input is empty: nothing can be told from it" in ran.stderr
+    (files / "empty.log").write_text("")
+    ran = ostiary("doctor", "--json", "--log", "empty.log", cwd=files)
+    assert ran.returncode == 2 and ran.stdout == "" and "empty.log is empty" in ran.stderr
+    both = document("--log", "empty.log", "--log", "sidecar.log", cwd=files)
+    assert both["evidence"][0]["summary"] == "empty" and not both["healthy"]
+
+
+def test_a_proxy_that_can_t_be_asked_is_not_said_to_be_down(files: Path) -> None:
+    (found,) = document("--admin", f"http://127.0.0.1:{free_port()}", cwd=files)["findings"]
+    assert (found["rule"], found["confidence"]) == ("sidecar-not-ready", "possible")
+    assert "could not be asked" in found["title"] and "nothing listens at" in found["proof"][0]
+    assert "holdApplicationUntilProxyStarts" not in found["mend"]
 
 
 def test_nothing_wrong(files: Path) -> None:

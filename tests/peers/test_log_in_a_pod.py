@@ -170,3 +170,20 @@ def test_without_kubectl(tmp_path: Path) -> None:
 def test_json_of_a_pod(log: Command, running: Proxy) -> None:
     document = json.loads(log("--json").stdout)
     assert document == {"target": f"pod {NAMESPACE}/{POD}", "levels": levels(running)}
+
+
+def test_kubectls_own_log_is_no_answer(tmp_path: Path) -> None:
+    """Without a cluster it writes lines of its log before it says why, in words, at last."""
+    script = tmp_path / "kubectl"
+    script.write_text(
+        "#!/bin/sh\n"
+        'echo \'E1126 04:44:02.924069 14890 memcache.go:265] "Unhandled Error" err="connection refused"\' >&2\n'
+        "echo 'The connection to the server localhost:8080 was refused' >&2\nexit 1\n"
+    )
+    script.chmod(0o755)
+    done = Command(tmp_path, ["--pod", "shop/web-1"])
+    done.env["PATH"] = f"{tmp_path}:{done.env.get('PATH', '')}"
+    said = done()
+    assert said.returncode == 1
+    assert said.stderr.startswith("ostiary: error: The connection to the server localhost:8080 was refused\n")
+    assert "--context chooses" in said.stderr

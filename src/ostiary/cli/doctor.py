@@ -11,14 +11,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 import click
 
 from ostiary.cli.configuration import read_bytes, read_file
-from ostiary.cli.exit_codes import EXIT_INTERRUPTED, EXIT_PROBLEM
+from ostiary.cli.exit_codes import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE
 from ostiary.cli.log import seconds
 from ostiary.cli.outputs import reads, writable, write_page
+from ostiary.cli.standard_input import EndableInput
 
 if TYPE_CHECKING:
     from ostiary.doctor.examine import Question
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ostiary.net.admin_client import HttpAdmin, PodAdmin
 
 _STDIN: Final = "-"
+_EMPTY: Final = "{} is empty: nothing can be told from it (see whether what should write it does)"
 
 
 def _complete_rule(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -156,23 +158,32 @@ def command(
         raise click.UsageError(f"nothing to look at: name {kinds}; see --help")
     if html == _STDIN and (as_json or only_patch):
         raise click.UsageError("--html - wants standard output for itself: give it a file")
-    question = _question(target or "", configurations, logs, probes=not no_probe)
+    piped = EndableInput(sys.stdin.fileno()) if _STDIN in logs else None
+    question = _question(target or "", configurations, logs, piped, probes=not no_probe)
     question = replace(question, admins=(*chain.from_iterable(admins), *_pods(pods, container, context, kubeconfig)))
     if watched is not None:
         question = _watching(question, watched, logs, pods=bool(pods))
-    report = _examine(question)
+    report, interrupted = _examine(question, piped)
     if report is None:
         return EXIT_INTERRUPTED
+    if report.evidence and all(each.is_empty for each in report.evidence):
+        from ostiary.cli.commands import fail
+
+        return fail(_EMPTY.format("standard input" if logs == (_STDIN,) else " and ".join(logs)), EXIT_USAGE)
     if html is not None:
         from ostiary.doctor.page import page
 
         write_page(page(report), html)
     if html != _STDIN:
         _show(report, as_json=as_json, only_patch=only_patch)
+    if interrupted:
+        return EXIT_INTERRUPTED
     return 0 if report.healthy else EXIT_PROBLEM
 
 
-def _question(target: str, configurations: tuple[str, ...], logs: tuple[str, ...], *, probes: bool) -> Question:
+def _question(
+    target: str, configurations: tuple[str, ...], logs: tuple[str, ...], piped: EndableInput | None, *, probes: bool
+) -> Question:
     from ostiary.core.target import parse_target
     from ostiary.doctor.examine import Question
 
@@ -184,7 +195,7 @@ def _question(target: str, configurations: tuple[str, ...], logs: tuple[str, ...
     return Question(
         target=target,
         configurations=tuple((name, read_bytes(name)) for name in configurations),
-        logs=tuple((name, _opens(name)) for name in logs),
+        logs=tuple((name, _opens(name, piped)) for name in logs),
         environment=os.environ,
         open_file=read_file,
         probes=probes,
@@ -207,9 +218,9 @@ def _watching(question: Question, watched: float, logs: tuple[str, ...], *, pods
     return replace(question, logs=(), watch=Watch(seconds=watched, announce=announce, file=file))
 
 
-def _opens(name: str) -> Callable[[], BinaryIO]:
-    if name == _STDIN:
-        return lambda: sys.stdin.buffer
+def _opens(name: str, piped: EndableInput | None) -> Callable[[], BinaryIO]:
+    if name == _STDIN and piped is not None:
+        return lambda: cast("BinaryIO", piped)
     try:
         Path(name).open("rb").close()
     except OSError as error:
@@ -217,12 +228,15 @@ def _opens(name: str) -> Callable[[], BinaryIO]:
     return lambda: Path(name).open("rb")
 
 
-def _examine(question: Question) -> Report | None:
-    """The report; None if somebody did not want to wait for it."""
+def _examine(question: Question, piped: EndableInput | None) -> tuple[Report | None, bool]:
+    """The report (None if somebody did not want to wait for it), and whether Ctrl-C ended the log of a pipe."""
     from ostiary.cli.progress import Progress
     from ostiary.doctor.examine import examine
 
     now: dict[str, str] = {}
+    ended = False
+    if piped is not None:
+        now[_STDIN] = "reading; Ctrl-C ends it and shows what there is"
 
     async def run() -> Report:
         async with Progress(lambda: "; ".join(f"{source}: {what}" for source, what in now.items())):
@@ -230,6 +244,17 @@ def _examine(question: Question) -> Report | None:
 
     async def ends_well() -> Report | None:
         work = asyncio.ensure_future(run())
+
+        def end() -> None:
+            nonlocal ended
+            if ended or piped is None or piped.closed:
+                work.cancel()
+            else:
+                piped.end()
+            ended = True
+
+        if piped is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, end)
         if question.watch is not None:  # levels go back whatever ends it
             loop = asyncio.get_running_loop()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -240,9 +265,9 @@ def _examine(question: Question) -> Report | None:
             return None
 
     try:
-        return asyncio.run(ends_well())
+        return asyncio.run(ends_well()), ended
     except KeyboardInterrupt:
-        return None
+        return None, True
 
 
 def _show(report: Report, *, as_json: bool, only_patch: bool) -> None:
@@ -250,7 +275,8 @@ def _show(report: Report, *, as_json: bool, only_patch: bool) -> None:
         patch = report.patch
         sys.stdout.write(patch)
         if not patch:
-            print("ostiary: no file can be patched: see the report for what to do", file=sys.stderr)
+            told = "nothing is wrong" if not report.findings else "no patch mends it: the report says what to do"
+            print(f"ostiary: {told}", file=sys.stderr)
     elif as_json:
         print(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
     else:

@@ -29,7 +29,7 @@ def show(report: Report, screen: Screen) -> None:
 
 
 def _finding(finding: Finding, screen: Screen, *, first: bool) -> None:
-    mark = screen.glyphs.point if finding.severity == "info" else screen.glyphs.bad
+    mark = {"error": screen.glyphs.bad, "warning": "!", "info": screen.glyphs.point}[finding.severity]
     if not first:
         screen.print()
     screen.words(f"{mark} {finding.title}", _STYLES[finding.severity])

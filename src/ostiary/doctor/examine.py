@@ -153,5 +153,7 @@ def _log(name: str, opens: Callable[[], BinaryIO], tell: Tell) -> Found:
 
     with opens() as stream:
         reading = read(stream, name, lambda count: tell(name, f"{count / 1e6:,.0f} MB read"))
-    lines = f"{reading.lines:,} lines, {len(reading.facts):,} distinct facts"
+    lines = f"{reading.lines:,} lines, {len(reading.facts):,} distinct facts" if reading.lines else "empty"
+    if reading.problem:
+        lines += f"; not read to its end: {reading.problem}"
     return Found(reading.facts, [Evidence(kind="log", source=name, summary=lines, details={"lines": reading.lines})])

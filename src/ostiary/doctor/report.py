@@ -25,6 +25,11 @@ class Evidence:
     details: Mapping[str, Any] = field(default_factory=dict)
     """What else is known, for the JSON document; never a secret."""
 
+    @property
+    def is_empty(self) -> bool:
+        """A log without a line, of which nobody may say that nothing is wrong."""
+        return self.kind == "log" and self.details.get("lines") == 0
+
     def as_dict(self) -> dict[str, Any]:
         """The object of `ostiary doctor --json`."""
         return {"kind": self.kind, "source": self.source, "summary": self.summary, **self.details}

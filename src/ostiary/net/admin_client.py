@@ -24,6 +24,8 @@ _MAX_BODY: Final = 1 << 29
 """Bytes: the dump of the largest meshes has a quarter of it."""
 _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 _REFUSED: Final = re.compile(rb"unsuccessful status code (\d{3}):? ?(.*)", re.DOTALL)
+_KLOG: Final = re.compile(r"[IWEF]\d{4} \d\d:\d\d:")
+"""How a line of kubectl's log begins, of which it writes several before it says why it gives up."""
 _LOOPBACK: Final = ("localhost", "::1")
 _NO_PAGE: Final = b"invalid path."
 _MENDS: Final = (
@@ -263,6 +265,8 @@ async def start(command: list[str]) -> asyncio.subprocess.Process:
 
 
 def explained(said: str) -> str:
-    """What kubectl said, as it is, and what to do about it."""
+    """What kubectl said, without its own log where it also says it in words, and what to do about it."""
     mend = next((mend for part, mend in _MENDS if part in said.lower()), "")
-    return f"{said}\nMend: {mend}." if mend else said
+    lines = said.splitlines()
+    told = "\n".join([line for line in lines if not _KLOG.match(line)] or lines)
+    return f"{told}\nMend: {mend}." if mend else told

@@ -153,6 +153,7 @@ CASES: list[tuple[str, list[Fact]]] = [
         "envoy.filters.http.jwt_authn", "envoy.filters.http.oauth2", "envoy.filters.http.router")), jwt("missing")]),
     ("filter-fails-open", [oauth2(has_config=False)]),
     ("filter-fails-open", [problem("fails-open")]),
+    ("filter-fails-open", [problem("fails-open", "patch 3"), problem("patch-nothing", "patch 2")]),
     ("listener-rejected", [UpdateRejected(origin=O("error_state"), what="listener", name="virtualInbound",
                                           reason="token_formation: is required.")]),
     ("sidecar-not-ready", [NotReady(origin=O("503"), state="PRE_INITIALIZING", waits_for=("cluster oauth",))]),

@@ -27,7 +27,7 @@ def state_facts(documents: Documents) -> Iterator[Fact]:
     """The facts of /ready, /init_dump and the dumps' states."""
     source = documents.source
     if documents.problem:
-        quote = documents.problem
+        quote = " ".join(documents.problem.split())
         yield NotReady(origin=Origin(kind="admin", source=source, quote=quote), state="unreachable")
         return
     ready = documents.state

@@ -131,6 +131,7 @@ def _fails_open(case: Case) -> Iterator[Finding]:
             mend="Write the filter's config, and check from outside that a request without a session is redirected.",
             confidence="certain",
             where=where,
+            subject=fact.subject if isinstance(fact, ConfigurationProblem) else "",
         )
 
 
@@ -151,6 +152,20 @@ def _rejected(case: Case) -> Iterator[Finding]:
 
 def _not_ready(case: Case) -> Iterator[Finding]:
     for fact in case.all(NotReady):
+        if fact.state == "unreachable":
+            yield Finding(
+                rule="sidecar-not-ready",
+                severity="error",
+                title="The proxy could not be asked",
+                cause="Its admin API gave no answer, so nothing is known of it: the proxy may be down, or only the way "
+                "to it from here.",
+                proof=proof(fact),
+                mend="See to what the proof says. A sidecar's admin API listens on its pod's own loopback: --pod "
+                "NAMESPACE/POD asks it there, or `kubectl port-forward POD 15000`. Envoy's port is under `admin` in "
+                "its bootstrap, Ostiary's is what --admin says.",
+                confidence="possible",
+            )
+            continue
         waits = [*fact.waits_for, *(f"{each.what} {each.name}" for each in case.all(Warming))]
         waiting = f" It waits for: {listed(waits)}." if waits else ""
         severity: Severity = "warning" if fact.state == "DRAINING" else "error"
