@@ -12,7 +12,10 @@ import tomllib
 from collections.abc import Mapping as MappingType
 from typing import Final, Literal
 
+from ostiary.dialects import oauth2_proxy
 from ostiary.dialects.native_schema import KEYS as NATIVE_KEYS
+from ostiary.dialects.oauth2_proxy_options import BY_KEY as OAUTH2_PROXY_KEYS
+from ostiary.dialects.oauth2_proxy_toml import statements
 from ostiary.dialects.schema import schema
 from ostiary.dialects.yaml_nodes import Mapping, Node, Scalar, Sequence, kind, parse_all
 from ostiary.model.errors import ConfigError, Diagnostic
@@ -24,19 +27,7 @@ _ALPHA: Final = frozenset(
     {"upstreamConfig", "injectRequestHeaders", "injectResponseHeaders", "server", "metricsServer", "providers"}
 )
 """Top-level keys of oauth2-proxy's structured configuration."""
-_TOML: Final = frozenset(
-    {
-        "allowed_groups", "allowed_roles", "approval_prompt", "authenticated_emails_file", "azure_tenant",
-        "client_id", "client_secret", "client_secret_file", "code_challenge_method", "cookie_domains",
-        "cookie_expire", "cookie_name", "cookie_refresh", "cookie_secret", "cookie_secret_file",
-        "cookie_secure", "email_domains", "github_org", "http_address", "https_address", "login_url",
-        "metrics_address", "oidc_issuer_url", "pass_access_token", "pass_authorization_header", "provider",
-        "redeem_url", "redirect_url", "redis_connection_url", "reverse_proxy", "scope", "session_store_type",
-        "set_authorization_header", "set_xauthrequest", "skip_auth_routes", "skip_provider_button", "upstreams",
-        "whitelist_domains",
-    }
-)  # fmt: skip
-"""Keys that a file of oauth2-proxy's flags has some of."""
+_MENTIONED: Final = re.compile(rb"oauth2[-_]proxy", re.IGNORECASE)
 _TOML_LINE: Final = re.compile(r"[ \t]*(?:[A-Za-z0-9_-]+[ \t]*=|\[[A-Za-z0-9_.-]+\][ \t]*(?:#.*)?$)")
 _KNOWN: Final = "ostiary's own, Envoy's bootstrap, Istio's EnvoyFilter, oauth2-proxy's"
 
@@ -46,6 +37,8 @@ def detect(text: bytes, file: str) -> Dialect:
 
     Raises ConfigError, saying what was seen, if that can't be told, or if the text is neither YAML, JSON nor TOML.
     """
+    if _MENTIONED.search(text) is not None and oauth2_proxy.is_text_of_it(text):
+        return "oauth2-proxy"
     if _looks_like_toml(text):
         return _detect_toml(text, file)
     documents = parse_all(text, file)
@@ -70,12 +63,13 @@ def _looks_like_toml(text: bytes) -> bool:
 
 
 def _detect_toml(text: bytes, file: str) -> Dialect:
+    written = text.decode("utf-8-sig", errors="replace")
+    if any(each.key.lower() in OAUTH2_PROXY_KEYS for each in statements(written)):
+        return "oauth2-proxy"  # whether it is TOML to its end or not
     try:
-        keys = set(tomllib.loads(text.decode("utf-8-sig")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        keys = set(tomllib.loads(written))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise _refuse(file, None, f"not TOML: {error}") from None
-    if keys & _TOML:
-        return "oauth2-proxy"
     seen = ", ".join(sorted(keys)[:8])
     raise _refuse(file, None, f"TOML without any key of oauth2-proxy (it has: {seen})", f"known dialects: {_KNOWN}")
 
@@ -95,6 +89,8 @@ def _detect_objects(documents: list[Node]) -> Dialect:
             if name == "EnvoyFilter" and version.startswith("networking.istio.io/"):
                 return "istio"
             seen.append(f"{version} {name}".strip() or "a document without apiVersion and kind")
+    if oauth2_proxy.is_tree_of_it(documents):
+        return "oauth2-proxy"
     text = f"Kubernetes objects without an EnvoyFilter of networking.istio.io (seen: {', '.join(seen[:8])})"
     raise _refuse(documents[0].file, documents[0], text, f"known dialects: {_KNOWN}")
 
@@ -103,6 +99,8 @@ def _detect_mapping(document: Mapping) -> Dialect:
     keys = [key.text for key, _ in document]
     votes = _votes(keys)
     voted = [name for name, signs in votes.items() if signs]
+    if not voted and oauth2_proxy.is_tree_of_it([document]):
+        return "oauth2-proxy"
     if len(voted) == 1:
         return voted[0]
     where = document.entries[0][0] if document.entries else document

@@ -30,9 +30,12 @@ class Edit:
     """The path of the mapping or list that changes, from the root of its document."""
     document: int = 0
     """Which document of the file, counted from 0."""
-    operation: Literal["set", "remove", "replace", "append"] = "set"
+    operation: Literal["set", "remove", "replace", "append", "text"] = "set"
     """`set` writes `key: value` into the mapping and makes what of the path is missing, `remove` takes the key out,
-    `replace` puts `value` in the place of what the path leads to, `append` adds it to the list there."""
+    `replace` puts `value` in the place of what the path leads to, `append` adds it to the list there. `text` puts
+    `value` in the place of the text `key` in that line of a file of any kind."""
+    line: int = 0
+    """1-based; of a `text`."""
     key: str = ""
     value: Value = None
     comment: str = ""

@@ -1,127 +1,100 @@
-"""oauth2-proxy's configuration file (TOML) to facts: where its provider is, what it is told, and whether it can start.
+"""oauth2-proxy's configuration, whatever it is written in, to facts: its provider, what it is told, what is wrong.
 
-Only what the doctor judges is read; the proxy's other options say nothing about why a sign-in fails. Its structured
-(YAML) configuration is not read, and that is told.
+`dialects.oauth2_proxy` reads it; what starts at all is judged in `oauth2_proxy_refusals`, what then works in
+`oauth2_proxy_sense`.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
-import tomllib
-from collections.abc import Mapping
-from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Sequence
 
-from ostiary.doctor.facts.configuration import ClusterSeen, ConfigurationProblem, OAuth2Seen, ProblemKind
+from ostiary.dialects.oauth2_proxy import Proxy, read
+from ostiary.dialects.oauth2_proxy_providers import ADDRESSES, DISCOVERED, SCOPES
+from ostiary.doctor.configuration.oauth2_proxy_findings import address, of_mistakes, quoted
+from ostiary.doctor.configuration.oauth2_proxy_refusals import refusals
+from ostiary.doctor.configuration.oauth2_proxy_sense import senseless
+from ostiary.doctor.facts.configuration import ClusterSeen, OAuth2Seen
 from ostiary.doctor.facts.origin import Fact, Origin
-from ostiary.doctor.finding import Where
 from ostiary.model import limits
 from ostiary.model.secret import Secret
-from ostiary.model.tls import DataSource
+from ostiary.model.tls import CertificateValidationContext, DataSource, UpstreamTlsContext
 
-_AES_KEYS: Final = (16, 24, 32)
-"""Bytes that a cookie_secret may have, raw or as URL-safe base64."""
+_SCOPE = "openid email profile"
 
 
-def proxy_facts(file: str, content: bytes) -> list[Fact]:
-    """The facts of one file. Never raises for what it holds."""
-    try:
-        text = content.decode()
-        options = tomllib.loads(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
-        message = "This is oauth2-proxy's structured configuration, or no TOML: the doctor reads its TOML file alone."
-        return [_problem(file, 1, "", "invalid", message, "Give its log with --log, or its TOML file.")]
-    found: list[Fact] = []
-    issuer, token = _text(options, "oidc_issuer_url"), _text(options, "redeem_url")
-    where = _split(token or issuer)
-    if where.hostname:
-        found.append(_provider(file, text, options, token or issuer))
-    secret = options.get("client_secret")
-    found.append(
-        OAuth2Seen(
-            origin=Origin(kind="config", source=file, line=_line(text, "oidc_issuer_url"), quote=f"issuer {issuer}"),
-            token_endpoint=token,
-            token_cluster=where.hostname or "",
-            authorization_endpoint=_text(options, "login_url"),
-            redirect_uri=_text(options, "redirect_url"),
-            scopes=tuple(_text(options, "scope").split()) or ("openid", "email", "profile"),
-            issuer=issuer,
-            client_id=_text(options, "client_id"),
-            client_secret=DataSource(inline=Secret(secret.encode())) if isinstance(secret, str) and secret else None,
-        )
+def proxy_facts(files: Sequence[tuple[str, bytes]]) -> list[Fact]:
+    """The facts of files (name, content) that configure or start oauth2-proxy. Never raises for what they hold."""
+    facts: list[Fact] = []
+    for proxy in read(files):
+        facts += [*_provider(proxy), *of_mistakes(proxy), *refusals(proxy), *senseless(proxy)]
+    return facts
+
+
+def _provider(proxy: Proxy) -> list[Fact]:
+    """Where its provider is, and what it asks there."""
+    kind = proxy.text("provider")
+    if proxy.setting("provider") is None and proxy.unseen and proxy.setting("oidc_issuer_url") is not None:
+        kind = "oidc"  # whatever names an issuer is none of the providers without one
+    issuer = proxy.text("oidc_issuer_url") if kind in DISCOVERED else ""
+    discovers = bool(issuer) and not proxy.is_set("skip_oidc_discovery", True)
+    known = ADDRESSES.get(kind, ("", "")) if proxy.setting("client_id") is not None else ("", "")
+    login = "" if discovers else proxy.text("login_url") or known[0]
+    token = "" if discovers else proxy.text("redeem_url") or known[1]
+    secret = proxy.setting("client_secret")
+    file = proxy.text("client_secret_file")
+    source = DataSource(inline=Secret(secret.value)) if secret is not None and isinstance(secret.value, str) else None
+    if secret is None and file:
+        source = DataSource(filename=file)
+    cluster = _cluster(proxy, token or issuer)
+    seen = OAuth2Seen(
+        origin=_origin(proxy, "oidc_issuer_url" if issuer else "redeem_url"),
+        token_endpoint=token,
+        token_cluster=cluster.name if cluster is not None else "",
+        authorization_endpoint=login,
+        redirect_uri=proxy.text("redirect_url"),
+        scopes=tuple((proxy.text("scope") or SCOPES.get(kind, _SCOPE)).split()),
+        issuer=issuer if discovers else "",
+        client_id=proxy.text("client_id"),
+        client_secret=source,
+        plain_http=True,
     )
-    cookie = options.get("cookie_secret")
-    if isinstance(cookie, str) and not _is_key(cookie):
-        message = f"cookie_secret has {len(cookie)} characters: 16, 24 or 32 bytes are needed, raw or as base64."
-        found.append(_problem(file, _line(text, "cookie_secret"), "cookie_secret", "secret-invalid", message))
-    return found
+    return [seen] if cluster is None else [cluster, seen]
 
 
-def _provider(file: str, text: str, options: Mapping[str, Any], url: str) -> ClusterSeen:
-    parts = _split(url)
-    verified = options.get("ssl_insecure_skip_verify") is not True
-    key = "redeem_url" if _text(options, "redeem_url") else "oidc_issuer_url"
+def _cluster(proxy: Proxy, url: str) -> ClusterSeen | None:
+    parts = address(url)
+    host = parts.hostname
+    if not host:
+        return None
+    files = [item.text for item in proxy.items("provider_ca_files")]
+    # Several files, or the system's beside them, are no CA that can be had here in one: then nothing is concluded.
+    alone = len(files) == 1 and not proxy.is_set("use_system_trust_store", True)
+    ca = DataSource(filename=files[0] if alone else "") if files else None
+    verified = not proxy.is_set("ssl_insecure_skip_verify", True)
+    tls = UpstreamTlsContext(
+        validation_context=CertificateValidationContext(trusted_ca=ca)
+        if verified
+        else CertificateValidationContext(accept_untrusted=True)
+    )
     return ClusterSeen(
-        origin=Origin(
-            kind="config", source=file, line=_line(text, key), quote=f"{key} {parts.scheme}://{parts.netloc}"
-        ),
-        name=parts.hostname or "",
-        hosts=(parts.hostname or "",),
-        port=_port(url),
+        origin=_origin(proxy, "oidc_issuer_url" if url == proxy.text("oidc_issuer_url") else "redeem_url"),
+        name=host,
+        hosts=(host,),
+        port=parts.port or (443 if parts.scheme == "https" else 80),
         type="native",
         lookup_family="ALL",
         family_written=False,
         connect_timeout=limits.CONNECT_TIMEOUT,
         tls=parts.scheme == "https",
-        sni=parts.hostname or "",
-        has_ca=verified,
-        checks_name=verified,
+        sni=host,
+        has_ca=True,
+        checks_name=True,
+        tls_context=tls if parts.scheme == "https" else None,
     )
 
 
-def _split(url: str) -> SplitResult:
-    """The parts of a URL; of what is none, nothing."""
-    try:
-        return urlsplit(url)
-    except ValueError:
-        return urlsplit("")
-
-
-def _port(url: str) -> int:
-    parts = _split(url)
-    try:
-        return parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        return 0
-
-
-def _text(options: Mapping[str, Any], key: str) -> str:
-    value = options.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def _line(text: str, key: str) -> int:
-    found = re.search(rf"^[ \t]*{key}[ \t]*=", text, re.MULTILINE)
-    return text.count("\n", 0, found.start()) + 1 if found is not None else 1
-
-
-def _is_key(secret: str) -> bool:
-    if len(secret.encode()) in _AES_KEYS:
-        return True
-    try:
-        return len(base64.urlsafe_b64decode(secret + "=" * (-len(secret) % 4))) in _AES_KEYS
-    except (binascii.Error, ValueError):
-        return False
-
-
-def _problem(file: str, line: int, path: str, kind: ProblemKind, message: str, mend: str = "") -> ConfigurationProblem:
-    return ConfigurationProblem(
-        origin=Origin(kind="config", source=file, line=line, quote=message),
-        kind=kind,
-        subject=path or "oauth2-proxy",
-        message=message,
-        mend=mend,
-        where=Where(file=file, line=line, path=path),
-    )
+def _origin(proxy: Proxy, key: str) -> Origin:
+    setting = proxy.setting(key) or proxy.setting("provider")
+    if setting is None:
+        return Origin(kind="config", source=proxy.file, line=proxy.line, quote=proxy.name)
+    return Origin(kind="config", source=setting.file, line=setting.line, quote=quoted(setting))

@@ -6,8 +6,10 @@ asked about is often broken.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping as MappingType
 from collections.abc import Sequence
+from typing import Final
 
 from ostiary.dialects.detect import detect
 from ostiary.dialects.envoy_common import Reader
@@ -21,6 +23,7 @@ from ostiary.doctor.facts.origin import Fact, Kind
 from ostiary.model.errors import ConfigError, Diagnostic
 
 Files = Sequence[tuple[str, bytes]]
+_MENTIONED: Final = re.compile(rb"oauth2[-_]proxy", re.IGNORECASE)
 
 
 def read(files: Files, *, env: MappingType[str, str], open_file: Reader | None = None) -> list[Fact]:
@@ -37,6 +40,8 @@ def read(files: Files, *, env: MappingType[str, str], open_file: Reader | None =
             facts += problems(error.diagnostics)
             continue
         by_dialect.setdefault(dialect, []).append((name, content))
+        if dialect == "istio" and _MENTIONED.search(content) is not None:
+            by_dialect.setdefault("oauth2-proxy", []).append((name, content))  # beside its EnvoyFilter
     facts += tree_facts([each for each, _ in walked])
     for dialect, some in by_dialect.items():
         facts += _judged(dialect, some, env, open_file)
@@ -99,7 +104,7 @@ def _judged(dialect: str, files: Files, env: MappingType[str, str], open_file: R
     if dialect == "oauth2-proxy":
         from ostiary.doctor.configuration.oauth2_proxy import proxy_facts
 
-        return [fact for name, content in files for fact in proxy_facts(name, content)]
+        return proxy_facts(files)
     return []
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ostiary.doctor.facts.origin import Fact
-from ostiary.doctor.finding import Confidence, Edit, Where
+from ostiary.doctor.finding import Confidence, Edit, Severity, Where
 from ostiary.model import limits
 from ostiary.model.oauth2 import SdsSecret
 from ostiary.model.signin import ClientAuthMethod
@@ -15,7 +15,8 @@ from ostiary.model.tls import DataSource, UpstreamTlsContext
 ProblemKind = Literal[
     "unknown-field", "type-url", "type-missing", "invalid", "cluster-unknown", "extension-missing", "patch-crash",
     "patch-nothing", "filter-order", "fails-open", "redirect-uri-template", "redirect-scheme", "secret-missing",
-    "secret-invalid",
+    "secret-invalid", "tls-not-verified", "cookie-scope", "filter-fails-open", "jwt-issuer", "jwt-missing",
+    "discovery-failed",
 ]  # fmt: skip
 
 
@@ -75,6 +76,8 @@ class OAuth2Seen(Fact):
     client_certificate: DataSource | None = None
     """Of the private key, where that is the secret."""
     auth_method: ClientAuthMethod = "auto"
+    plain_http: bool = False
+    """The redirect URI is judged by whoever read it: that it is http may be meant, or is told already."""
     preset: str = ""
     """The provider, where it is one that is known by name: `entra`, `auth0`, ..."""
     timeout: float = limits.PROVIDER_TIMEOUT
@@ -96,6 +99,9 @@ class ConfigurationProblem(Fact):
     """How sure it is that this is one: whether an anchor is there depends on objects that are not at hand."""
     edits: tuple[Edit, ...] = ()
     """What mends it in its file."""
+    title: str = ""
+    """What a finding calls it, where its rule's own words don't fit the program that reads this configuration."""
+    severity: Severity = "error"
     rejected: bool = False
     """A running proxy refused it: the old configuration serves on, or nothing does."""
 

@@ -25,9 +25,11 @@ def with_patches(findings: Iterable[Finding], texts: Mapping[str, str]) -> list[
 def together(findings: Iterable[Finding], texts: Mapping[str, str]) -> str | None:
     """One patch for all that can be mended: each edit once; a finding whose edits can't be made with those before it
     is left out."""
-    kept: dict[tuple[str, int, str, str, str], Edit] = {}
+    kept: dict[tuple[object, ...], Edit] = {}
     for finding in findings:
-        more = {(edit.file, edit.document, edit.path, edit.operation, edit.key): edit for edit in finding.edits}
+        more: dict[tuple[object, ...], Edit] = {
+            (edit.file, edit.document, edit.path, edit.operation, edit.key, edit.line): edit for edit in finding.edits
+        }
         both = more | kept
         ordered = {key: both[key] for key in (*kept, *more)}
         if more and patch_of([*ordered.values()], texts) is not None:
@@ -38,16 +40,26 @@ def together(findings: Iterable[Finding], texts: Mapping[str, str]) -> str | Non
 def patch_of(edits: Sequence[Edit], texts: Mapping[str, str]) -> str | None:
     """A unified diff over all files, for `patch -p0`; None if one of the edits can't be made."""
     changed: dict[str, str] = {}
-    for edit in edits:
+    for edit in sorted(edits, key=lambda each: each.operation != "text"):  # the others may move lines
         before = changed.get(edit.file, texts.get(edit.file))
         if before is None:
             return None
         try:
-            changed[edit.file] = apply(before, edit)
+            changed[edit.file] = in_line(before, edit) if edit.operation == "text" else apply(before, edit)
         except (EditRefused, ConfigError):
             return None
     parts = [_diff(file, texts[file], after) for file, after in changed.items() if after != texts[file]]
     return "".join(part for part in parts if part is not None) if parts and None not in parts else None
+
+
+def in_line(text: str, edit: Edit) -> str:
+    """The text with one thing in one line replaced. Raises EditRefused if that is not there, or there twice."""
+    lines = text.split("\n")
+    place = edit.line - 1
+    if not 0 <= place < len(lines) or lines[place].count(edit.key) != 1 or not edit.key:
+        raise EditRefused(f"{edit.file} has no {edit.key} in line {edit.line}")
+    lines[place] = lines[place].replace(edit.key, str(edit.value))
+    return "\n".join(lines)
 
 
 def _diff(file: str, before: str, after: str) -> str | None:

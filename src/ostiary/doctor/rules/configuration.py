@@ -12,7 +12,7 @@ from ostiary.doctor.facts.sidecar import NotReady, UpdateRejected, Warming
 from ostiary.doctor.facts.signin import ExtAuthzFailed
 from ostiary.doctor.finding import Finding, Severity
 from ostiary.doctor.rule import Rule
-from ostiary.doctor.rules.evidence import listed, proof
+from ostiary.doctor.rules.evidence import also_written, listed, proof
 
 _OAUTH2: Final = "oauth2"
 _BEFORE: Final = ("jwt_authn", "router")
@@ -69,10 +69,10 @@ def _about(name: str, explains: frozenset[str] = frozenset()) -> Rule:
 
     def look(case: Case) -> Iterator[Finding]:
         for fact in case.all(ConfigurationProblem):
-            if fact.kind == kind:
+            if fact.kind == kind and not fact.title:
                 yield Finding(
                     rule=name,
-                    severity="error",
+                    severity=fact.severity,
                     title=title.format(subject=fact.subject or "that").removesuffix(": that"),
                     cause=fact.message,
                     proof=proof(fact),
@@ -83,7 +83,7 @@ def _about(name: str, explains: frozenset[str] = frozenset()) -> Rule:
                     subject=fact.subject,
                 )
 
-    return Rule(name=name, family="Configuration", look=look, explains=explains)
+    return Rule(name=name, family="Configuration", look=also_written(look, name, kind), explains=explains)
 
 
 def _filter_order(case: Case) -> Iterator[Finding]:
@@ -215,7 +215,8 @@ RULES: Final = (
     _about("config-type-missing", _AFTER | {"extension-missing"}),
     _about("extension-missing", _AFTER),
     Rule(name="filter-order", family="Configuration", look=_filter_order, explains=_AFTER | {"jwt-missing"}),
-    Rule(name="filter-fails-open", family="Configuration", look=_fails_open),
+    Rule(name="filter-fails-open", family="Configuration",
+         look=also_written(_fails_open, "filter-fails-open", "filter-fails-open")),
     _about("patch-not-applied", frozenset({"filter-fails-open"})),
     _about("cluster-unknown", _AFTER),
     _about("config-invalid", frozenset({"listener-rejected"})),

@@ -10,7 +10,7 @@ from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.signin import CookieRefused, CookieSet, GroupsLeftOut, HeadersTooLarge
 from ostiary.doctor.finding import Finding
 from ostiary.doctor.rule import Rule
-from ostiary.doctor.rules.evidence import listed, proof, severity_beside
+from ostiary.doctor.rules.evidence import also_written, listed, proof, severity_beside
 
 MAX_COOKIE: Final = 4096
 """Bytes of name and value that browsers keep (RFC 6265 section 6.1)."""
@@ -105,5 +105,7 @@ _LOOP: Final = frozenset({"signin-loop", "csrf-mismatch", "csrf-cookie-missing",
 RULES: Final = (
     Rule(name="cookie-too-large", family="Cookies", look=_too_large, explains=_LOOP),
     Rule(name="headers-too-large", family="Cookies", look=_headers),
-    Rule(name="cookie-scope", family="Cookies", look=_scope, explains=_LOOP),
+    Rule(
+        name="cookie-scope", family="Cookies", look=also_written(_scope, "cookie-scope", "cookie-scope"), explains=_LOOP
+    ),
 )

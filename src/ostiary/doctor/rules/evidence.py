@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
 from ostiary.doctor.case import Case
-from ostiary.doctor.facts.configuration import ClusterSeen, OAuth2Seen
+from ostiary.doctor.facts.configuration import ClusterSeen, ConfigurationProblem, OAuth2Seen, ProblemKind
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.signin import SignedIn
-from ostiary.doctor.finding import Confidence, Severity
+from ostiary.doctor.finding import Confidence, Finding, Severity
 
 _MAX_PROOFS: Final = 6
 """A finding shows this many lines; the report has all evidence."""
@@ -25,6 +25,28 @@ def proof(*facts: Fact | Iterable[Fact]) -> tuple[str, ...]:
     for each in facts:
         flat.extend([each] if isinstance(each, Fact) else each)
     return tuple(dict.fromkeys(str(fact.origin) for fact in flat))[:_MAX_PROOFS]
+
+
+def as_written(case: Case, rule: str, kind: ProblemKind) -> Iterator[Finding]:
+    """The findings of problems whose reader has words for them."""
+    for fact in case.all(ConfigurationProblem):
+        if fact.kind == kind and fact.title:
+            yield Finding(
+                rule=rule, severity=fact.severity, title=fact.title, cause=fact.message, proof=proof(fact),
+                mend=fact.mend, confidence=fact.confidence, where=fact.where, edits=fact.edits, subject=fact.subject,
+            )  # fmt: skip
+
+
+def also_written(
+    look: Callable[[Case], Iterable[Finding]], rule: str, kind: ProblemKind
+) -> Callable[[Case], Iterator[Finding]]:
+    """A rule that finds what `look` does, and what a configuration's reader has found."""
+
+    def both(case: Case) -> Iterator[Finding]:
+        yield from look(case)
+        yield from as_written(case, rule, kind)
+
+    return both
 
 
 def subject_of(case: Case, target: str) -> str:

@@ -14,7 +14,7 @@ from ostiary.doctor.facts.provider import Answered
 from ostiary.doctor.facts.signin import RedirectSent, SignInFailed, Step
 from ostiary.doctor.finding import Confidence, Edit, Finding
 from ostiary.doctor.rule import Rule
-from ostiary.doctor.rules.evidence import proof, severity_beside, sign_in_of, someone_signed_in, weakened
+from ostiary.doctor.rules.evidence import also_written, proof, severity_beside, sign_in_of, someone_signed_in, weakened
 from ostiary.doctor.rules.oauth_errors import cause_of
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -111,8 +111,16 @@ def _verifier(case: Case) -> Iterator[Finding]:
 def _scheme(case: Case) -> Iterator[Finding]:
     known = sign_in_of(case)
     told: list[tuple[str, Fact]] = [(s.redirect_uri, s) for s in case.all(RedirectSent) if _is_plain(s.redirect_uri)]
-    told += [(fact.subject, fact) for fact in case.all(ConfigurationProblem) if fact.kind == "redirect-scheme"]
-    told += [(seen.redirect_uri, seen) for seen in case.all(OAuth2Seen) if _is_plain(seen.redirect_uri)]
+    told += [
+        (fact.subject, fact)
+        for fact in case.all(ConfigurationProblem)
+        if fact.kind == "redirect-scheme" and not fact.title
+    ]
+    told += [
+        (seen.redirect_uri, seen)
+        for seen in case.all(OAuth2Seen)
+        if _is_plain(seen.redirect_uri) and not seen.plain_http
+    ]
     if not told:
         return
     uri = redacted(told[0][0])
@@ -185,7 +193,7 @@ _GENERAL: Final = frozenset({"idp-error", "signin-loop"})
 RULES: Final = (
     Rule(name="redirect-uri-template", family="Flow", look=_template,
          explains=_GENERAL | {"redirect-scheme", "redirect-uri-mismatch"}),
-    Rule(name="redirect-scheme", family="Flow", look=_scheme,
+    Rule(name="redirect-scheme", family="Flow", look=also_written(_scheme, "redirect-scheme", "redirect-scheme"),
          explains=_GENERAL | {"redirect-uri-mismatch", "csrf-cookie-missing"}),
     Rule(name="csrf-cookie-missing", family="Flow", look=_cookie_missing, claims="likely",
          explains=_GENERAL | {"csrf-mismatch"}),

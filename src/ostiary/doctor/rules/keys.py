@@ -13,7 +13,7 @@ from ostiary.doctor.facts.sidecar import PlaceholderKeys
 from ostiary.doctor.facts.signin import JwtRejected
 from ostiary.doctor.finding import Finding
 from ostiary.doctor.rule import Rule
-from ostiary.doctor.rules.evidence import name_of, subject_of
+from ostiary.doctor.rules.evidence import also_written, name_of, subject_of
 from ostiary.doctor.rules.provider import finding
 
 _MAX_SKEW: Final = 60.0
@@ -96,6 +96,7 @@ def _clock(case: Case) -> Iterator[Finding]:
 
 RULES: Final = (
     Rule(name="clock-skew", family="Provider", look=_clock, explains=frozenset({"jwt-expired"})),
-    Rule(name="discovery-failed", family="Provider", look=_discovery),
+    Rule(name="discovery-failed", family="Provider",
+         look=also_written(_discovery, "discovery-failed", "discovery-failed")),
     Rule(name="jwks-fetch-failed", family="Provider", look=_jwks, explains=frozenset({"jwt-key"})),
 )  # fmt: skip

@@ -15,7 +15,7 @@ from ostiary.doctor.facts.signin import SignedIn
 from ostiary.doctor.facts.tls import HandshakeDone, HandshakeFailed, HandshakeFault, PlainTextToTls
 from ostiary.doctor.finding import Confidence, Edit, Finding, Where
 from ostiary.doctor.rule import Rule
-from ostiary.doctor.rules.evidence import cluster_of, name_of, proof, same_target, subject_of
+from ostiary.doctor.rules.evidence import also_written, cluster_of, name_of, proof, same_target, subject_of
 
 SYSTEM_CA: Final = "/etc/ssl/certs/ca-certificates.crt"
 """Where Envoy's and Istio's images have the public roots."""
@@ -316,5 +316,7 @@ RULES: Final = (
     Rule(name="tls-not-configured", family="TLS", look=_not_configured, explains=_LATER | {"tcp-reset"}),
     Rule(name="tls-sni", family="TLS", look=_sni, explains=_LATER | {"tls-name-mismatch"}),
     *(replace(rule, look=_version) if name == "tls-version" else rule for name, rule in _BY_FAULT_RULES.items()),
-    Rule(name="tls-not-verified", family="TLS", look=_not_verified),
+    Rule(
+        name="tls-not-verified", family="TLS", look=also_written(_not_verified, "tls-not-verified", "tls-not-verified")
+    ),
 )

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from ostiary.doctor.case import Case
+from ostiary.doctor.facts.configuration import ProblemKind
 from ostiary.doctor.facts.signin import GroupsLeftOut, JwtFault, JwtRejected
 from ostiary.doctor.finding import Confidence, Finding, Severity
 from ostiary.doctor.rule import Rule
-from ostiary.doctor.rules.evidence import proof, severity_beside, someone_signed_in, weakened
+from ostiary.doctor.rules.evidence import also_written, proof, severity_beside, someone_signed_in, weakened
 
 _TOLD: Final[dict[str, tuple[tuple[JwtFault, ...], str, str, str]]] = {
     "jwt-issuer": (
@@ -71,6 +72,9 @@ _TOLD: Final[dict[str, tuple[tuple[JwtFault, ...], str, str, str]]] = {
 
 _EVERY_DAY: Final[dict[str, Confidence]] = {"jwt-missing": "possible", "jwt-expired": "likely"}
 
+_WRITTEN: Final[dict[str, ProblemKind]] = {"jwt-issuer": "jwt-issuer", "jwt-missing": "jwt-missing"}
+"""What can be seen in a configuration before there is a token."""
+
 
 def _about(name: str) -> Rule:
     faults, title, cause, mend = _TOLD[name]
@@ -82,7 +86,8 @@ def _about(name: str) -> Rule:
             yield Finding(rule=name, severity=severity, title=title, cause=cause, proof=proof(facts), mend=mend,
                           confidence=confidence)  # fmt: skip
 
-    return Rule(name=name, family="Tokens", look=look)
+    kind = _WRITTEN.get(name)
+    return Rule(name=name, family="Tokens", look=look if kind is None else also_written(look, name, kind))
 
 
 def _weight(case: Case, name: str, facts: list[JwtRejected]) -> tuple[Severity, Confidence]:
