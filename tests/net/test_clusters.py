@@ -29,8 +29,9 @@ from ostiary.net.cluster_names import Known, NameWatcher
 from ostiary.net.clusters import ClusterPool
 from ostiary.net.connector import Connector
 from ostiary.net.resolver import Resolver
+from ostiary.net.roles import Owner
 from ostiary.net.ticker import Ticker
-from ostiary.net.upstream import Owner, UpstreamConnection
+from ostiary.net.upstream import UpstreamConnection
 from waiting import PATIENCE
 
 CHECKS = HealthChecking(

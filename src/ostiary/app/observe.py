@@ -13,6 +13,7 @@ from ostiary.app.narrate import HTTP, OAUTH2, ROUTER, ended
 from ostiary.app.prepared import Prepared, SentFields
 from ostiary.app.service_stats import count_by_details, count_closed
 from ostiary.core.access_log import access_log_line
+from ostiary.core.addresses import address_text
 from ostiary.core.decision import Allow, Counter, Request, Respond
 from ostiary.core.flights.note import GONE
 from ostiary.core.header_lines import HeaderLine
@@ -28,7 +29,6 @@ from ostiary.net.exchange import Exchange
 from ostiary.net.http1 import Downstream
 from ostiary.net.pool import Pool
 from ostiary.net.ticker import Ticker
-from ostiary.net.upstream import address_text
 
 if TYPE_CHECKING:
     from ostiary.app.tracing import Tracer

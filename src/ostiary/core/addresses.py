@@ -224,3 +224,13 @@ def _scope(address: IPv6Address) -> int:
 
 def _common_bits(one: IPv6Address, other: IPv6Address) -> int:
     return 128 - (int(one) ^ int(other)).bit_length()
+
+
+def address_text(name: object) -> str:
+    """A socket's name as Envoy prints it: `1.2.3.4:80`, `[::1]:80`, or a Unix socket's path."""
+    if isinstance(name, tuple) and len(name) >= 2:
+        host, port = str(name[0]), name[1]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if isinstance(name, bytes):
+        name = name.decode(errors="replace")
+    return str(name) if name else ""

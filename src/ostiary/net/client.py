@@ -28,9 +28,8 @@ from ostiary.net.watched import WATCHED
 
 if TYPE_CHECKING:
     from ostiary.core.trace import ConnectTrace
-    from ostiary.net.carrier import Carrier
     from ostiary.net.clusters import ClusterPool
-    from ostiary.net.upstream import Owner
+    from ostiary.net.roles import Carrier, Owner
 
 _HTTP, _ROUTER = log("http"), log("router")
 _Answer = tuple[ResponseHead, bytes, list[HeaderLine]]

@@ -35,8 +35,8 @@ from ostiary.net.load import Load
 from ostiary.net.lobby import Lobby
 from ostiary.net.log import log
 from ostiary.net.pool import Pool
+from ostiary.net.roles import Answered
 from ostiary.net.ticker import Ticker
-from ostiary.net.upstream import Answered
 
 if TYPE_CHECKING:
     from ostiary.net.connector import Connector

@@ -23,9 +23,8 @@ from ostiary.net.status import PLAIN_TEXT, reason_phrase
 if TYPE_CHECKING:
     from ostiary.core.trace import ConnectTrace
     from ostiary.core.tracing import SpanContext
-    from ostiary.net.carrier import Carrier
     from ostiary.net.http1 import Downstream
-    from ostiary.net.upstream import Owner
+    from ostiary.net.roles import Carrier, Owner
 
 _NONE: Final = 0
 _LENGTH: Final = 1

@@ -17,7 +17,8 @@ from ostiary.net import pool_log
 from ostiary.net.h2_upstream import Http2Connection
 from ostiary.net.pool import OVERFLOW, Dialer, Pool
 from ostiary.net.pool_log import POOL
-from ostiary.net.upstream import Answered, UpstreamConnection
+from ostiary.net.roles import Answered
+from ostiary.net.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from ostiary.net.load import Load

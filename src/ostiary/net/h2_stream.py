@@ -1,6 +1,6 @@
 """One request on an HTTP/2 connection, and its answer.
 
-It stands where an HTTP/1.1 connection does (`net.carrier.Carrier`) and takes the same bytes: a head, then a body with
+It stands where an HTTP/1.1 connection does (`net.roles.Carrier`) and takes the same bytes: a head, then a body with
 its framing. Here they become fields and DATA frames, as far as the peer's windows allow; what they don't allow waits,
 and from `buffer_limit` on its sender is paused. The other way the peer gets new window as its answer is taken, so that
 it can't send more than a window ahead of a slow client. Nothing is collected.
@@ -23,7 +23,7 @@ from ostiary.model import limits
 
 if TYPE_CHECKING:
     from ostiary.net.h2_upstream import Http2Connection
-    from ostiary.net.upstream import Answered
+    from ostiary.net.roles import Answered
 
 NOT_OFFERED: Final = "the upstream offers no WebSocket over HTTP/2"
 
@@ -100,7 +100,7 @@ class Http2Stream:
         self._unacknowledged = 0
         self._reading_paused = False
 
-    # --- the client's side: net.carrier.Carrier
+    # --- the client's side: net.roles.Carrier
 
     @property
     def transport(self) -> Http2Stream:

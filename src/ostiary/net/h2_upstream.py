@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Final, Protocol, final
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
+from ostiary.core.addresses import address_text
 from ostiary.core.h2_session import Http2Session
 from ostiary.core.header_lines import BadMessage
 from ostiary.model import limits
 from ostiary.net.h2_events import Events
 from ostiary.net.h2_sender import Sender
 from ostiary.net.h2_stream import NOT_OFFERED, Http2Stream
-from ostiary.net.upstream import Answered, Watch, address_text
+from ostiary.net.roles import Answered, Watch
 
 if TYPE_CHECKING:
     from ostiary.core.h2_head import AnswerReader, OutgoingHead

@@ -15,13 +15,14 @@ from ostiary.core.health import Change, HealthState, contains, verdict
 from ostiary.core.response import ResponseReader
 from ostiary.model import limits
 from ostiary.model.clusters import HealthChecking, HttpHealthCheck, TcpHealthCheck
-from ostiary.net.upstream import Answered, Owner, UpstreamConnection, Watch
+from ostiary.net.roles import Answered, Owner, Watch
+from ostiary.net.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from ostiary.core.header_lines import HeaderLine
     from ostiary.core.response import ResponseHead
     from ostiary.core.trace import ConnectTrace
-    from ostiary.net.carrier import Carrier
+    from ostiary.net.roles import Carrier
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 _USER_AGENT: Final = "Envoy/HC"

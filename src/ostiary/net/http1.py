@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from typing import Final, Protocol, final
 
+from ostiary.core.addresses import address_text
 from ostiary.core.header_lines import BadMessage
 from ostiary.core.http1 import HeadReader, RequestHead
 from ostiary.model import limits
@@ -18,7 +19,6 @@ from ostiary.net.log import log, stream_id
 from ostiary.net.server_settings import ServerSettings
 from ostiary.net.status import PLAIN_TEXT, reason_phrase
 from ostiary.net.ticker import Ticker
-from ostiary.net.upstream import address_text
 
 _CONNECTION, _HANDLER = log("connection"), log("conn_handler")
 _EOL2: Final = b"\r\n\r\n"

@@ -12,7 +12,8 @@ from typing import Final, final
 from ostiary.core.response import ResponseReader
 from ostiary.model import limits
 from ostiary.net.pool import Pool
-from ostiary.net.upstream import Answered, UpstreamConnection, Watch
+from ostiary.net.roles import Answered, Watch
+from ostiary.net.upstream import UpstreamConnection
 
 _OVERFLOW: Final = "upstream_reset_before_response_started{overflow}"
 

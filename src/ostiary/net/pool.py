@@ -21,7 +21,8 @@ from ostiary.model import limits
 from ostiary.net import pool_log
 from ostiary.net.load import Load
 from ostiary.net.log import log
-from ostiary.net.upstream import Answered, UpstreamConnection, Watch
+from ostiary.net.roles import Answered, Watch
+from ostiary.net.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from ostiary.core.trace import ConnectTrace

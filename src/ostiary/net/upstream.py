@@ -1,116 +1,27 @@
 """Connections to an application (or a provider): one HTTP/1.1 request at a time on each, kept alive between them.
 
-Whoever speaks over a connection is an `Answered`: the proxy's exchange, or the client that calls providers. Connections
-belong to a pool (net/pool.py), which gets them back when an answer is complete.
+Whoever speaks over a connection is an `Answered` (net/roles.py). Connections belong to a pool (net/pool.py), which gets
+them back when an answer is complete.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol, final
+from typing import TYPE_CHECKING, ClassVar, Final, final
 
+from ostiary.core.addresses import address_text
 from ostiary.core.chunked import ChunkedReader
-from ostiary.core.header_lines import BadMessage, HeaderLine
-from ostiary.core.response import ResponseHead, ResponseReader
+from ostiary.core.header_lines import BadMessage
+from ostiary.core.response import ResponseHead
 from ostiary.model import limits
 
 if TYPE_CHECKING:
-    from ostiary.core.trace import ConnectTrace
-    from ostiary.net.carrier import Carrier
+    from ostiary.net.roles import Answered, Owner
 
 NO_BODY: Final = 0
 LENGTH: Final = 1
 CHUNKED: Final = 2
 UNTIL_CLOSE: Final = 3
-
-
-class Answered(Protocol):
-    """Who waits for an answer. `on_failure` may come at any time, once, and is the last call."""
-
-    is_head: bool
-    """A HEAD request: its answer has no body whatever the headers say."""
-    request_complete: bool
-    """All of the request was written."""
-    replayable: bool
-    """Nothing of it is lost if it is sent again: no body, safe method."""
-    pool: Owner | None
-    """Who has it in hand until it has a connection."""
-
-    def on_upstream(self, connection: Carrier) -> None:
-        """The request goes out on this connection: write it now."""
-
-    def on_dialled(self, trace: ConnectTrace) -> None:
-        """A connection was made for it, or could not be. Not called where one was there."""
-
-    def on_response(self, head: ResponseHead, body: bytes, done: bool) -> None:
-        """The answer's head, with as much of the body as came along. Also called for each 1xx (done False)."""
-
-    def on_body(self, data: bytes, done: bool, trailers: list[HeaderLine]) -> None:
-        """More of the body."""
-
-    def on_tunnel(self, data: bytes) -> None:
-        """Bytes of an upgraded connection; empty at its end."""
-
-    def on_failure(self, flag: str, details: str, reason: str, cause: BaseException | None = None) -> None:
-        """No (complete) answer. `flag` is Envoy's response flag: UF, UC, UPE, UO, UH, UT."""
-
-    def pause(self) -> None:
-        """The upstream can't take more for now."""
-
-    def resume(self) -> None:
-        """It can again."""
-
-
-class Watch(Protocol):
-    """Outlier detection, for one host."""
-
-    def answered(self, status: int) -> None:
-        """The host answered."""
-
-    def connected(self) -> None:
-        """A request has a connection to it."""
-
-    def unreached(self, status: int) -> None:
-        """It could not be reached, or broke off."""
-
-
-class Owner(Protocol):
-    """Whom a connection belongs to: net/pool.py."""
-
-    name: str
-    """How logs name its endpoint."""
-    reader: ResponseReader
-    buffer_limit: int
-    codes: list[int]
-    """How many answers had each status; by status, so 1000 of them."""
-    watch: Watch | None
-    """Who is told of each answer: outlier detection."""
-
-    def submit(self, client: Answered, fresh: bool = False) -> None:
-        """Send a request, on a new connection if `fresh`."""
-
-    def withdraw(self, client: Answered) -> None:
-        """The client no longer waits for a connection."""
-
-    def release(self, connection: UpstreamConnection) -> None:
-        """A request is complete, and its connection free."""
-
-    def lost(self, connection: UpstreamConnection, *, local: bool, active: bool) -> None:
-        """The connection is closed, from this side if `local`, with a request on it if `active`."""
-
-    # What requests came to, for counters and outlier detection:
-
-    def ended(self) -> None:
-        """A request has lost its connection."""
-
-    def broke(self, status: int, *, charged: bool) -> None:
-        """A request got no complete answer; if `charged`, the client gets `status` instead."""
-
-    def timed_out(self, *, charged: bool) -> None:
-        """The route's time is up; if `charged`, the client gets 504."""
-
-    def noted(self, what: str) -> None:
-        """One more of what Envoy counts under that name."""
 
 
 @final
@@ -385,13 +296,3 @@ class UpstreamConnection(asyncio.Protocol):
         self.abort()
         if client is not None:
             client.on_failure(flag, details, reason, cause)
-
-
-def address_text(name: object) -> str:
-    """A socket's name as Envoy prints it: `1.2.3.4:80`, `[::1]:80`, or a Unix socket's path."""
-    if isinstance(name, tuple) and len(name) >= 2:
-        host, port = str(name[0]), name[1]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    if isinstance(name, bytes):
-        name = name.decode(errors="replace")
-    return str(name) if name else ""
