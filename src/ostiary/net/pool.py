@@ -4,24 +4,22 @@ A request takes an idle connection at once, synchronously; only when there is no
 Eyeballs behind it) while the request waits in line. What the pools of a cluster share, the circuit breakers, is `Load`.
 
 That a host can't be reached is logged once, and again when it can: what each request met is in the access log.
-
-Counters are those of Envoy's connection pool. What happens to each request is a plain attribute; what happens to
-connections, which is rare, goes into `counts` under Envoy's name.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from ostiary.core.response import ResponseReader
 from ostiary.model import limits
 from ostiary.net import pool_log
 from ostiary.net.load import Load
 from ostiary.net.log import log
-from ostiary.net.roles import Answered, Watch
+from ostiary.net.roles import Answered
+from ostiary.net.tally import Failure, Tally
 from ostiary.net.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -34,25 +32,13 @@ _LOG: Final = log("pool")
 OVERFLOW: Final = "upstream_reset_before_response_started{overflow}"
 
 
-class Failure(NamedTuple):
-    """A connection that could not be made."""
-
-    at: float
-    """Unix time."""
-    message: str
-    trace: ConnectTrace | None
-
-
-class Pool:
+class Pool(Tally):
     """The connections to one host: of HTTP/1.1 here, of both versions in net/h2_pool.py."""
-
-    kind = "upstream_cx_http1_total"
-    """What counts a connection from its first attempt on; empty: what it is will only be known afterwards."""
 
     __slots__ = (
         "_connecting", "_dial", "_idle", "_idle_timeout", "_loop", "_max_duration", "_max_requests", "_tasks",
-        "_ticker", "_unreachable", "_waiting", "buffer_limit", "by_name", "closing", "codes", "connections",
-        "counts", "failure", "hostname", "latest", "load", "name", "reader", "total", "watch",
+        "_ticker", "_unreachable", "_waiting", "buffer_limit", "by_name", "closing", "connections", "hostname", "name",
+        "reader",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +55,7 @@ class Pool:
         max_duration: float = 0.0,
         buffer_limit: int = limits.WRITE_HIGH_WATER,
     ) -> None:
+        super().__init__(load)
         self._loop = asyncio.get_running_loop()
         self._dial = dial
         self._ticker = ticker
@@ -83,8 +70,6 @@ class Pool:
         """For auto_host_rewrite."""
         self.by_name = by_name
         """Dialling looks a name up first, so that only afterwards is it known whether anybody was connected to."""
-        self.load = load
-        self.watch: Watch | None = None
         self._idle: list[UpstreamConnection] = []
         self._waiting: deque[Answered] = deque()
         self._connecting = 0
@@ -93,15 +78,6 @@ class Pool:
         self.connections: set[UpstreamConnection] = set()
         self.closing = False
         self.reader = ResponseReader()
-        self.total = 0
-        """Requests that got a connection."""
-        self.codes = [0] * 1000
-        """Answers by status, those included that clients got because there was none."""
-        self.counts: Counter[str] = Counter()
-        self.latest: ConnectTrace | None = None
-        """How the last connection came about."""
-        self.failure: Failure | None = None
-        """The last one that did not."""
         ticker.idle.add(self)
 
     def redirect(self, dial: Dialer) -> None:
@@ -185,28 +161,6 @@ class Pool:
         self.load.pending -= 1
         self.counts["upstream_rq_cancelled"] += 1
 
-    # --- what requests came to
-
-    def ended(self) -> None:
-        """A request has lost its connection."""
-        self.load.requests -= 1
-
-    def broke(self, status: int, *, charged: bool) -> None:
-        """No complete answer."""
-        if charged:
-            self.codes[status] += 1
-        if self.watch is not None:
-            self.watch.unreached(status)
-
-    def timed_out(self, *, charged: bool) -> None:
-        """The route's time is up."""
-        self.counts["upstream_rq_timeout"] += 1
-        self.broke(504, charged=charged)
-
-    def noted(self, what: str) -> None:
-        """Count what Envoy counts under that name."""
-        self.counts[what] += 1
-
     # --- connections
 
     async def _connect(self, by_name: bool) -> None:
@@ -280,26 +234,6 @@ class Pool:
                 client.on_failure("UH", "no_healthy_upstream", "no healthy upstream", error)
             else:
                 client.on_failure("UF", details, "connection timeout" if late else "remote connection failure", error)
-
-    def _tried(self, trace: ConnectTrace | None, by_name: bool) -> None:
-        """Count a race: like Envoy one connection, and one more for each further attempt."""
-        if by_name:
-            self._count_one()
-        if trace is not None:
-            self.counts["upstream_cx_total"] += max(0, sum(each.started is not None for each in trace.attempts) - 1)
-
-    def _count_one(self) -> None:
-        self.counts["upstream_cx_total"] += 1
-        if self.kind:
-            self.counts[self.kind] += 1
-
-    def _destroyed(self, *, local: bool, active: bool) -> None:
-        side = "local" if local else "remote"
-        self.counts["upstream_cx_destroy"] += 1
-        self.counts[f"upstream_cx_destroy_{side}"] += 1
-        if active:
-            self.counts["upstream_cx_destroy_with_active_rq"] += 1
-            self.counts[f"upstream_cx_destroy_{side}_with_active_rq"] += 1
 
     def release(self, connection: UpstreamConnection) -> None:
         """A request is complete: the next in line takes the connection, or it waits."""
