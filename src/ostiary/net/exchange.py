@@ -16,13 +16,14 @@ from ostiary.core.http1 import RequestHead
 from ostiary.core.response import ResponseHead
 from ostiary.model import limits
 from ostiary.model.headers import Headers
+from ostiary.net import tunnel
+from ostiary.net.exchange_record import ExchangeRecord
 from ostiary.net.request_body import RequestBody
-from ostiary.net.response_head import informational_head, local_lines, response_lines, upgrade_head, upstream_failure
+from ostiary.net.response_head import informational_head, local_lines, response_lines, upstream_failure
 from ostiary.net.status import PLAIN_TEXT, reason_phrase
 
 if TYPE_CHECKING:
     from ostiary.core.trace import ConnectTrace
-    from ostiary.core.tracing import SpanContext
     from ostiary.net.http1 import Downstream
     from ostiary.net.roles import Carrier, Owner
 
@@ -33,8 +34,8 @@ _SAFE_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 
 
 @final
-class Exchange:
-    """One request; the access log reads its fields. Most are class-level defaults: a request sets few of them."""
+class Exchange(ExchangeRecord):
+    """One request. Most fields are class-level defaults: a request sets few of them."""
 
     upstream: Carrier | None = None
     upstream_head = b""
@@ -51,19 +52,6 @@ class Exchange:
     """Its query may hold an authorization code, which no log may show."""
     may_upgrade = False
     """The client asked for another protocol, and the route allows it."""
-    tunnel = health_check = local = False  # local: the answer is our own
-    route_timeout = route_deadline = request_done_at = first_byte = 0.0
-    status = bytes_received = bytes_sent = 0
-    flags = details = ""
-    failure: BaseException | None = None  # why the upstream gave no answer
-    user = route = cluster = path = ""  # path: the target as it is now
-    upstream_address = upstream_local = upstream_protocol = ""
-    attempts, request_id = 0, b""
-    trace: SpanContext | None = None  # recorded; its header lines are there for every request of a traced listener
-    trace_lines = b""
-    request_headers: object = None
-    sent: object = None  # what was made ready before (app/prepared.py): it names user, route and cluster
-    response_headers: list[HeaderLine] | Headers | None = None  # the upstream's as they came, or those that were sent
     _pending: list[bytes] | None = None
     _pending_size = 0
     _response = -1
@@ -190,7 +178,7 @@ class Exchange:
                 wire.append(body)
                 self.bytes_sent = len(body)
             downstream.transport.write(b"".join(wire))
-            self._end()
+            self.end()
             return
         self._start_streaming(head, wire, body)
 
@@ -227,27 +215,9 @@ class Exchange:
 
     def _informational(self, head: ResponseHead) -> None:
         if head.status == 101:
-            self._upgrade(head)
+            tunnel.begin(self, head)
         elif head.status != 100 and not self.http10:  # a 100 was ours to send
             self.downstream.transport.write(informational_head(head))
-
-    def _upgrade(self, head: ResponseHead) -> None:
-        if not self.may_upgrade or self.upstream is None:
-            self._abort_upstream()
-            self.on_failure("UPE", "upstream_reset_before_response_started{protocol_error}", "unexpected upgrade")
-            return
-        self.tunnel = True
-        self.status = 101
-        self.downstream.service.informed(101)
-        self.response_headers = head.lines
-        self.first_byte = self.last = time.monotonic()
-        self.route_deadline = 0.0
-        self.downstream.ticker.active.discard(self.downstream)  # asked once a second is enough from now on
-        via = self.downstream.service.settings.via_line
-        self.downstream.transport.write(upgrade_head(head, via + self.response_extra))
-        if self.downstream.buffer:
-            early, self.downstream.buffer = self.downstream.buffer, b""
-            self.client_data(early)
 
     def on_body(self, data: bytes, done: bool, trailers: list[HeaderLine]) -> None:
         """More of the answer's body."""
@@ -264,7 +234,7 @@ class Exchange:
         elif data:
             downstream.transport.write(data)
         if done:
-            self._end()
+            self.end()
 
     def on_tunnel(self, data: bytes) -> None:
         """Bytes of the upgraded connection."""
@@ -275,7 +245,7 @@ class Exchange:
             return
         self.upstream = None
         self.close = True
-        self._end()
+        self.end()
 
     def on_failure(self, flag: str, details: str, reason: str, cause: BaseException | None = None) -> None:
         """The upstream gave no (complete) answer."""
@@ -307,11 +277,11 @@ class Exchange:
             wire.append(body)
             self.bytes_sent = len(body)
         self.downstream.transport.write(b"".join(wire))
-        self._end()
+        self.end()
 
     def fail(self, status: int, body: bytes, details: str, flag: str) -> None:
         """End it from our side: an answer if none has begun, else the connection is cut."""
-        self._abort_upstream()
+        self.abort_upstream()
         if self.status:
             self.flags, self.details = flag, details
             self._break_off()
@@ -319,7 +289,8 @@ class Exchange:
         self.close = True
         self.respond(status, PLAIN_TEXT if body else (), body, details, flag)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """The answer is complete."""
         upstream, self.upstream = self.upstream, None
         if upstream is not None and upstream.client is self:
             upstream.abort()
@@ -335,7 +306,8 @@ class Exchange:
         downstream.service.finished(self)
         downstream.transport.abort()
 
-    def _abort_upstream(self) -> None:
+    def abort_upstream(self) -> None:
+        """The upstream's answer is not wanted any more."""
         upstream, self.upstream = self.upstream, None
         if upstream is not None and upstream.client is self:
             upstream.abort()
@@ -344,7 +316,7 @@ class Exchange:
         if self.on_abandon is not None:
             self.on_abandon()
 
-    # --- flow control, deadlines, leaving
+    # --- flow control, leaving
 
     def pause(self) -> None:
         """The upstream is slow."""
@@ -364,36 +336,10 @@ class Exchange:
         if self.upstream is not None:
             self.upstream.resume_reading()
 
-    def client_eof(self) -> None:
-        """The client ended its side of a tunnel."""
-        self.flags, self.details = "DC", "downstream_remote_disconnect"
-        if self.upstream is None:
-            return
-        if self.upstream.transport.can_write_eof():
-            self.upstream.transport.write_eof()
-        else:  # TLS has no half-closed connection
-            self.close = True
-            self._end()
-
     def client_gone(self) -> None:
         """The client left."""
         self.downstream.exchange = None
-        self._abort_upstream()
+        self.abort_upstream()
         self.flags = self.flags or "DC"
         self.details = self.details or "downstream_remote_disconnect"
         self.downstream.service.finished(self)
-
-    def check_deadlines(self, now: float) -> None:
-        """Cut off what takes too long."""
-        settings = self.downstream.service.settings
-        if settings.max_stream_duration and now - self.started > settings.max_stream_duration:
-            self.fail(408, b"downstream duration timeout", "max_duration_timeout", "DT")
-        elif self.route_deadline and now > self.route_deadline:
-            if self.pool is not None:
-                self.pool.timed_out(charged=not self.status)
-            self.fail(504, b"upstream request timeout", "response_timeout", "UT")
-        elif settings.request_timeout and not self.request_complete and now - self.started > settings.request_timeout:
-            self.fail(408, b"request timeout", "request_overall_timeout", "")
-        elif self.idle_timeout and now - self.last > self.idle_timeout:
-            status = 504 if self.request_complete else 408
-            self.fail(status, b"stream timeout", "stream_idle_timeout", "SI")

@@ -14,6 +14,7 @@ from ostiary.core.addresses import address_text
 from ostiary.core.header_lines import BadMessage
 from ostiary.core.http1 import HeadReader, RequestHead
 from ostiary.model import limits
+from ostiary.net import deadlines, tunnel
 from ostiary.net.exchange import Exchange
 from ostiary.net.log import log, stream_id
 from ostiary.net.server_settings import ServerSettings
@@ -159,7 +160,7 @@ class Downstream(asyncio.Protocol):
         exchange = self.exchange
         if exchange is None or not exchange.tunnel or self.service.settings.tls:
             return None
-        exchange.client_eof()
+        tunnel.client_eof(exchange)
         return True
 
     def connection_lost(self, _exc: Exception | None) -> None:
@@ -354,7 +355,7 @@ class Downstream(asyncio.Protocol):
         exchange = self.exchange
         settings = self.service.settings
         if exchange is not None:
-            exchange.check_deadlines(now)
+            deadlines.check(exchange, now)
         elif self._lingering:
             left = self.transport.get_write_buffer_size()
             if left < self._unsent:  # it still takes: what it was promised is not cut off
