@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple, final
 from ostiary.core.addresses import RecordType, fallback_lookup, first_lookups
 from ostiary.core.trace import QueryOutcome
 from ostiary.model import limits
-from ostiary.model.clusters import DnsLookupFamily, DnsRefresh
+from ostiary.model.clusters import ClusterType, DnsLookupFamily, DnsRefresh
 
 Verdict = Literal["resolved", "empty", "failed"]
 
@@ -129,3 +129,13 @@ def raced_pairs(known: Mapping[RecordType, tuple[str, ...]]) -> list[tuple[str, 
         return [(address,) for address in (*v6, *v4)]
     longer = zip_longest(v6, v4)
     return [(a or v6[n % len(v6)], b or v4[n % len(v4)]) for n, (a, b) in enumerate(longer)]
+
+
+def hosts_of(
+    known: Mapping[RecordType, tuple[str, ...]], cluster_type: ClusterType, family: DnsLookupFamily | None
+) -> list[tuple[str, ...]]:
+    """The addresses of each host that a name's addresses make."""
+    found = dict.fromkeys((*known.get("AAAA", ()), *known.get("A", ())))
+    if cluster_type == "LOGICAL_DNS":
+        return [tuple(found)] if found else []
+    return raced_pairs(known) if family is None else [(address,) for address in found]

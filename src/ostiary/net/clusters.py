@@ -13,23 +13,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, final
+from typing import TYPE_CHECKING, Final, final
 
 from ostiary.core.addresses import Destination, is_ip_address
 from ostiary.core.balancing import Balancer
-from ostiary.core.cluster_dns import Schedule, raced_pairs
-from ostiary.core.health import Change, HealthState
+from ostiary.core.cluster_dns import Schedule, hosts_of
+from ostiary.core.health import Change
 from ostiary.core.outlier import Detector
 from ostiary.model import limits
 from ostiary.model.clusters import Cluster, Endpoint
 from ostiary.net.cluster_names import Known, NameWatcher
-from ostiary.net.dialing import dialer
-from ostiary.net.health import HealthSession
+from ostiary.net.host_maker import HostMaker, TlsSource
 from ostiary.net.hosts import Addresses, Host, HostWatch
 from ostiary.net.load import Load
 from ostiary.net.lobby import Lobby
@@ -42,13 +40,6 @@ if TYPE_CHECKING:
     from ostiary.net.connector import Connector
 
 _LOG: Final = log("upstream")
-
-
-class TlsSource(Protocol):
-    """Gives the client context of a cluster; asked at each connection, so that new files are used at once."""
-
-    def __call__(self) -> ssl.SSLContext | None:
-        """The context, or None for plain text."""
 
 
 @final
@@ -67,12 +58,10 @@ class ClusterPool:
         """`check_tls` is for health checks, where they speak another protocol than requests."""
         self.cluster = cluster
         self._connector = connector
-        self._tls = tls
-        self._check_tls = check_tls or tls
-        self._ticker = ticker
         self._random = random_float
         self._loop = asyncio.get_running_loop()
         self.load = Load(cluster.circuit_breakers)
+        self._maker = HostMaker(cluster, self.load, connector, tls, check_tls or tls, ticker, random_float)
         self.hosts: list[Host] = []
         self.retired: list[Pool] = []
         """Of hosts that are gone, as long as somebody is on them."""
@@ -208,47 +197,11 @@ class ClusterPool:
         self._watchers.append(NameWatcher(cluster, endpoint.address, family, schedule, self.counts, on_change))
         return hosts
 
-    def _pool_of_its_kind(self) -> Callable[..., Pool]:
-        if self.cluster.http2 is None:
-            return Pool
-        from ostiary.net.h2_pool import Http2Pool  # with the library, which nobody else needs
-
-        return partial(Http2Pool, options=self.cluster.http2)
-
     def _host(self, endpoint: Endpoint, addresses: Addresses | None) -> Host:
-        cluster = self.cluster
-        dial = dialer(cluster, endpoint, addresses, self._connector, self._tls)
-        by_name = cluster.type != "STATIC" and endpoint.pipe is None
-        pool = self._pool_of_its_kind()(
-            dial,
-            self._ticker,
-            self.load,
-            name=endpoint.pipe or str(Destination(*(addresses[0] if addresses else (endpoint.address, endpoint.port)))),
-            hostname=endpoint.hostname or (endpoint.address if by_name else ""),
-            by_name=by_name and addresses is None,
-            max_requests=cluster.max_requests_per_connection,
-            idle_timeout=cluster.idle_timeout,
-            max_duration=cluster.max_connection_duration,
-            buffer_limit=cluster.per_connection_buffer_limit_bytes,
-        )
-        host = Host(endpoint, addresses, pool)
+        host = self._maker.make(endpoint, addresses)
         if self.detector is not None:
             HostWatch(host, self.detector, self._loop.time, self._health_failed)
-        checking = cluster.health_checking
-        if checking is not None and not endpoint.health_check.disabled:
-            pending = cluster.load_balancing.ignore_new_hosts_until_first_hc
-            host.health = HealthState(checking, self.health_counts, self._random, pending=pending)
-            check = dialer(cluster, endpoint, addresses, self._connector, self._check_tls, for_checks=True)
-            authority = endpoint.health_check.hostname or getattr(checking.check, "host", "") or cluster.name
-            host.session = HealthSession(
-                checking,
-                host.health,
-                self.health_counts,
-                check,
-                authority,
-                lambda: self.used,
-                partial(self._checked, host),
-            )
+        self._maker.add_checks(host, self.health_counts, lambda: self.used, partial(self._checked, host))
         return host
 
     def _start_checks(self, host: Host) -> None:
@@ -264,12 +217,12 @@ class ClusterPool:
                 self.counts["membership_change"] -= 1  # nobody has seen the one that is gone
             self._settle()
             return False
-        wanted = [
-            tuple((address, endpoint.port) for address in addresses) for addresses in self._host_addresses(known)
-        ][: limits.MAX_HOSTS]
+        found = hosts_of(known, self.cluster.type, self.cluster.dns_lookup_family)[: limits.MAX_HOSTS]
+        wanted = [tuple((address, endpoint.port) for address in addresses) for addresses in found]
         first = group[0] if group else None
         if self.cluster.type == "LOGICAL_DNS" and first is not None and first.addresses is None:
-            self._replace(index, [self._adopt(first, wanted[0])], [])
+            self._maker.settle(first, wanted[0])
+            self._replace(index, [first], [])
             return True
         have = {_key(host): host for host in group}
         new = {frozenset(addresses): addresses for addresses in wanted}
@@ -284,21 +237,6 @@ class ClusterPool:
         for host in added:
             self._start_checks(host)
         return True
-
-    def _host_addresses(self, known: Known) -> list[tuple[str, ...]]:
-        """The addresses of each host."""
-        found = [*known.get("AAAA", ()), *known.get("A", ())]
-        if self.cluster.type == "LOGICAL_DNS":
-            return [tuple(dict.fromkeys(found))] if found else []
-        if self.cluster.dns_lookup_family is None:
-            return raced_pairs(known)
-        return [(address,) for address in dict.fromkeys(found)]
-
-    def _adopt(self, first: Host, addresses: Addresses) -> Host:
-        """The host that stood for a name's addresses before they were known."""
-        first.addresses = addresses
-        first.pool.redirect(dialer(self.cluster, first.endpoint, addresses, self._connector, self._tls))
-        return first
 
     def _keeps(self, host: Host) -> bool:
         """Gone from the DNS, but alive: health checks know better, as in Envoy."""
