@@ -109,7 +109,7 @@ class Downstream(asyncio.Protocol):
         self.local_address = ""
         self.local_port = ""
         self.forward_key: object = None
-        """Everything about this connection that forwarded headers depend on; see app/service.py."""
+        """Everything about this connection that forwarded headers depend on; see app/clients.py."""
         self.opened_at = self._since = self.ticker.now
         self.writing_paused = False
         self._empty_lines = 0
