@@ -7,57 +7,22 @@ A request's head is taken as a whole and looked up before it is parsed (core/htt
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from typing import Final, Protocol, final
+from typing import TYPE_CHECKING, Final, final
 
 from ostiary.core.addresses import address_text
 from ostiary.core.header_lines import BadMessage
-from ostiary.core.http1 import HeadReader, RequestHead
+from ostiary.core.http1 import RequestHead
 from ostiary.model import limits
 from ostiary.net import deadlines, tunnel
 from ostiary.net.exchange import Exchange
 from ostiary.net.log import log, stream_id
-from ostiary.net.server_settings import ServerSettings
 from ostiary.net.status import PLAIN_TEXT, reason_phrase
-from ostiary.net.ticker import Ticker
+
+if TYPE_CHECKING:
+    from ostiary.net.service import Service
 
 _CONNECTION, _HANDLER = log("connection"), log("conn_handler")
 _EOL2: Final = b"\r\n\r\n"
-
-
-class Service(Protocol):
-    """What stands behind the connections of one listener."""
-
-    settings: ServerSettings
-    ticker: Ticker
-    heads: HeadReader
-    draining: bool
-    """Every answer says `connection: close`."""
-    counts: Counter[str]
-    """What happens rarely, under Envoy's names."""
-    connections: set[Downstream]
-
-    @property
-    def successor(self) -> Service | None:
-        """Who serves these connections from their next request on."""
-
-    def dispatch(self, exchange: Exchange) -> None:
-        """A request's head is there: forward it, answer it, or start what must come first."""
-
-    def finished(self, exchange: Exchange) -> None:
-        """The exchange is over: count and log it."""
-
-    def informed(self, status: int) -> None:
-        """A 1xx answer was sent: count it."""
-
-    def opened(self, connection: Downstream) -> bool:
-        """A client connected; False closes it at once."""
-
-    def closed(self, connection: Downstream, *, local: bool, active: bool) -> None:
-        """A client's connection is gone; `local`: we ended it; `active`: while a request was on it."""
-
-    def adopt(self, connection: Downstream) -> None:
-        """A connection comes over from the service before this one."""
 
 
 @final

@@ -21,8 +21,9 @@ from typing import Final, final
 
 from ostiary.model import limits
 from ostiary.model.config import Address, Listener
-from ostiary.net.http1 import Downstream, Service
+from ostiary.net.http1 import Downstream
 from ostiary.net.log import next_connection_id
+from ostiary.net.service import Service
 
 _LOOK: Final = 0.02
 """Seconds between two looks at what a drain waits for."""
