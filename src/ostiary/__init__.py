@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from ostiary.core.trace import ConnectTrace
     from ostiary.doctor.ask import diagnose
     from ostiary.doctor.report import Report
-    from ostiary.net.connector import ConnectError, Connector, ConnectTimeoutError
+    from ostiary.net.connect_error import ConnectError, ConnectTimeoutError
+    from ostiary.net.connector import Connector
     from ostiary.net.stream import Connection, connect
 
 _HOMES: Final = {
-    "ConnectError": "ostiary.net.connector",
-    "ConnectTimeoutError": "ostiary.net.connector",
+    "ConnectError": "ostiary.net.connect_error",
+    "ConnectTimeoutError": "ostiary.net.connect_error",
     "ConnectTrace": "ostiary.core.trace",
     "Connection": "ostiary.net.stream",
     "Connector": "ostiary.net.connector",

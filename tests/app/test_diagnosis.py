@@ -19,7 +19,8 @@ from ostiary.app.diagnosis import Diagnosis
 from ostiary.core.trace import ConnectTrace
 from ostiary.doctor.at_hand import explanation, findings_of
 from ostiary.model.clusters import Cluster, Endpoint
-from ostiary.net.connector import ConnectError, Connector
+from ostiary.net.connect_error import ConnectError
+from ostiary.net.connector import Connector
 from waiting import PATIENCE
 
 FILE = """\

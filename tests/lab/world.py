@@ -33,7 +33,8 @@ from lab.model import DNS, NAME, V4, V6, Peer, Ready, Records, Rule, Sighting, S
 from lab.packets import RST, TCP, UDP
 from net.dns_server import Reply
 from ostiary.core.trace import ConnectTrace
-from ostiary.net.connector import ConnectError, Connector
+from ostiary.net.connect_error import ConnectError
+from ostiary.net.connector import Connector
 from waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]

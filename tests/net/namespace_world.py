@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from net.dns_server import DnsServer, Reply  # the tests' directory is not a package
 from ostiary.model.dns import DnsOptions
-from ostiary.net.connector import ConnectError, Connector
+from ostiary.net.connect_error import ConnectError
+from ostiary.net.connector import Connector
 
 NAME = "login.example"
 V6 = ("2606:4700::6810:a016", "2606:4700::6810:a116")

@@ -7,7 +7,8 @@ import json
 import subprocess
 from pathlib import Path
 
-from ostiary.net.connector import ConnectError, Connector
+from ostiary.net.connect_error import ConnectError
+from ostiary.net.connector import Connector
 
 
 async def ports() -> dict[str, object]:

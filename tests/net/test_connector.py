@@ -15,7 +15,8 @@ from net.loops import Run
 from net.peers_on_loopback import Peers
 from ostiary.core.trace import ConnectTrace
 from ostiary.model.clusters import HappyEyeballsConfig
-from ostiary.net.connector import ConnectError, Connector, ConnectTimeoutError
+from ostiary.net.connect_error import ConnectError, ConnectTimeoutError
+from ostiary.net.connector import Connector
 
 SHORT = 0.03
 """An attempt delay for tests: real sockets, no waiting."""

@@ -18,8 +18,10 @@ from net.dns_server import DnsServer, Reply, dual
 from net.loops import Run
 from net.peers_on_loopback import Peers
 from net.test_connector import connect, failure, outcomes
+from ostiary.core.addresses import Destination
 from ostiary.model.clusters import DnsLookupFamily
-from ostiary.net.connector import Connector, ConnectTimeoutError
+from ostiary.net.connect_error import ConnectTimeoutError
+from ostiary.net.connector import Connector
 from ostiary.net.resolv_conf import SystemFiles
 from ostiary.net.resolver import Resolver
 
@@ -363,11 +365,11 @@ def test_m05_history_sets_the_delay_unless_one_was_asked_for(run: Run) -> None:
             connector = Connector()
             addresses = [("::1", peers.port), ("127.0.0.1", peers.port)]
             await connect(connector, peers.port, addresses=addresses)
-            judged = connector._judge((), "", asyncio.get_running_loop().time(), True, [])
-            assert judged == []
-            path = connector._outcomes.path("::1", asyncio.get_running_loop().time())
-            assert path is not None
-            assert path.delay == 0.1, "of a peer so near, the shortest"
+            now = asyncio.get_running_loop().time()
+            [known] = connector._memory.judge((), "", now, True, [Destination("::1", peers.port)])
+            assert known.delay == 0.1, "of a peer so near, the shortest"
+            [known] = connector._memory.judge((), "", now, False, [Destination("::1", peers.port)])
+            assert known.delay is None
 
     run(main())
 

@@ -23,7 +23,8 @@ from ostiary.model.tls import (
     UpstreamTlsContext,
 )
 from ostiary.net.certificates import name_matches
-from ostiary.net.connector import ConnectError, Connector
+from ostiary.net.connect_error import ConnectError
+from ostiary.net.connector import Connector
 from ostiary.net.tls import DownstreamTls, TlsError, UpstreamTls
 
 

@@ -4,7 +4,7 @@ OstiaryError                 anything this program says no to
 ├── ConfigError              a configuration that can't be run; carries its diagnostics
 └── LimitExceeded            a named bound of `limits` was passed
 
-`ConnectError` (an OSError, in `net/connector.py`) is the connection's own: it carries a trace.
+`ConnectError` (an OSError, in `net/connect_error.py`) is the connection's own: it carries a trace.
 """
 
 from __future__ import annotations

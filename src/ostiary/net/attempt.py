@@ -12,13 +12,15 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
 from ostiary.core.addresses import Destination
 from ostiary.core.trace import Attempt
 from ostiary.net import routes
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
 class HeldProtocol(asyncio.Protocol):
@@ -100,6 +102,26 @@ class Runner:
             sock.shutdown(socket.SHUT_RDWR)
         if self.held.transport is not None:
             self.held.transport.abort()
+
+
+async def hand_over(runner: Runner, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+    """The winner's transport and its owner, who sees everything as if it had been there from the start."""
+    protocol = factory()
+    if runner.held is not None:
+        runner.held.hand_over(protocol)
+        assert runner.held.transport is not None
+        return runner.held.transport, protocol
+    loop = asyncio.get_running_loop()
+    assert runner.sock is not None
+    runner.closed = True  # from here on the transport's, in good and in bad
+    try:
+        transport, _ = await loop.create_connection(lambda: protocol, sock=runner.sock)
+    except BaseException:
+        disown(loop, runner.sock)
+        raise
+    if transport.is_closing():
+        disown(loop, runner.sock)
+    return transport, protocol
 
 
 class LocalError(OSError):

@@ -18,7 +18,8 @@ from typing import Final
 
 from ostiary.core.trace import ConnectTrace
 from ostiary.net.certificates import subject_alt_names
-from ostiary.net.connector import ConnectError, Connector, Watch
+from ostiary.net.connect_error import ConnectError
+from ostiary.net.connector import Connector, Watch
 from ostiary.net.routes import sockaddr, socket_family
 from ostiary.net.survey import Place
 

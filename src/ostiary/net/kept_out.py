@@ -15,7 +15,7 @@ from ostiary.net.resolver import Lookup
 
 
 async def kept_out(
-    ask: Callable[[RecordType], Lookup],
+    ask: Callable[[RecordType, str], Lookup],
     port: int,
     local: Sequence[routes.LocalAddress],
     trace: ConnectTrace,
@@ -29,7 +29,7 @@ async def kept_out(
     family = trace.dns_lookup_family
     if family == "ALL" or not asked or asked == {"A", "AAAA"}:
         return ()
-    lookup = ask("A" if first_lookups(family)[0] == "AAAA" else "AAAA")
+    lookup = ask("A" if first_lookups(family)[0] == "AAAA" else "AAAA", "")
     if lookup.answer is None:
         arrived: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 

@@ -17,7 +17,8 @@ from ostiary.core.lookup_families import LOOKUP_FAMILIES, Resolved
 from ostiary.core.trace import Attempt, ConnectTrace
 from ostiary.model import limits
 from ostiary.model.clusters import DnsLookupFamily
-from ostiary.net.connector import ConnectError, Connector, Watch
+from ostiary.net.connect_error import ConnectError
+from ostiary.net.connector import Connector, Watch
 from ostiary.net.resolv_conf import Server
 from ostiary.net.resolver import Resolver
 

@@ -41,7 +41,7 @@ from ostiary.model.secret import Secret
 from ostiary.model.signin import ProviderConfig
 from ostiary.model.tls import DataSource, UpstreamTlsContext
 from ostiary.net.client import ProviderClient
-from ostiary.net.connector import ConnectError
+from ostiary.net.connect_error import ConnectError
 from ostiary.net.lone_client import lone_client
 from ostiary.net.tls import TlsError
 
