@@ -443,6 +443,60 @@ class Cognito(Costume):
         }
 
 
+class Dex(Costume):
+    """Takes BASIC and a secret in the body; ends no session."""
+
+    issuer_url = "https://dex.example.com/dex"
+    endpoints: Mapping[str, str] = {
+        "authorization_endpoint": f"{issuer_url}/auth",
+        "token_endpoint": f"{issuer_url}/token",
+        "userinfo_endpoint": f"{issuer_url}/userinfo",
+        "jwks_uri": f"{issuer_url}/keys",
+    }
+    told: ClassVar[dict[str, Any]] = {
+        "device_authorization_endpoint": f"{issuer_url}/device/code",
+        "introspection_endpoint": f"{issuer_url}/token/introspect",
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+    }
+    refreshes = False
+
+
+class Authentik(Costume):
+    """An issuer for each application, with a slash at its end, as its endpoints have; they are everybody's."""
+
+    base = "https://auth.example.org/application/o"
+    issuer_url = f"{base}/my-app/"
+    endpoints: Mapping[str, str] = {
+        "authorization_endpoint": f"{base}/authorize/",
+        "token_endpoint": f"{base}/token/",
+        "userinfo_endpoint": f"{base}/userinfo/",
+        "end_session_endpoint": f"{issuer_url}end-session/",
+        "revocation_endpoint": f"{base}/revoke/",
+        "jwks_uri": f"{issuer_url}jwks/",
+    }
+    refreshes = False
+
+
+class Zitadel(Costume):
+    """Its paths have versions, and its clients may prove themselves in four ways."""
+
+    issuer_url = "https://my-instance.zitadel.cloud"
+    endpoints: Mapping[str, str] = {
+        "authorization_endpoint": f"{issuer_url}/oauth/v2/authorize",
+        "token_endpoint": f"{issuer_url}/oauth/v2/token",
+        "userinfo_endpoint": f"{issuer_url}/oidc/v1/userinfo",
+        "end_session_endpoint": f"{issuer_url}/oidc/v1/end_session",
+        "revocation_endpoint": f"{issuer_url}/oauth/v2/revoke",
+        "jwks_uri": f"{issuer_url}/oauth/v2/keys",
+    }
+    told: ClassVar[dict[str, Any]] = {
+        "token_endpoint_auth_methods_supported": [
+            "none", "client_secret_basic", "client_secret_post", "private_key_jwt",
+        ],
+    }  # fmt: skip
+    refreshes = False
+
+
 def parameters(url: str) -> dict[str, str]:
     """The query of an address."""
     return dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))

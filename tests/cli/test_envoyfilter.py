@@ -171,7 +171,7 @@ def test_discovery_that_fails_says_why() -> None:
         ((*ISSUED, *WHERE, "--redirect-uri", "https://%NOPE%/cb"), "redirect_uri"),
         (("--issuer", "http://id.example", *WHERE), "plain http://"),
         (("--provider", "entra", *WHERE), "entra:TENANT"),
-        (("--provider", "acme:x", *WHERE), "not known by name"),
+        (("--provider", "acme:x", *WHERE), "cognito, any other by --issuer URL"),
         ((*WRITTEN[:3], "http://id.example/token", *WHERE), "--token-endpoint: plain http://"),
         ((*WRITTEN, *WHERE, "--name", "a b'"), "a name has small letters, digits and -"),
         ((*WRITTEN, *WHERE, "--namespace", "a;b"), "a name has small letters, digits and -"),

@@ -32,7 +32,7 @@ from ostiary.dialects.istio_text import (
     request_authentication,
     secret_object,
 )
-from ostiary.dialects.native_presets import url_problem
+from ostiary.dialects.native_presets import open_to, url_problem
 from ostiary.dialects.yaml_text import Tree, dump, plain
 from ostiary.model import limits
 from ostiary.model.clusters import DnsLookupFamily
@@ -353,8 +353,9 @@ def _warnings(
     found = []
     if hmac is not None and len(hmac.reveal()) < _HMAC_BYTES:
         found.append(f"the HMAC secret has less than {_HMAC_BYTES} bytes, and seals every session: use --generate-hmac")
-    if chosen.preset.open_to and not (chosen.preset.required_claims and authenticated):
-        found.append(f"{chosen.preset.open_to} can sign in: say who may enter with an AuthorizationPolicy")
+    everyone = chosen.preset.open_to or ("" if chosen.preset.name else open_to(chosen.config.issuer))
+    if everyone and not (chosen.preset.required_claims and authenticated):
+        found.append(f"{everyone} can sign in: say who may enter with an AuthorizationPolicy")
     elif chosen.preset.required_claims and not authenticated:
         found.append("Envoy verifies no claim, so that other domains can sign in: add --request-authentication")
     if not choices.external_url and not choices.redirect_uri:

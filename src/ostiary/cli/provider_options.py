@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -16,7 +17,7 @@ from ostiary.dialects.native_presets import Preset, read_provider, url_problem
 from ostiary.dialects.native_reader import Report, Section
 from ostiary.dialects.native_schema import PRESETS
 from ostiary.dialects.native_values import Value
-from ostiary.model.errors import ConfigError
+from ostiary.model.errors import ConfigError, Diagnostic
 from ostiary.model.signin import ProviderConfig
 from ostiary.model.tls import DataSource
 
@@ -81,7 +82,7 @@ def chosen_provider(options: dict[str, Any], client_id: str) -> Chosen:
     root = Section(Value({"provider": Value(document, "command line")}, "command line"), "", "", report)
     config, preset = read_provider(root)
     if report.failed():
-        raise ConfigError([each for each in report.diagnostics if each.severity == "error"])
+        raise ConfigError([_without_http(each) for each in report.diagnostics if each.severity == "error"])
     config = replace(config, ca=DataSource(filename=ca) if ca else None)
     return Chosen(config, asyncio.run(ask(config)), preset)
 
@@ -92,6 +93,11 @@ async def ask(config: ProviderConfig) -> ProviderMetadata:
 
     async with Progress(lambda: f"asking {config.issuer} for its endpoints"):
         return await discover(config)
+
+
+def _without_http(found: Diagnostic) -> Diagnostic:
+    """A command has no `allow_http`."""
+    return dataclasses.replace(found, mend="use https://") if "allow_http" in found.mend else found
 
 
 def _flag(key: str) -> str:
@@ -120,7 +126,8 @@ def _preset(text: str) -> dict[str, Value]:
     """`NAME:ARG` as the native dialect has it."""
     name, _, argument = text.partition(":")
     if name not in PRESETS:
-        raise click.UsageError(f"--provider {name}: not known by name; one of {', '.join(PRESETS)}")
+        known = ", ".join(PRESETS)
+        raise click.UsageError(f"--provider {name}: not known by name; one of {known}, any other by --issuer URL")
     if not argument and not _ARGUMENTS[name].startswith("["):
         raise click.UsageError(f"--provider {name}: write {name}:{_ARGUMENTS[name]}")
     keys: dict[str, str]

@@ -79,7 +79,9 @@ def parse_discovery(body: bytes, config: ProviderConfig) -> ProviderMetadata:
         raise DiscoveryInvalid("the answer is not a JSON object")
     issuer = document.get("issuer")
     if not (isinstance(issuer, str) and _is_issuer_of(issuer, config)):
-        raise DiscoveryInvalid(f"its `issuer` is {str(issuer)[:200]!r}, the configured one is {config.issuer!r}")
+        same = isinstance(issuer, str) and issuer.rstrip("/") == config.issuer.rstrip("/")
+        slash = " (they differ in the slash at the end: write it as the provider does)" if same else ""
+        raise DiscoveryInvalid(f"its `issuer` is {str(issuer)[:200]!r}, the configured one is {config.issuer!r}{slash}")
     methods = document.get("token_endpoint_auth_methods_supported")
     return _complete(
         config,

@@ -36,7 +36,12 @@ ENTRA_CLOUDS: Final = {
     "china": ("login.partner.microsoftonline.cn", "microsoftgraph.chinacloudapi.cn"),
 }
 """Where to sign in, and the Microsoft Graph of that cloud."""
+_OPEN_ISSUERS: Final = {
+    "https://accounts.google.com": "everyone with a Google account",
+    "https://gitlab.com": "everyone with a GitLab account",
+}
 _ENTRA_SHARED: Final = ("common", "organizations", "consumers")
+_EVERY_MICROSOFT: Final = "every Microsoft account of any organisation"
 _GRAPH_GROUPS: Final = "/v1.0/me/transitiveMemberOf?$select=id&$top=999"
 _AUTH_METHODS: Final = tuple(m for m in get_args(ClientAuthMethod) if m != "client_assertion")
 _ENDPOINT_KEYS: Final = (
@@ -244,6 +249,17 @@ def url_problem(text: str, *, allow_http: bool) -> tuple[str, str] | None:
     return None
 
 
+def open_to(issuer: str) -> str:
+    """Who can sign in at an issuer that is open to everybody; empty for any other."""
+    parts = urlsplit(issuer)
+    if (
+        parts.hostname in {login for login, _ in ENTRA_CLOUDS.values()}
+        and parts.path.strip("/").split("/")[0] in _ENTRA_SHARED
+    ):
+        return _EVERY_MICROSOFT
+    return _OPEN_ISSUERS.get(issuer.rstrip("/"), "")
+
+
 def _host(section: Section, key: str, mend: str) -> str:
     text = section.required(key, mend)
     if text and not _HOST.fullmatch(text):
@@ -281,7 +297,7 @@ def _entra(section: Section, _allow_http: bool) -> Preset:
         email_claim="email" if shared else principal_name,
         groups_endpoint=f"https://{graph}{_GRAPH_GROUPS}",
         require_verified_email=shared,
-        open_to="every Microsoft account of any organisation" if shared else "",
+        open_to=_EVERY_MICROSOFT if shared else "",
     )
 
 
@@ -295,7 +311,7 @@ def _google(section: Section, _allow_http: bool) -> Preset:
         issuer="https://accounts.google.com",
         authorization_params={"access_type": "offline"} | ({"hd": domain} if domain else {}),
         names_groups=False,
-        open_to="" if domain else "everyone with a Google account",
+        open_to="" if domain else open_to("https://accounts.google.com"),
         required_claims={"hd": (domain,)} if domain else {},
     )
 
@@ -331,7 +347,7 @@ def _gitlab(section: Section, allow_http: bool) -> Preset:
         name="gitlab",
         issuer=url,
         groups_claim="groups_direct",
-        open_to="everyone with a GitLab account" if url == "https://gitlab.com" else "",
+        open_to=open_to(url),
     )
 
 
