@@ -5,7 +5,6 @@ import signal
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from cli.world_in_thread import running
 from net.dns_server import DnsServer, Reply, dual
 from net.peers_on_loopback import Behaviour, Peers
 from ostiary.cli.commands import run
+from waiting import PATIENCE, until
 
 
 @contextmanager
@@ -220,18 +220,20 @@ def test_ctrl_c_shows_what_was_seen_so_far_and_exits_with_130() -> None:
     records = dual()
     records["dual.test.", "A"] = Reply(silent=True)
     server, peers = DnsServer(records), Peers("silent", "silent", tls={})
-    for more in ([], ["--json"], ["--repeat", "9"], ["--families"]):
+    ways: list[tuple[list[str], int]] = [([], 1), (["--json"], 1), (["--repeat", "9"], 1), (["--families"], 3)]
+    for more, connections in ways:  # of the families, AUTO, V6_ONLY and ALL get that far
         with running(server, peers):
             command = [
-                sys.executable, "-m", "ostiary", "connect", "--insecure", *more, "--nameserver",
-                f"127.0.0.1:{server.port}", f"dual.test:{peers.port}",
+                sys.executable, "-m", "ostiary", "connect", "--insecure", "--connect-timeout", "600", *more,
+                "--nameserver", f"127.0.0.1:{server.port}", f"dual.test:{peers.port}",
             ]  # fmt: skip
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            while not peers.accepted:
-                assert process.poll() is None
-                time.sleep(0.01)
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=10)
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+                try:
+                    until(lambda connections=connections: len(peers.accepted) == connections)  # type: ignore[misc]
+                    process.send_signal(signal.SIGINT)
+                    out, err = process.communicate(timeout=PATIENCE)
+                finally:
+                    process.kill()
         peers.accepted.clear()
         assert process.returncode == 130, err
         assert "::1" in out and "Interrupted after" in out

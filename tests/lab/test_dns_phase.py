@@ -18,14 +18,16 @@ from lab.model import DNS, DNS_V6, V4, V6, Peer, Rule
 from lab.world import Lab, World, connect, names
 from net.dns_server import Reply
 from ostiary.core.trace import ConnectTrace
+from ostiary.model import limits
 from ostiary.net.connector import Connector
 from ostiary.net.resolv_conf import SystemFiles
 from ostiary.net.resolver import Resolver
+from waiting import soon
 
-RESOLUTION_DELAY = 0.05
-SLACK = 0.12
-"""What a busy machine may add."""
-STEPS = (0, 10, 20, 100, 200, 300, 500, 700, 1000)
+RESOLUTION_DELAY = 0.5
+EARLY, SLACK = 0.15, 1.0
+"""How much less and more a busy machine may make of a time between two packets."""
+STEPS = (0, 50, 100, 1000, 1500, 2000)
 """Milliseconds; those near the Resolution Delay say nothing on a busy machine."""
 
 
@@ -41,7 +43,7 @@ def race_all(world: World, hosts: list[str]) -> dict[str, ConnectTrace]:
 
     async def main() -> dict[str, ConnectTrace]:
         connector = Connector(linger=0.0)
-        traces = await asyncio.gather(*(connect(connector, host) for host in hosts))
+        traces = await asyncio.gather(*(connect(connector, host, resolution_delay=RESOLUTION_DELAY) for host in hosts))
         connector.close()
         return dict(zip(hosts, traces, strict=True))
 
@@ -62,7 +64,7 @@ def swept(late: str) -> tuple[dict[tuple[str, str], Reply], dict[int, tuple[str,
 
 
 def test_d01_the_preferred_answer_starts_the_race_at_once(lab: Lab) -> None:
-    records = names(Reply((V6,), delay=0.03), Reply((V4,), delay=0.3))
+    records = names(Reply((V6,), delay=0.03), Reply((V4,), delay=3.0))
     with lab.world(peers=[Peer()], dns=records) as world:
         world.connect()
         (attempt,) = world.attempts()
@@ -73,20 +75,20 @@ def test_d01_the_preferred_answer_starts_the_race_at_once(lab: Lab) -> None:
 def test_d02_ipv4_first_waits_for_ipv6_and_no_longer_than_that(lab: Lab) -> None:
     records = names(Reply((V6,), delay=0.04), Reply((V4,), delay=0.03))
     with lab.world(peers=[Peer()], dns=records) as world:
-        world.connect(resolution_delay=1.0)
+        world.connect(resolution_delay=5.0)
         (attempt,) = world.attempts()
         assert attempt.address == V6
         assert attempt.time - answered(world, "AAAA") < SLACK
 
 
 def test_d03_a_late_ipv6_address_joins_a_race_that_has_begun(lab: Lab) -> None:
-    records = names(Reply((V6,), delay=0.3), Reply((V4,), delay=0.03))
+    records = names(Reply((V6,), delay=1.5), Reply((V4,), delay=0.03))
     with lab.world(peers=[Peer()], dns=records, rules=[Rule(to=V4, drop=True)]) as world:
-        trace = world.connect(attempt_delay=0.5)
+        trace = world.connect(attempt_delay=0.5, resolution_delay=RESOLUTION_DELAY)
         first, second = world.attempts()
         assert (first.address, second.address) == (V4, V6)
-        assert RESOLUTION_DELAY <= first.time - answered(world, "A") < RESOLUTION_DELAY + SLACK
-        assert second.time - first.time >= 0.4
+        assert RESOLUTION_DELAY - EARLY <= first.time - answered(world, "A") < RESOLUTION_DELAY + SLACK
+        assert second.time - first.time >= 0.5 - EARLY
         assert trace.ok
 
 
@@ -100,10 +102,10 @@ def test_d04_a_late_aaaa_costs_the_resolution_delay_at_most(lab: Lab) -> None:
         for milliseconds, (name, v6, v4) in hosts.items():
             winner = traces[name].winner
             assert winner is not None
-            assert winner.address == (v6 if milliseconds <= 20 else v4), milliseconds
-            if milliseconds > 20:
+            assert winner.address == (v6 if milliseconds <= 100 else v4), milliseconds
+            if milliseconds > 100:
                 waited = first[v4] - (a_answers[f"{name}."] or 0)
-                assert RESOLUTION_DELAY <= waited < RESOLUTION_DELAY + SLACK, milliseconds
+                assert RESOLUTION_DELAY - EARLY <= waited < RESOLUTION_DELAY + SLACK, milliseconds
                 assert v6 not in first
 
 
@@ -135,7 +137,7 @@ def test_d06_d07_a_query_that_is_never_answered_is_not_waited_for(lab: Lab, sile
 
 def test_d08_a_dead_dns_server_is_named_with_both_queries(lab: Lab) -> None:
     with lab.world(rules=[Rule(to=DNS, drop=True)]) as world:
-        trace = world.connect(timeout=0.3)
+        trace = world.connect(timeout=0.6)
         assert trace.summary == (
             f"Can't connect to dual.test:443: the AAAA and A query for dual.test. was not answered by {DNS}:53."
         )
@@ -146,19 +148,19 @@ def test_d08_a_dead_dns_server_is_named_with_both_queries(lab: Lab) -> None:
 @pytest.mark.parametrize("reply", [Reply(), Reply(rcode="SERVFAIL"), Reply(rcode="REFUSED"), Reply(rcode="FORMERR")])
 def test_d09_d10_an_ipv6_answer_without_address_ends_the_wait(lab: Lab, reply: Reply) -> None:
     with lab.world(peers=[Peer()], dns=names(reply, Reply((V4,), delay=0.02))) as world:
-        trace = world.connect(resolution_delay=2.0)
+        trace = world.connect(resolution_delay=5.0)
         (attempt,) = world.attempts()
         assert attempt.address == V4
-        assert attempt.time - answered(world, "A") < 1.0
+        assert attempt.time - answered(world, "A") < 4.0
         assert {query.type: query.rcode for query in trace.dns}["AAAA"] == reply.rcode
 
 
 def test_d12_the_ipv6_question_is_sent_first_and_none_waits_for_the_other(lab: Lab) -> None:
-    with lab.world(peers=[Peer()], dns=names(Reply((V6,), delay=0.6), Reply((V4,), delay=0.6))) as world:
+    with lab.world(peers=[Peer()], dns=names(Reply((V6,), delay=0.9), Reply((V4,), delay=0.9))) as world:
         world.connect()
         first, second = world.questions()
         assert (first.type, second.type) == ("AAAA", "A")
-        assert second.time - first.time < 0.3
+        assert second.time - first.time < 0.7
 
 
 def test_d14_an_early_failure_of_ipv6_waits_for_the_ipv4_answer(lab: Lab) -> None:
@@ -208,18 +210,19 @@ def test_d19_a_silent_first_server_costs_a_second_once(lab: Lab) -> None:
 
         first, second = world.run(main)
         assert first.ok and second.ok
-        assert 1000 <= first.elapsed_ms < 2000
-        assert second.elapsed_ms < 500
+        assert 1000 <= first.elapsed_ms < 4000
+        assert second.elapsed_ms < 900
         asked = [question.server for question in world.questions() if question.name == "second.test."]
         assert asked == [DNS, DNS]
 
 
-def test_d19_a_server_that_is_switched_off_costs_nothing(lab: Lab) -> None:
+def test_d19_a_server_that_is_switched_off_costs_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DNS_RETRANSMIT", 4.0)
     off = "192.0.2.99"  # a host without a DNS server answers with an ICMP error
     with lab.world(peers=[Peer()]) as world:
         trace = world.connect(dns_servers=[(off, 53), (DNS, 53)])
         assert trace.ok
-        assert trace.elapsed_ms < 900
+        assert trace.elapsed_ms < 3500
         assert {question.server for question in world.questions()} == {off, DNS}
 
 
@@ -266,12 +269,12 @@ def test_d20_a_trailing_dot_asks_once(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_c22_an_ipv6_answer_after_the_connection_is_for_the_next_one(lab: Lab) -> None:
-    with lab.world(peers=[Peer()], dns=names(Reply((V6,), delay=0.3))) as world:
+    with lab.world(peers=[Peer()], dns=names(Reply((V6,), delay=0.8))) as world:
 
         async def main() -> tuple[ConnectTrace, ConnectTrace]:
-            connector = Connector(linger=1.0)
+            connector = Connector(linger=30.0)
             first = await connect(connector)
-            await asyncio.sleep(0.5)
+            await soon(lambda: connector.resolver.lookup("dual.test", "AAAA", servers=[(DNS, 53)]).answer)
             second = await connect(connector)
             connector.close()
             return first, second

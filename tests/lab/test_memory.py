@@ -19,13 +19,13 @@ def test_m01_a_dead_family_costs_its_delay_once(lab: Lab) -> None:
 
         async def main() -> list[float]:
             connector = Connector(linger=0.0)
-            times = [(await connect(connector)).elapsed_ms for _ in range(4)]
+            times = [(await connect(connector, attempt_delay=1.0)).elapsed_ms for _ in range(4)]
             connector.close()
             return times
 
         first, *later = world.run(main)
-        assert first >= 200
-        assert max(later) < 200
+        assert first >= 1000
+        assert max(later) < 900
         assert [attempt.address for attempt in world.attempts()] == [V6, V4, V4, V4, V4]
 
 
@@ -44,7 +44,7 @@ def test_m01_what_was_learnt_never_takes_an_address_out_of_the_race(lab: Lab) ->
 
 
 def test_m02_a_family_that_has_recovered_comes_back_after_a_while(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "OUTCOME_MEMORY", 0.8)
+    monkeypatch.setattr(limits, "OUTCOME_MEMORY", 2.0)
     with lab.world(peers=[Peer()], rules=[DEAD_V6]) as world:
 
         async def main() -> None:
@@ -52,7 +52,7 @@ def test_m02_a_family_that_has_recovered_comes_back_after_a_while(lab: Lab, monk
             await connect(connector)
             await asyncio.to_thread(world.follow)
             await connect(connector)
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(2.2)
             await connect(connector)
             connector.close()
 

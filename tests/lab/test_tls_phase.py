@@ -35,7 +35,7 @@ def test_t01_a_peer_that_is_silent_in_tls_loses(lab: Lab, loop: str) -> None:
         assert address(trace) == V4
         assert first(trace) == (V6, "tls", "cancelled")
         one, two = world.attempts()
-        assert 0.15 <= two.time - one.time < 0.5
+        assert 0.05 <= two.time - one.time < 1.0
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -53,11 +53,11 @@ def test_t02_t03_t05_a_failed_handshake_starts_the_next_attempt_and_is_told(
     lab: Lab, peer: Peer, errno: str, loop: str
 ) -> None:
     with lab.world(peers=[peer, GOOD]) as world:
-        trace = connect(world, loop, attempt_delay=2.0)
+        trace = connect(world, loop, attempt_delay=5.0)
         assert address(trace) == V4
         assert first(trace) == (V6, "tls", "failed")
         assert trace.attempts[0].errno == errno
-        assert trace.elapsed_ms < 1500
+        assert trace.elapsed_ms < 4000
         assert "failed in the TLS handshake" in trace.summary
         assert V6 in trace.summary
 
@@ -70,11 +70,11 @@ def test_t04_a_slow_handshake_behind_a_fast_tcp_is_overtaken_but_not_ended(lab: 
 
 
 def test_t04_a_handshake_over_a_long_path_is_given_its_time(lab: Lab) -> None:
-    """TCP takes 170 ms, TLS as long again: together more than the attempt delay, and nothing is wrong."""
-    with lab.world(peers=[Peer(kind="tls")], rules=[Rule(to=V6, delay=0.17)]) as world:
-        trace = connect(world)
+    """TCP takes 400 ms, TLS as long again: together more than the attempt delay, and nothing is wrong."""
+    with lab.world(peers=[Peer(kind="tls")], rules=[Rule(to=V6, delay=0.4)]) as world:
+        trace = connect(world, attempt_delay=0.7)
         assert address(trace) == V6
-        assert trace.elapsed_ms > 300
+        assert trace.elapsed_ms > 700
         assert [attempt.address for attempt in world.attempts()] == [V6]
 
 

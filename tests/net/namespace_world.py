@@ -67,7 +67,7 @@ async def main() -> None:
                     asyncio.Protocol,
                     dns_lookup_family=family.partition(",")[0],  # type: ignore[arg-type]
                     dns_servers=[server.address],
-                    timeout=0.6,
+                    timeout=1.5,
                     dns_options=DnsOptions(filter_unroutable_families=family.endswith("filtered")),
                 )
                 transport.abort()

@@ -41,7 +41,7 @@ def dial_slowly(door: Doorkeeper) -> None:
 async def test_a_body_that_comes_while_its_request_waits_for_another_connection_is_whole(
     framing: bytes, parts: tuple[bytes, bytes], whole: bytes
 ) -> None:
-    config = {"cluster": {"http2": Http2()}, "timeout": 5.0}
+    config = {"cluster": {"http2": Http2()}, "timeout": 60.0}
     async with H2Server(lambda _got: None).running() as app, running(proxy(app.port, **config)) as door:
         client = await Client.connect(address(door))
         client.send(b"POST /1 HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n")
@@ -62,7 +62,7 @@ async def test_a_body_that_comes_while_its_request_waits_for_another_connection_
 @scenario
 async def test_an_upgrade_with_a_body_harms_nobody(framing: bytes) -> None:
     settings = {SettingCodes.ENABLE_CONNECT_PROTOCOL: 1}
-    config = {"cluster": {"http2": Http2()}, "timeout": 5.0, "upgrade_types": {"websocket": True}}
+    config = {"cluster": {"http2": Http2()}, "timeout": 60.0, "upgrade_types": {"websocket": True}}
     server = H2Server(lambda _got: None, settings=settings)
     async with server.running() as app, running(proxy(app.port, **config)) as door:
         victim, other = [await Client.connect(address(door)) for _ in range(2)]
@@ -80,7 +80,7 @@ async def test_an_upgrade_with_a_body_harms_nobody(framing: bytes) -> None:
 
 @scenario
 async def test_t09_an_upstream_that_never_sends_its_settings_is_left() -> None:
-    config = {"cluster": {"http2": Http2(keepalive_interval=0.1, keepalive_timeout=0.2)}, "timeout": 5.0}
+    config = {"cluster": {"http2": Http2(keepalive_interval=0.1, keepalive_timeout=1.0)}, "timeout": 60.0}
     async with H2Server(lambda _got: None).running() as app, running(proxy(app.port, **config)) as door:
         app.silent = True
         client = await Client.connect(address(door))

@@ -339,7 +339,7 @@ async def test_a_client_that_leaves_ends_its_request_only() -> None:
 
 @scenario
 async def test_a_deadline_ends_a_request() -> None:
-    async with H2Server(lambda _got: None).running() as app, running(before(app, timeout=0.1)) as door:
+    async with H2Server(lambda _got: None).running() as app, running(before(app, timeout=0.5)) as door:
         answer = await (await Client.connect(address(door))).get()
         assert answer.status == 504
         await app.got[0].gone.wait()
@@ -581,7 +581,7 @@ async def test_idle_and_old_connections_are_closed() -> None:
 
 @scenario
 async def test_an_upstream_that_answers_no_ping_is_left() -> None:
-    options = Http2(keepalive_interval=0.05, keepalive_timeout=0.1)
+    options = Http2(keepalive_interval=0.05, keepalive_timeout=1.0)
     async with H2Server(lambda _got: None).running() as app, running(before(app, http2=options)) as door:
         client = await Client.connect(address(door))
         waiting = asyncio.ensure_future(client.get())

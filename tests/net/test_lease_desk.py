@@ -18,8 +18,15 @@ from ostiary.model import limits
 from ostiary.net.lease_client import LeaseClient
 from ostiary.net.lease_desk import LeaseDesk
 from ostiary.net.lease_wire import FrameReader, WireError, frame, message_reader, reply_reader
+from waiting import PATIENCE
 
 KEY = b"k" * 32
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody gives the desk up because this machine is slow."""
+    monkeypatch.setattr(limits, "LEASE_ANSWER_TIMEOUT", PATIENCE)
 
 
 class Office:

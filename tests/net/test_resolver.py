@@ -175,7 +175,7 @@ def test_a_server_that_refuses_the_port_is_passed_over_at_once(run: Run, monkeyp
 def test_d19_a_silent_server_is_passed_over_and_asked_last_afterwards(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ostiary.model.limits.DNS_RETRANSMIT", 0.05)
+    monkeypatch.setattr("ostiary.model.limits.DNS_RETRANSMIT", 0.5)
 
     async def main() -> None:
         async with DnsServer({("dual.test.", "A"): Reply(silent=True)}) as dead, DnsServer(dual()) as good:

