@@ -83,11 +83,21 @@ def _listener_filter(message: Message) -> None:
         message.problem("typed_config", "is required")
 
 
+def _is_udp(message: Message) -> bool:
+    address = message.written().get("address")
+    socket = address.written().get("socket_address") if isinstance(address, Message) else None
+    protocol = socket.written().get("protocol") if isinstance(socket, Message) else None
+    return message.has("udp_listener_config") or protocol == "UDP"
+
+
 def _filter_chain(message: Message) -> Message | None:
     chains = message.messages("filter_chains")
     default = message.message("default_filter_chain")
     if default is not None:
         chains = [*chains, default]
+    if _is_udp(message):
+        message.unsupported(None, "remove the listener")
+        return None
     if not chains:
         message.problem(None, "the listener has no filter chain", "add one with an HttpConnectionManager")
         return None

@@ -203,7 +203,7 @@ def _typed(
     if known is None or (not prefix and besides):
         near = schema().nearest_message(name)
         mend = f"did you mean type.googleapis.com/{near}?" if near else ""
-        report.add(url, f"{path}.@type", "no such type in Envoy's API", mend)
+        report.add(url, f"{path}.@type", f"no such type in Envoy's API: {name}", mend)
         return None
     return _message(body, known, name, report, path, besides)
 

@@ -21,7 +21,32 @@ _CONFIDENCE: Final = ("certain", "likely", "possible")
 
 
 def diagnose(case: Case, rules: Sequence[Rule]) -> list[Finding]:
-    """What the rules find; `rules` in causal order. Pure."""
+    """What the rules find; `rules` in causal order. Pure.
+
+    What a log tells of a time before somebody signed in is told as that, and only beside nothing worse of its kind.
+    """
+    present = case.without(lambda fact: fact.origin.outlived)
+    if len(present) == len(case):
+        return _findings(case, rules)
+    now = _findings(present, rules)
+    told = {finding.rule for finding in now}
+    past = [_past(finding) for finding in _findings(case, rules) if finding.rule not in told]
+    return by_weight([*now, *past], rules)
+
+
+def _past(finding: Finding) -> Finding:
+    """A finding that only holds with what is over."""
+    return replace(
+        finding,
+        severity="info",
+        title=f"Until somebody signed in: {finding.title}",
+        cause=f"In this log it is over: a sign-in succeeded later, and it did not come again. {finding.cause}",
+        edits=(),
+        patch=None,
+    )
+
+
+def _findings(case: Case, rules: Sequence[Rule]) -> list[Finding]:
     found = [finding for rule in rules for finding in rule.look(case)]
     kept = _without_explained(found, {rule.name: rule for rule in rules})
     return by_weight([*map(_capitalised, _without_repeats(kept))], rules)

@@ -10,8 +10,10 @@ import yaml
 
 from ostiary.doctor.case import Case
 from ostiary.doctor.configuration.read import read
+from ostiary.doctor.diagnose import diagnose
 from ostiary.doctor.facts.configuration import ClusterSeen, ConfigurationProblem, FilterChainSeen, OAuth2Seen
 from ostiary.doctor.finding import Where
+from ostiary.doctor.rules import all_rules
 
 INCIDENT = """\
 apiVersion: networking.istio.io/v1alpha3
@@ -151,6 +153,41 @@ def test_what_is_refused_is_a_fact_with_its_place(text: str, kind: str, subject:
     assert found, case(text).all(ConfigurationProblem)
     assert found[0].where is not None and found[0].where.line >= 1
     assert subject is None or found[0].subject == subject
+
+
+LISTENER = """\
+static_resources:
+  listeners:
+  - name: l
+    address: {socket_address: {address: 0.0.0.0, port_value: 443%s}}
+    %s: [%s{name: t, typed_config: {'@type': type.googleapis.com/%s, stat_prefix: x}}%s]
+  clusters:
+  - name: idp
+    type: LOGICAL_DNS
+    load_assignment: {cluster_name: idp, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: a.example, port_value: 443}}}}]}]}
+"""  # noqa: E501
+
+
+CHAIN = ("filter_chains", "{filters: [")
+NETWORK = "envoy.extensions.filters.network"
+
+
+@pytest.mark.parametrize("text", [
+    (LISTENER % ("", *CHAIN, f"{NETWORK}.tcp_proxy.v3.TcpProxy", "]}")).replace("x}", "x, cluster: idp}"),
+    LISTENER % ("", *CHAIN, f"{NETWORK}.kafka_broker.v3.KafkaBroker", "]}"),
+    LISTENER % ("", *CHAIN, "acme.filters.Own", "]}"),
+    LISTENER % (", protocol: UDP", "listener_filters", "", "acme.filters.Own", ""),
+    "resources:\n- '@type': type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret\n  name: token\n",
+    "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: a}\nspec: {}\n",
+], ids=["a TLS passthrough", "a contrib build", "a vendor's", "UDP", "a secret's file", "another object"])  # fmt: skip
+def test_what_is_right_elsewhere_is_no_finding(text: str) -> None:
+    assert [f.title for f in diagnose(case(text), all_rules()) if f.severity != "info"] == []
+
+
+def test_a_cluster_of_a_discovery_file() -> None:
+    cluster = "'@type': type.googleapis.com/envoy.config.cluster.v3.Cluster\n  name: idp\n  type: LOGICAL_DNS\n"
+    (found,) = case(f"resources:\n- {cluster}").all(ClusterSeen)
+    assert (found.name, found.where) == ("idp", Where(file="f.yaml", line=2, path="resources[0]"))
 
 
 def test_what_only_ostiary_lacks_is_no_problem() -> None:

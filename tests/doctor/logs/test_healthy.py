@@ -139,6 +139,61 @@ Error: connect ECONNREFUSED 127.0.0.1:6379
 """
 
 
+STRAY = {
+    "one of two providers knows the token": """\
+[2024-10-04 13:38:09.001][23][debug][jwt] origins-0: JWT verification completed with: Jwt issuer is not configured
+[2024-10-04 13:38:09.001][23][debug][jwt] origins-1: JWT verification completed with: OK
+[2024-10-04 13:38:09.001][23][debug][jwt] Jwt authentication completed with: OK""",
+    "so says an older one": """\
+[2024-10-04 13:38:09.001][23][debug][jwt] origins-0: JWT token verification completed with: Jwt issuer is not configured
+[2024-10-04 13:38:09.001][23][debug][jwt] origins-1: JWT token verification completed with: OK""",
+    "an old token": "[2024-10-04 13:38:09.001][23][debug][jwt] origins-0: JWT verification completed with: Jwt is expired",
+    "somebody looks at the callback": '[2024-10-04T13:38:00.001Z] "GET /callback HTTP/1.1" 401 - Code_or_state_query_param_does_not_exist - "-" 0 14 0 - "10.0.0.7" "bot" "edb" "app.example.com" "-" b - - - - d',
+    "a page asks whether its user is still there": '[2024-10-04T13:38:00.001Z] "GET /silent?error=login_required&state=x HTTP/1.1" 200 - via_upstream - "-" 0 14 0 - "10.0.0.7" "-" "edb" "app.example.com" "10.2.3.4:80" b - - - - d',
+    "a scanner from a low port": """\
+[2024-10-04 13:38:09.001][23][debug][conn_handler] [Tags: "ConnectionId":"81"] new connection from 203.0.113.9:2011
+[2024-10-04 13:38:09.002][23][debug][connection] [Tags: "ConnectionId":"81"] remote address:203.0.113.9:2011,TLS_error:|268435696:SSL routines:OPENSSL_internal:UNSUPPORTED_PROTOCOL:TLS_error_end""",
+    "keys come": "[2024-10-04 13:38:09.001][23][debug][filter] fetch pubkey [uri = https://login.example.com/keys]: response status code 200",
+    "istiod starts": "2024-10-04T13:37:05.541213Z\tinfo\tmodel\tThe JWKS key is not yet fetched for issuer https://login.example.com (), using a fake JWKS for now",
+    "another object's field": 'error: error validating data: ValidationError(Deployment.spec): unknown field "replcas" in io.k8s.api.apps.v1.DeploymentSpec',
+    "a shutdown": '[2024-10-04 13:38:09.004][15][debug][dns] dns resolution for db.local failed with c-ares status 0x0010: "Channel is being destroyed"',
+}
+REFUSED = "[2024-10-04 13:0{}:05.541][15][warning][oauth2] Responding with 401 Unauthorized. Cause: Failed to get access token: response code: 503, response body: upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, transport failure reason: delayed connect error: Connection refused\n"
+WELL = '[2024-10-04T13:0{}:06.001Z] "GET /callback?code=1&state=2 HTTP/1.1" 302 - oauth.logged_in - "-" 0 0 3 - "-" "-" "e" "{}" "-" b - - - - d\n'
+LOST = '[2024-10-04T13:0{}:06.001Z] "GET /callback?code=1&state=2 HTTP/1.1" 401 - Failed_to_get_access_token:_response_code:_503,_response_body:_upstream_connect_error_or_disconnect/reset_before_headers._reset_reason:_remote_connection_failure,_transport_failure_reason:_delayed_connect_error:_Connection_refused - "-" 0 0 3 - "-" "-" "e" "{}" "-" b - - - - d\n'
+
+
+@pytest.mark.parametrize("case", STRAY)
+def test_what_happens_now_and_then_is_nothing_worse_than_a_hint(case: str) -> None:
+    assert [(each.title, each.severity) for each in find(*facts(STRAY[case])) if each.severity != "info"] == []
+
+
+@pytest.mark.parametrize(("log", "severities"), [
+    (REFUSED.format(1) + REFUSED.format(2) + WELL.format(3, "a"), ["info"]),
+    (REFUSED.format(1) + WELL.format(2, "a") + REFUSED.format(3) + WELL.format(4, "a"), ["warning"]),
+    (WELL.format(1, "a") + REFUSED.format(2), ["warning"]),
+    (REFUSED.format(1), ["error"]),
+    (LOST.format(1, "a") + WELL.format(2, "b"), ["warning"]),
+    (LOST.format(1, "a") + WELL.format(2, "a"), ["info"]),
+], ids=["mended", "now and then", "broken later", "broken", "another host's sign-in", "the same host's"])  # fmt: skip
+def test_what_was_over_before_anybody_signed_in_is_told_as_that(log: str, severities: list[str]) -> None:
+    found = find(*facts(log))
+    assert [each.severity for each in found] == severities
+    assert {each.rule for each in found} == {"tcp-refused"}
+
+
+def test_a_sign_in_with_one_provider_says_nothing_about_another_s() -> None:
+    def call(cluster: str, minute: int, thread: int) -> str:
+        at = f"[2024-10-04 13:0{minute}:05.541][{thread}][debug]"
+        return (
+            f"{at}[oauth2] Dispatching OAuth request for access token.\n"
+            f'{at}[router] [Tags: "ConnectionId":"0","StreamId":"{thread}"] cluster \'{cluster}\' match for URL \'/token\'\n'
+        )
+
+    log = call("one", 1, 21) + REFUSED.format(1).replace("[15]", "[21]") + call("two", 2, 22) + WELL.format(2, "a")
+    assert [(each.severity, each.subject) for each in find(*facts(log))] == [("warning", "one")]
+
+
 def test_prose_says_nothing() -> None:
     assert told(PROSE) == set()
 

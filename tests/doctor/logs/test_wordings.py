@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from doctor.logs.reading import captured, told
-from doctor.logs.test_healthy import APPLICATION, ORDINARY
+from doctor.logs.test_healthy import APPLICATION, ORDINARY, STRAY
 from doctor.logs.test_programs import LINES
 from doctor.test_catalogue import CASES
 from ostiary.doctor.logs.formats import parse
@@ -74,6 +74,10 @@ MORE: dict[str, tuple[str, set[str]]] = {
     "envoy, secret of another name": (
         "[2024-10-04 13:37:05.541][15][warning][config] [a.cc:1] Unexpected SDS secret (expecting token_sds): token_other",
         {"Warming secret token_sds", "ConfigurationProblem secret-missing token_sds True"},
+    ),
+    "envoy, a token, in the end": (
+        "[2024-10-04 13:38:09.001][23][debug][jwt] Jwt authentication completed with: Jwt is missing",
+        {"JwtRejected missing envoy"},
     ),
     "oauth2-proxy, a client refused": (
         PROXY + 'Error redeeming code during OAuth2 callback: unexpected status "401": {"error":"invalid_client"}',
@@ -163,7 +167,7 @@ def test_a_line_says(case: str) -> None:
 def test_every_pattern_knows_a_line() -> None:
     texts = [line for line, _ in (*LINES.values(), *MORE.values())]
     texts += [WARNING + cause for cause in CAUSES]
-    texts += [ORDINARY, APPLICATION, *(case.get("log", "") for case in CASES.values())]
+    texts += [ORDINARY, APPLICATION, *STRAY.values(), *(case.get("log", "") for case in CASES.values())]
     texts += ["\n".join(lines) for case in captured()["cases"].values() for lines in case.values()]
     texts += ["\n".join(lines) for lines in captured()["rejected"].values()]
     messages = {parse(line).message for text in texts for line in text.split("\n")}

@@ -84,13 +84,16 @@ def chain_fact(seen: Seen, kind: Kind = "config", source: str = "") -> FilterCha
     )
 
 
-def for_providers(clusters: list[ClusterSeen], walked: Walked, oauth2: list[OAuth2Seen]) -> list[ClusterSeen]:
+def for_providers(
+    clusters: list[ClusterSeen], walked: Walked, oauth2: list[OAuth2Seen], *, whole: bool = False
+) -> list[ClusterSeen]:
     """The clusters, each marked by whether it leads to a provider: a token endpoint's or one for keys.
 
-    Where no filter is at hand that would say so (a cluster's patch alone), a cluster with a DNS name and TLS is.
+    Where no filter is at hand that would say so (a cluster's patch alone), a cluster with a DNS name and TLS is; not in
+    a `whole` configuration, whose listeners are all there is.
     """
     named = {fact.token_cluster for fact in oauth2 if fact.token_cluster} | key_clusters(walked)
-    if named:
+    if named or whole:
         return [replace(cluster, for_provider=cluster.name in named) for cluster in clusters]
     return [replace(cluster, for_provider=cluster.tls or cluster.port == 443) for cluster in clusters]
 
@@ -101,10 +104,11 @@ def token_clusters(walked: Walked) -> set[str]:
 
 
 def key_clusters(walked: Walked) -> set[str]:
-    """Clusters from which jwt_authn fetches keys."""
+    """Clusters from which jwt_authn fetches keys, and which ext_authz asks."""
     found: set[str] = set()
     for seen in walked.chains:
         for item in items(seen.node, "http_filters"):
+            found.add(text(item, "typed_config", "http_service", "server_uri", "cluster"))
             providers = at(item, "typed_config", "providers")
             for _, provider in providers if isinstance(providers, Mapping) else ():
                 found.add(text(provider, "remote_jwks", "http_uri", "cluster"))

@@ -29,6 +29,12 @@ _BY_PATH: Final[tuple[tuple[re.Pattern[str], ProblemKind], ...]] = (
     (re.compile(r"(token_secret|hmac_secret)(\.|$)"), "secret-missing"),
     (re.compile(r"(^|\.)(secret|(client_)?secret_file|secrets\[\d+\])$"), "secret-invalid"),
 )
+_OTHERS: Final = re.compile(
+    r"in Envoy's API: (?!envoy\.)|[.](?:golang|kafka\w*|mysql_proxy|postgres_\w+|rocketmq_proxy|sip_proxy|squash|"
+    r"sxg|dynamo|checksum|language|hyperscan|cryptomb|qat|kae|dlb|vcl|generic_proxy|client_ssl_auth|peak_ewma|"
+    r"tap_sinks|istio_stats|alpn|peer_metadata|metadata_exchange)[.]"
+)
+"""Types that are not Envoy's: of its contrib builds, of Istio's and other vendors', values of protobuf's own."""
 _OURS: Final = ("no patch changes what stands before", "the listener's address can't be patched here")
 """What only `ostiary run` refuses, which has one file and nothing else."""
 _UNREADABLE: Final = "can't read "
@@ -41,6 +47,8 @@ def problems(diagnostics: Iterable[Diagnostic], *, elsewhere: bool = False) -> I
         if diagnostic.message.startswith((NOT_IMPLEMENTED, *_OURS)):
             continue  # nothing is wrong with it for Envoy and Istio
         kind = _kind(diagnostic)
+        if kind == "type-url" and _OTHERS.search(diagnostic.message):
+            continue
         if elsewhere and diagnostic.message.startswith(_UNREADABLE):
             continue  # that it is not here says nothing
         if diagnostic.severity != "error" and kind not in ("cluster-unknown", "patch-nothing"):
@@ -75,5 +83,7 @@ def _subject(diagnostic: Diagnostic, kind: ProblemKind) -> str:
     quoted = _QUOTED.search(diagnostic.message)
     if kind in ("unknown-field", "cluster-unknown") and quoted is not None:
         return quoted[1]
+    if kind == "type-url":
+        return diagnostic.message.rpartition(": ")[2]
     short = re.sub(r".*\.typed_config\.", "", diagnostic.path)
     return short or diagnostic.message

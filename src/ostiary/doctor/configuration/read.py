@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping as MappingType
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from ostiary.dialects.detect import detect
@@ -17,13 +18,16 @@ from ostiary.dialects.yaml_nodes import Node, parse_all
 from ostiary.doctor.configuration.clusters import cluster_fact
 from ostiary.doctor.configuration.filters import chain_fact, for_providers, oauth2_fact
 from ostiary.doctor.configuration.problems import problems
-from ostiary.doctor.configuration.walk import Walked, walk
+from ostiary.doctor.configuration.walk import Walked, items, type_of, walk
 from ostiary.doctor.facts.configuration import ConfigurationProblem
 from ostiary.doctor.facts.origin import Fact, Kind
 from ostiary.model.errors import ConfigError, Diagnostic
 
 Files = Sequence[tuple[str, bytes]]
 _MENTIONED: Final = re.compile(rb"oauth2[-_]proxy", re.IGNORECASE)
+_LISTENERS: Final = re.compile(rb"\b(?:filter_?chains|listeners)\b[\"']?\s*:", re.IGNORECASE)
+"""In a configuration with listeners, a filter that it doesn't have isn't there."""
+_OBJECTS: Final = "Kubernetes objects without an EnvoyFilter"
 
 
 def read(files: Files, *, env: MappingType[str, str], open_file: Reader | None = None) -> list[Fact]:
@@ -37,12 +41,13 @@ def read(files: Files, *, env: MappingType[str, str], open_file: Reader | None =
             if dialect != "oauth2-proxy":
                 walked.append((walk(parse_all(content, name, merge=dialect == "native")), name))
         except ConfigError as error:
-            facts += problems(error.diagnostics)
+            facts += _not_read(error.diagnostics) or problems(error.diagnostics)
             continue
         by_dialect.setdefault(dialect, []).append((name, content))
         if dialect == "istio" and _MENTIONED.search(content) is not None:
             by_dialect.setdefault("oauth2-proxy", []).append((name, content))  # beside its EnvoyFilter
-    facts += tree_facts([each for each, _ in walked])
+    whole = any(_LISTENERS.search(content) is not None for _, content in files)
+    facts += tree_facts([each for each, _ in walked], whole=whole)
     for dialect, some in by_dialect.items():
         facts += _judged(dialect, some, env, open_file)
     return facts
@@ -61,13 +66,18 @@ def walk_files(files: Files) -> Walked:
     return found
 
 
-def tree_facts(walked: Sequence[Walked], kind: Kind = "config", source: str = "") -> list[Fact]:
-    """The facts of trees in which Envoy's messages stand."""
+def _not_read(diagnostics: Sequence[Diagnostic]) -> list[Fact]:
+    """Objects that are right by themselves, and none of those that are examined."""
+    return [replace(fact, kind="not-examined") for fact in problems(diagnostics) if fact.message.startswith(_OBJECTS)]
+
+
+def tree_facts(walked: Sequence[Walked], kind: Kind = "config", source: str = "", *, whole: bool = False) -> list[Fact]:
+    """The facts of trees in which Envoy's messages stand; `whole`: with the listeners that use them."""
     oauth2 = [oauth2_fact(seen, kind, source) for each in walked for seen in each.oauth2]
     clusters = [cluster_fact(seen, kind, source) for each in walked for seen in each.clusters]
     chains = [chain_fact(seen, kind, source) for each in walked for seen in each.chains]
     everything = Walked([], [], [seen for each in walked for seen in each.chains])
-    return [*for_providers(clusters, everything, oauth2), *oauth2, *chains]
+    return [*for_providers(clusters, everything, oauth2, whole=whole), *oauth2, *chains]
 
 
 def _dialect(content: bytes, name: str) -> str:
@@ -82,7 +92,7 @@ def _dialect(content: bytes, name: str) -> str:
 
 def _has_anything(document: Node) -> bool:
     found = walk([document])
-    return bool(found.clusters or found.oauth2 or found.chains)
+    return bool(found.clusters or found.oauth2 or found.chains or any(map(type_of, items(document, "resources"))))
 
 
 def _judged(dialect: str, files: Files, env: MappingType[str, str], open_file: Reader | None) -> list[Fact]:

@@ -114,6 +114,10 @@ def _visit(node: Node, path: str, document: int, found: Walked) -> None:
         if key.text == "clusters":
             listed = ((item, f"{below}[{index}]") for index, item in enumerate(items(value)))
             found.clusters.extend(Seen(item, place, document) for item, place in listed if _is_cluster(item))
+        elif key.text == "resources":  # a file of xDS
+            listed = ((item, f"{below}[{index}]") for index, item in enumerate(items(value)))
+            of_type = ((item, place) for item, place in listed if type_of(item).endswith(".Cluster"))
+            found.clusters.extend(Seen(item, place, document) for item, place in of_type if _is_cluster(item))
         elif key.text == "cluster" and _is_cluster(value):
             found.clusters.append(Seen(value, below, document))
         _visit(value, below, document, found)

@@ -16,7 +16,7 @@ ProblemKind = Literal[
     "unknown-field", "type-url", "type-missing", "invalid", "cluster-unknown", "extension-missing", "patch-crash",
     "patch-nothing", "filter-order", "fails-open", "redirect-uri-template", "redirect-scheme", "secret-missing",
     "secret-invalid", "tls-not-verified", "cookie-scope", "filter-fails-open", "jwt-issuer", "jwt-missing",
-    "discovery-failed",
+    "discovery-failed", "not-examined",
 ]  # fmt: skip
 
 

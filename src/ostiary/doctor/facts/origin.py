@@ -25,6 +25,8 @@ class Origin:
     """How many lines of a log say the same."""
     until: str = ""
     """The time of the last of them; empty for one."""
+    outlived: bool = False
+    """Somebody signed in after it, and nobody before."""
 
     def __str__(self) -> str:
         place = f"{self.source}:{self.line}" if self.line else self.source

@@ -22,6 +22,8 @@ class HandshakeFailed(Fact):
     fault: HandshakeFault
     detail: str = ""
     who: str = "envoy"
+    for_provider: bool = True
+    """False: with the application's upstream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,11 @@ from typing import Any, Final, NamedTuple, final
 import re2
 
 from ostiary.doctor.facts.origin import Fact
+from ostiary.doctor.facts.signin import SignedIn, SignInFailed
 from ostiary.doctor.logs.collected import Collected, Counted
 from ostiary.doctor.logs.formats import parse
 from ostiary.doctor.logs.joining import Joiner
+from ostiary.doctor.logs.outlived import outlived
 from ostiary.doctor.logs.pattern import Found, Pattern, compiled, expanded
 from ostiary.doctor.logs.patterns import PATTERNS
 from ostiary.doctor.logs.record import Record
@@ -83,6 +85,8 @@ class Examiner:
         self._collected = Collected()
         self._repeated: dict[str, tuple[list[int], list[Counted]]] = {}
         self._usual: dict[bytes, list[Counted]] = {}
+        self._hosts: set[str] = set()
+        """Whose sign-ins an access log has: one's success says nothing about another's provider."""
         self.formats: Counter[str] = Counter()
 
     def look(self, line: bytes, number: int, following: Callable[[], tuple[str, ...]] = tuple) -> None:
@@ -100,6 +104,8 @@ class Examiner:
         self.formats[record.format] += 1
         wanted = [self._words.patterns[index] for index in sorted({self._words.owners[word] for word in found})]
         counted = [self._collected.add(fact) for fact in self._facts(record, wanted)]
+        if record.access and len(self._hosts) < limits.MAX_LOG_FACTS and any(map(_of_sign_in, counted)):
+            self._hosts.add(record.access.get("authority", ""))
         if counted and not any(pattern.joins or pattern.whole for pattern, _ in wanted):
             self._remember(line, record.message, [each for each in counted if each is not None])
 
@@ -127,12 +133,18 @@ class Examiner:
         """The facts, with those that only the end of the log decides."""
         for fact in self._join.finish():
             self._collected.add(fact)
-        return self._collected.facts()
+        facts = self._collected.facts()
+        several = len(self._join.token_clusters) > 1 or len(self._hosts) > 1
+        return facts if several else outlived(facts)
 
     @property
     def left_out(self) -> int:
         """Lines whose fact was one too many."""
         return self._collected.left_out
+
+
+def _of_sign_in(counted: Counted | None) -> bool:
+    return counted is not None and isinstance(counted.fact, SignedIn | SignInFailed)
 
 
 def _behind_tags(line: bytes) -> bytes:

@@ -15,7 +15,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, Generic, Literal, TypeVar, final
+from typing import Final, Literal, final
 
 from ostiary.doctor.facts.configuration import ConfigurationProblem
 from ostiary.doctor.facts.connection import Attempted, ConnectFailed
@@ -24,15 +24,15 @@ from ostiary.doctor.facts.origin import Fact, Origin
 from ostiary.doctor.facts.provider import Answered
 from ostiary.doctor.facts.sidecar import NotReady
 from ostiary.doctor.facts.tls import HandshakeFailed
+from ostiary.doctor.logs.recent import Recent
 from ostiary.doctor.logs.record import Record
+from ostiary.doctor.logs.tokens import Tokens
 from ostiary.doctor.logs.wording import errno_of, family_of, handshake_fault, speaks_of_tls, stage_of, tls_detail
 from ostiary.model import limits
 
 What = Literal["cluster", "listener", "secret", "route"]
 Purpose = Literal["token", "other", "application", "control"]
 Key = tuple[str, str]
-K = TypeVar("K")
-V = TypeVar("V")
 _FRESH: Final = 0.05
 """Seconds within which a thread's new connection belongs to its latest call: they are made in one go."""
 _GRPC: Final = re.compile(r"^/[\w.]+\.[A-Z]\w+/\w+$")
@@ -42,15 +42,6 @@ _ATTEMPTS: Final = 64
 _DIGITS: Final = 20
 _EPHEMERAL: Final = 32768
 """A peer's port from here on is a client's."""
-
-
-class Recent(dict[K, V], Generic[K, V]):
-    """A dict that forgets its oldest entries."""
-
-    def __setitem__(self, key: K, value: V) -> None:
-        if len(self) >= limits.MAX_JOINED and key not in self:
-            del self[next(iter(self))]
-        super().__setitem__(key, value)
 
 
 @dataclass(slots=True)
@@ -129,6 +120,8 @@ class Joiner:
         self._races: Recent[Key, Race] = Recent()
         self._unclaimed: deque[Fact] = deque(maxlen=limits.MAX_JOINED)
         self._names: Recent[str, Fact] = Recent()
+        self.tokens = Tokens()
+        self._clients: Recent[Key, None] = Recent()
         self._not_ready: NotReady | None = None
         self._dump: tuple[ConfigurationProblem, tuple[What, str] | None] | None = None
         self.routed = False
@@ -239,7 +232,8 @@ class Joiner:
         if attempt is None and last is not None and not last.done and not speaks_of_tls(text):
             attempt = last if address in ("", last.address) else None
         if attempt is None:
-            if not address or (speaks_of_tls(text) and port >= _EPHEMERAL):
+            client = port >= _EPHEMERAL or (record.place, f"{address}:{port}") in self._clients
+            if not address or (speaks_of_tls(text) and client):
                 return
             attempt = Tried(address, port, None, origin)
         elif attempt.done:
@@ -311,6 +305,10 @@ class Joiner:
         elif call.for_provider:
             yield fact
 
+    def client_came(self, record: Record, address: str) -> None:
+        """A client connects: what its connection meets is nobody's failure here."""
+        self._clients[(record.place, address)] = None
+
     # --- names, readiness, rejections
 
     def dumps(self, so_far: ConfigurationProblem, update: tuple[What, str] | None) -> None:
@@ -346,6 +344,7 @@ class Joiner:
             yield self._dump[0]
         if not self.routed:
             yield from self._unclaimed
+        yield from self.tokens.finish()
         yield from self._started()
         yield from self._answers_without_body()
 

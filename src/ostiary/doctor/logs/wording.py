@@ -57,6 +57,7 @@ def stage_of(errno: str) -> Literal["route", "tcp"]:
 
 _TLS: Final[tuple[tuple[HandshakeFault, tuple[str, ...]], ...]] = (
     ("not-yet-valid", ("is not yet valid: current time", "not yet valid")),
+    ("client-certificate", ("alert certificate expired",)),  # the peer's word about ours
     ("expired", ("has expired", "is expired", "cert expired", "certificate expired", "expired certificate")),
     ("name-mismatch", ("verify san list", "san matcher", "hostname mismatch", "altname invalid", "does not match",
                        "certificate is valid for", "not valid for", "no alternative certificate", "doesn't match",

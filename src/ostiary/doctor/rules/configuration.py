@@ -86,6 +86,22 @@ def _about(name: str, explains: frozenset[str] = frozenset()) -> Rule:
     return Rule(name=name, family="Configuration", look=also_written(look, name, kind), explains=explains)
 
 
+def _not_examined(case: Case) -> Iterator[Finding]:
+    """A file of other objects: right or not, sign-in does not stand in it."""
+    for fact in case.all(ConfigurationProblem):
+        if fact.kind == "not-examined":
+            yield Finding(
+                rule="config-invalid",
+                severity="info",
+                title=f"Nothing in {fact.origin.source} was examined",
+                cause=fact.message,
+                proof=proof(fact),
+                mend="Give the EnvoyFilter, or what the proxy runs: `--pod NAMESPACE/POD`, `--admin URL`, a dump.",
+                confidence="certain",
+                where=fact.where,
+            )
+
+
 def _filter_order(case: Case) -> Iterator[Finding]:
     told: list[tuple[str, Fact]] = [
         (fact.message, fact) for fact in case.all(ConfigurationProblem) if fact.kind == "filter-order"
@@ -206,6 +222,7 @@ def _ext_authz(case: Case, rule: str) -> Iterator[Finding]:
     )  # fmt: skip
 
 
+_REFUSED: Final = _about("config-invalid")
 _AFTER: Final = frozenset({"config-invalid", "listener-rejected"})
 
 RULES: Final = (
@@ -219,7 +236,8 @@ RULES: Final = (
          look=also_written(_fails_open, "filter-fails-open", "filter-fails-open")),
     _about("patch-not-applied", frozenset({"filter-fails-open"})),
     _about("cluster-unknown", _AFTER),
-    _about("config-invalid", frozenset({"listener-rejected"})),
+    Rule(name="config-invalid", family="Configuration", explains=frozenset({"listener-rejected"}),
+         look=lambda case: (*_REFUSED.look(case), *_not_examined(case))),
     Rule(name="listener-rejected", family="Configuration", look=_rejected),
     Rule(name="sidecar-not-ready", family="Configuration", look=_not_ready),
     Rule(name="ext-authz-status", family="Configuration", look=lambda case: _ext_authz(case, "ext-authz-status")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,7 +15,15 @@ from ostiary.doctor.facts.provider import Answered
 from ostiary.doctor.facts.signin import RedirectSent, SignInFailed, Step
 from ostiary.doctor.finding import Confidence, Edit, Finding
 from ostiary.doctor.rule import Rule
-from ostiary.doctor.rules.evidence import also_written, proof, severity_beside, sign_in_of, someone_signed_in, weakened
+from ostiary.doctor.rules.evidence import (
+    A_FEW,
+    also_written,
+    proof,
+    severity_beside,
+    sign_in_of,
+    someone_signed_in,
+    weakened,
+)
 from ostiary.doctor.rules.oauth_errors import cause_of
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -79,7 +88,7 @@ def _state(case: Case) -> Iterator[Finding]:
             "from "
             "another filter or client, or the callback was opened by hand."
         )
-        yield _finding(
+        told = _finding(
             case, "state-invalid", [*found],
             "The callback's parameters are not those of a sign-in",
             cause,
@@ -87,6 +96,8 @@ def _state(case: Case) -> Iterator[Finding]:
             "filter a callback path of its own.",
             "likely",
         )  # fmt: skip
+        stray = alone and sum(fact.origin.count for fact in found) < A_FEW
+        yield replace(told, severity="info") if stray else told
 
 
 def _verifier(case: Case) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from ostiary.doctor.facts.sidecar import PlaceholderKeys
 from ostiary.doctor.facts.signin import JwtRejected
 from ostiary.doctor.finding import Finding
 from ostiary.doctor.rule import Rule
-from ostiary.doctor.rules.evidence import also_written, name_of, subject_of
+from ostiary.doctor.rules.evidence import A_FEW, also_written, name_of, subject_of
 from ostiary.doctor.rules.provider import finding
 
 _MAX_SKEW: Final = 60.0
@@ -63,8 +63,11 @@ def _jwks(case: Case) -> Iterator[Finding]:
     )
     yield from _fetch(case, "jwks", "jwks-fetch-failed", "the signing keys", mend)
     for fact in case.all(PlaceholderKeys):
+        # istiod says so at its start, too, and fetches them a moment later
+        passing = fact.origin.kind == "log" and bool(fact.issuer) and fact.origin.count < A_FEW
         yield finding(
             case, "jwks-fetch-failed", fact.issuer, [fact],
+            severity="info" if passing and not case.all(FetchFailed) else "error",
             title=f"istiod could not fetch the signing keys of {name_of(fact.issuer, 'an issuer')}",
             cause="The sidecar has istiod's placeholder in place of the keys, so that no token of this issuer can be "
             "verified.",

@@ -71,6 +71,8 @@ def _cause(answer: Answered) -> str:
     section 5.2."""
     rule = cause_of(answer.error, answer.description, answer.codes)
     about_the_client = answer.endpoint == "token" and answer.status == _UNAUTHORIZED and not answer.probe
+    if rule == "idp-server-error" and answer.endpoint != "token":
+        return "idp-error"  # in the browser: what failed stands in the provider's description
     return "client-rejected" if about_the_client and rule in ("idp-error", "consent-required") else rule
 
 

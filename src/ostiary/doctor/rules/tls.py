@@ -123,9 +123,10 @@ _COUNTERS: Final = {"ssl.fail_verify_error": "untrusted-ca", "ssl.fail_verify_sa
 def _finding(case: Case, rule: str, told: _Told, subject: str, facts: list[Fact], sure: Confidence) -> Finding:
     whom = name_of(subject)
     cluster = cluster_of(case, subject)
+    application = all(isinstance(fact, HandshakeFailed) and not fact.for_provider for fact in facts)
     return Finding(
         rule=rule,
-        severity="error",
+        severity="warning" if application else "error",
         title=told.title.format(whom=whom),
         cause=told.cause.format(whom=whom),
         proof=proof(facts),

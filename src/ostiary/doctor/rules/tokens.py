@@ -10,7 +10,7 @@ from ostiary.doctor.facts.configuration import ProblemKind
 from ostiary.doctor.facts.signin import GroupsLeftOut, JwtFault, JwtRejected
 from ostiary.doctor.finding import Confidence, Finding, Severity
 from ostiary.doctor.rule import Rule
-from ostiary.doctor.rules.evidence import also_written, proof, severity_beside, someone_signed_in, weakened
+from ostiary.doctor.rules.evidence import A_FEW, also_written, proof, severity_beside, someone_signed_in, weakened
 
 _TOLD: Final[dict[str, tuple[tuple[JwtFault, ...], str, str, str]]] = {
     "jwt-issuer": (
@@ -96,7 +96,8 @@ def _weight(case: Case, name: str, facts: list[JwtRejected]) -> tuple[Severity, 
     if any(fact.at_callback for fact in facts):
         return "error", "certain"
     if name in _EVERY_DAY:
-        return ("info" if someone_signed_in(case) else "warning"), _EVERY_DAY[name]
+        seldom = name == "jwt-expired" and sum(fact.origin.count for fact in facts) < A_FEW
+        return ("info" if seldom or someone_signed_in(case) else "warning"), _EVERY_DAY[name]
     return among_others, weakened("certain", someone_signed_in(case))
 
 

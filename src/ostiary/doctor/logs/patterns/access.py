@@ -27,7 +27,7 @@ def _upstream(found: Found) -> Iterator[Fact]:
     if "TLS_error" in (text := text.replace(" ", "_")) and "not_supplied_by_SDS" not in text:
         yield HandshakeFailed(
             origin=found.origin, target=entry["upstream_cluster"], fault=handshake_fault(text),
-            detail=tls_detail(entry.get("upstream_transport_failure_reason", "")),
+            detail=tls_detail(entry.get("upstream_transport_failure_reason", "")), for_provider=False,
         )  # fmt: skip
         return
     yield ConnectFailed(

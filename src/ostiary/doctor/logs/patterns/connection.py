@@ -56,6 +56,11 @@ def _connects(found: Found) -> None:
     found.join.connects(found.record, *_address(found), found.origin)
 
 
+def _client(found: Found) -> None:
+    address, port = _address(found)
+    found.join.client_came(found.record, f"{address}:{port}")
+
+
 def _races(found: Found) -> None:
     if found.record.connection:
         found.join.race(found.record, found.record.connection)
@@ -122,6 +127,13 @@ PATTERNS: Final = (
     ),
     Pattern(
         words=("connecting to ",), expression=rf"^connecting to {_ADDRESS}", facts=_connects, joins=True, context=True
+    ),
+    Pattern(
+        words=("new connection from ",),
+        expression=rf"^new connection from {_ADDRESS}",
+        facts=_client,
+        joins=True,
+        context=True,
     ),
     Pattern(words=(r"\bconnected\b",), expression=r"^connected$", facts=_connected, joins=True, context=True),
     Pattern(

@@ -32,6 +32,8 @@ def _fetch(endpoint: Literal["discovery", "jwks"]) -> Callable[[Found], Iterator
     """Facts of something that could not be fetched: who wanted what, and why not."""
 
     def facts(found: Found) -> Iterator[Fact]:
+        if found["why"].startswith("response status code 200"):
+            return
         url = without_credentials(found["url"]).rstrip('".,:)')
         problem = steady(redacted(found["why"]))
         who = "istiod" if found.record.program == "istio" else found.who

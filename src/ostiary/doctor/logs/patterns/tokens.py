@@ -33,6 +33,20 @@ def fault_of(text: str) -> JwtFault:
     return next((fault for expression, fault in _FAULTS if re.search(expression, plain)), "other")
 
 
+def _accepted(found: Found) -> None:
+    found.join.tokens.accepted(found.record)
+
+
+def _one_refused(found: Found) -> Iterator[Fact]:
+    for fact in _denied(found):
+        yield from found.join.tokens.refused_by(found.record, found["provider"], fact)
+
+
+def _refused(found: Found) -> Iterator[Fact]:
+    told = [*found.join.tokens.refused(found.record)]
+    yield from told or _denied(found)
+
+
 def _denied(found: Found) -> Iterator[Fact]:
     why = " ".join(found["why"].replace("_", " ").split()).strip(". ")
     if why in ("OK", "Jwt verification OK"):
@@ -64,9 +78,23 @@ PATTERNS: Final = (
         facts=_denied,
     ),
     Pattern(
-        words=("[jJ][wW][tT] (?:token )?(?:verification|authentication) completed with: [^O]",),
-        expression=r"[jJ][wW][tT] (?:token )?(?:verification|authentication) completed with: (?P<why>.*)",
-        facts=_denied,
+        words=("JWT (?:token )?verification completed with: [^O]",),
+        expression=r"(?:(?P<provider>[\w./-]+): )?JWT (?:token )?verification completed with: (?P<why>.*)",
+        facts=_one_refused,
+        joins=True,
+    ),
+    Pattern(
+        words=("J[wW][tT] authentication completed with: [^O]",),
+        expression=r"J[wW][tT] authentication completed with: (?P<why>.*)",
+        facts=_refused,
+        joins=True,
+    ),
+    Pattern(
+        words=("completed with: OK",),
+        expression=r"^(?:[\w./-]+: )?J[wW][tT] (?:token )?(?:verification|authentication) completed with: OK",
+        facts=_accepted,
+        joins=True,
+        context=True,
     ),
     Pattern(
         words=(r"oidc: [a-z]", r"audience from claim", "failed to verify (?:id token )?signature"),
