@@ -20,7 +20,9 @@ _OF_CONFIG: Final = frozenset(
     {"clientID", "clientSecret", "cookieSecret", "configFile", "existingConfig", "requiredSecretKeys", "emailDomains",
      "forceLegacyConfig"}
 )  # fmt: skip
-_OWN: Final = frozenset({"alphaConfig", "authenticatedEmailsFile", "proxyVarsAsSecrets", "htpasswdFile"})
+_OWN: Final = frozenset(
+    {"alphaConfig", "authenticatedEmailsFile", "proxyVarsAsSecrets", "htpasswdFile", "sessionStorage"}
+)
 """Keys of the chart that no other well-known one has."""
 CONFIG: Final = "/etc/oauth2_proxy/oauth2_proxy.cfg"
 STRUCTURED: Final = "/etc/oauth2_proxy/oauth2_proxy.yml"

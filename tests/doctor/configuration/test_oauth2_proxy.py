@@ -13,7 +13,7 @@ from ostiary.doctor.case import Case
 from ostiary.doctor.configuration.read import read
 from ostiary.doctor.facts.configuration import ClusterSeen, OAuth2Seen
 from ostiary.doctor.finding import Finding
-from ostiary.doctor.mends.patch import with_patches
+from ostiary.doctor.mends.patch import together, with_patches
 
 HERE: Final = Path(__file__).parent / "oauth2_proxy"
 OPTIONS: Final = yaml.safe_load((HERE / "options.yaml").read_text())
@@ -69,3 +69,20 @@ def test_what_it_says() -> None:
 @pytest.mark.parametrize("url", ["http://[", "https://a:99999", "", "login.example.com"])
 def test_no_url_is_an_exception(url: str) -> None:
     found({FILE: OPTIONS["base"].replace("https://login.example.com", url)})
+
+
+@pytest.mark.parametrize("case", yaml.safe_load((HERE / "places.yaml").read_text()), ids=lambda case: case["name"])
+def test_a_place(case: dict[str, Any]) -> None:
+    files: dict[str, str] = case["files"]
+    findings = [finding for finding in found(files) if finding.severity != "info"]
+    seen = sorted((finding.rule, finding.where.file, finding.where.line) for finding in findings if finding.where)
+    assert seen == sorted(map(tuple, case["found"]))
+    patch = together(findings, files) or ""
+    new = {line[1:].strip() for line in patch.splitlines() if line.startswith("+")}
+    assert {line.strip() for line in case.get("becomes", ())} <= new
+    assert "hunter2" not in patch + str([finding.as_dict() for finding in findings])
+
+
+@pytest.mark.parametrize("case", yaml.safe_load((HERE / "healthy.yaml").read_text()), ids=lambda case: case["name"])
+def test_an_example_of_its_own_is_healthy(case: dict[str, Any]) -> None:
+    assert found(case["files"]) == []

@@ -24,6 +24,8 @@ _WRITTEN: Final = re.compile(
     re.IGNORECASE,
 )
 """The same in a line of any other kind of file: TOML, a command line, a variable."""
+_VARIABLE: Final = re.compile(r"\bOAUTH2_PROXY_[A-Z_]+=")
+"""Looks like one of its cookies, and is none; those that hold a secret are named above."""
 _KEY_BEGINS: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _KEY_ENDS: Final = re.compile(r"-----END [A-Z ]*PRIVATE KEY-----")
 _LONG: Final = re.compile(r"\"\"\"|\'\'\'")
@@ -49,7 +51,7 @@ def _in_lines(text: str) -> set[int]:
     next_too = False
     for number, line in enumerate(text.split("\n")):
         named = _WRITTEN.search(line)
-        if until is not None or next_too or named is not None or redacted(line) != line:
+        if until is not None or next_too or named is not None or _shows(line):
             found.add(number)
         next_too = named is not None and named["value"] is None
         if until is not None:
@@ -60,6 +62,11 @@ def _in_lines(text: str) -> set[int]:
         elif named is not None and len(_LONG.findall(line)) == 1:
             until = _LONG
     return found
+
+
+def _shows(text: str) -> bool:
+    plain = _VARIABLE.sub("", text)
+    return redacted(plain) != plain
 
 
 def _visit(node: yaml.Node, secret: bool, found: set[int]) -> None:
@@ -73,5 +80,5 @@ def _visit(node: yaml.Node, secret: bool, found: set[int]) -> None:
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
             _visit(item, secret, found)
-    elif node.value and (secret or redacted(node.value) != node.value):  # `https://user:password@host`, a token
+    elif node.value and (secret or _shows(node.value)):  # `https://user:password@host`, a token
         found.update(range(node.start_mark.line, node.end_mark.line + 1))
