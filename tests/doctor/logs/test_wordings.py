@@ -8,6 +8,7 @@ import pytest
 
 from doctor.logs.reading import captured, told
 from doctor.logs.test_healthy import APPLICATION, ORDINARY, STRAY
+from doctor.logs.test_oauth2_proxy_starts import STARTS
 from doctor.logs.test_programs import LINES
 from doctor.test_catalogue import CASES
 from ostiary.doctor.logs.formats import parse
@@ -170,6 +171,7 @@ def test_every_pattern_knows_a_line() -> None:
     texts += [ORDINARY, APPLICATION, *STRAY.values(), *(case.get("log", "") for case in CASES.values())]
     texts += ["\n".join(lines) for case in captured()["cases"].values() for lines in case.values()]
     texts += ["\n".join(lines) for lines in captured()["rejected"].values()]
+    texts += [case["log"] for case in STARTS]
     messages = {parse(line).message for text in texts for line in text.split("\n")}
     unknown = [
         pattern.expression
