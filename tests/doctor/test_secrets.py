@@ -110,12 +110,61 @@ BROKEN = "client_secret: {0}\nsecret: '{1}\n  [{2}\n"
 OAUTH2_PROXY = (
     'provider = "oidc"\nclient_secret = "{0}"\ncookie_secret = "{1}"\nno_such_key = "{2}"\nclient_secret = {3}\n'
 )
+OAUTH2_PROXY_POD = """\
+apiVersion: v1
+kind: Pod
+metadata: {{name: p}}
+spec:
+  containers:
+  - name: p
+    image: quay.io/oauth2-proxy/oauth2-proxy
+    args: [--client-secret={0}, --cookie-secure=no, "--redis-connection-url=http://u:{1}@r"]
+    env:
+    - name: OAUTH2_PROXY_COOKIE_SECRET
+      value: {2}
+    - {{name: OAUTH2_PROXY_BASIC_AUTH_PASSWORD, value: {3}}}
+    - name: OAUTH2_PROXY_SESSION_STORE_TYPE
+      value: redis
+    - {{name: OAUTH2_PROXY_REDIS_PASSWORD, valueFrom: {{secretKeyRef: {{name: s, key: p}}}}}}
+---
+{{apiVersion: v1, kind: Secret, metadata: {{name: s}}, stringData: {{p: "{4}"}}}}
+"""
+OAUTH2_PROXY_VALUES = """\
+config:
+  clientID: a
+  clientSecret: {0}
+  cookieSecret: {1}
+  configFile: |-
+    client_secret = "{2}"
+    cookie_secur = false
+    jwt_key = \"\"\"
+    -----BEGIN PRIVATE KEY-----
+    {3}
+    -----END PRIVATE KEY-----\"\"\"
+extraArgs: {{github-token: {4}, signature-key: "{5}"}}
+"""
+OAUTH2_PROXY_STRUCTURED = """\
+providers:
+- id: x
+  clientID: a
+  clientSecret: {0}
+  githubConfig: {{token: [{1}]}}
+injectRequestHeader: [{{name: X, values: [{{secretSource: {{value: {2}}}}}]}}]
+"""
+OAUTH2_PROXY_UNIT = """\
+[Service]
+Environment="OAUTH2_PROXY_CLIENT_SECRET={0}" OAUTH2_PROXY_REDIS_CONNECTION_URL=http://u:{1}@r
+ExecStart=/usr/bin/oauth2-proxy --cookie-secret {2} --upstreams=a \\
+  --signature-key={3} \\
+  --session-store-type=redis
+"""
 
 
 @pytest.mark.parametrize(
     ("template", "name"),
     [(FILTER, "f.yaml"), (NATIVE, "ostiary.yaml"), (BOOTSTRAP, "envoy.yaml"), (BROKEN, "broken.yaml"),
-     (OAUTH2_PROXY, "proxy.cfg")],
+     (OAUTH2_PROXY, "proxy.cfg"), (OAUTH2_PROXY_POD, "pod.yaml"), (OAUTH2_PROXY_VALUES, "values.yaml"),
+     (OAUTH2_PROXY_STRUCTURED, "alpha.yaml"), (OAUTH2_PROXY_UNIT, "oauth2-proxy.service")],
 )  # fmt: skip
 def test_no_secret_of_a_configuration_is_printed(template: str, name: str) -> None:
     secrets = [secret() for _ in range(10)]

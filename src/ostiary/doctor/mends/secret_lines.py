@@ -13,8 +13,8 @@ _NAMES: Final = (
     r".*password.*|.*private[-_]?key.*|client[-_]?secret|cookie[-_]?secret|github[-_]token|jwt[-_]?key|signature[-_]key"
 )
 _SENSITIVE: Final = re.compile(
-    rf"^(inline_?string|inline_?bytes|{_NAMES}|(?:oauth2_proxy_)(?:{_NAMES})|secret|secrets|token|hmac|authorization|"
-    r"x-api-key)$",
+    rf"^(inline_?string|inline_?bytes|{_NAMES}|(?:oauth2_proxy_)(?:{_NAMES})|secret|secrets|secret_?source|token|hmac|"
+    r"authorization|x-api-key)$",
     re.IGNORECASE,
 )
 """Keys whose value may be one. A file's name below such a key is none, and is left out all the same."""
