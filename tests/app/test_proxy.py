@@ -400,7 +400,7 @@ async def test_a_body_that_stops_coming_is_cut_off() -> None:
 
 @scenario
 async def test_an_idle_connection_is_closed() -> None:
-    async with Upstream().running() as app, running(proxy(app.port, idle_timeout=0.2)) as door:
+    async with Upstream().running() as app, running(proxy(app.port, idle_timeout=1.0)) as door:
         client = await Client.connect(address(door))
         assert (await client.get()).status == 200
         assert await client.closed()

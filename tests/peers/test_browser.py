@@ -48,7 +48,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """Somebody's browser, without cookies."""
     fresh = browser.new_context(viewport={"width": 1000, "height": 700})
-    fresh.set_default_timeout(15_000)
+    fresh.set_default_timeout(60_000)
     yield fresh
     fresh.close()
 
