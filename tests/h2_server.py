@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from h2 import events
@@ -171,12 +172,20 @@ class H2Server:
         self.arrived = asyncio.Event()
         self.errors: list[Exception] = []
         self.port = 0
+        self.accept: Callable[[], Awaitable[None]]
 
     @contextlib.asynccontextmanager
-    async def running(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[H2Server]:
+    async def running(
+        self, tls: ssl.SSLContext | None = None, *, accepts: bool = True, at: tuple[str, int] = ("127.0.0.1", 0)
+    ) -> AsyncIterator[H2Server]:
+        """`accepts` False: who connects is left waiting until `accept`."""
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: ServerConnection(self), "127.0.0.1", 0, ssl=tls)
-        self.port = server.sockets[0].getsockname()[1]
+        listening = socket.create_server(at)
+        self.port = listening.getsockname()[1]
+        server = await loop.create_server(lambda: ServerConnection(self), sock=listening, ssl=tls, start_serving=False)
+        self.accept = server.start_serving
+        if accepts:
+            await self.accept()
         try:
             yield self
         finally:

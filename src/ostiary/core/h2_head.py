@@ -87,6 +87,11 @@ def outgoing_head(head: bytes, *, encrypted: bool, scheme_of_client: bool) -> Ou
     )  # fmt: skip
 
 
+def header_list_size(fields: Iterable[Field]) -> int:
+    """As SETTINGS_MAX_HEADER_LIST_SIZE counts (RFC 9113 section 6.5.2), in bytes."""
+    return sum(len(name) + len(value) + 32 for name, value in fields)
+
+
 @final
 class LiteralEncoder:
     """HPACK (RFC 7541) without tables: stands where the library has its encoder."""

@@ -6,7 +6,7 @@
 - Frames that carry nothing are counted, and too many are an error. So is a frame too large before all of it is there,
   and a connection that doesn't begin with SETTINGS.
 
-These are methods that the library keeps to itself. tests/net/test_h2_upstream.py notices if it no longer does.
+These are methods that the library keeps to itself. tests/net/test_h2_endings.py notices if it no longer does.
 """
 
 from __future__ import annotations

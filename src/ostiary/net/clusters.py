@@ -246,7 +246,7 @@ class ClusterPool:
     def _replace(self, index: int, group: list[Host], removed: list[Host]) -> None:
         self._groups[index] = group
         for host in removed:
-            host.retire()
+            host.retire(self.submit)
             self.retired.append(host.pool)
         self.counts["membership_change"] += 1
         self._changed()

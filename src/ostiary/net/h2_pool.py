@@ -7,6 +7,7 @@ Requests share a connection as long as it takes them; then a further one is open
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, final
 from weakref import WeakKeyDictionary
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 class Http2Pool(Pool):
     """A pool of connections that carry many requests each, and of some that don't."""
 
-    __slots__ = ("_per_connection", "_refusals", "_shared", "answers", "kind", "options", "ticker")
+    __slots__ = ("_insists", "_per_connection", "_refusals", "_shared", "answers", "kind", "options", "ticker")
 
     def __init__(self, dial: Dialer, ticker: Ticker, load: Load, *, options: Http2, **settings: Any) -> None:
         super().__init__(dial, ticker, load, **settings)
@@ -39,6 +40,8 @@ class Http2Pool(Pool):
         self.answers = AnswerReader()
         self._shared: list[Http2Connection] = []
         """Every connection of HTTP/2."""
+        self._insists: WeakKeyDictionary[Answered, float] = WeakKeyDictionary()
+        """Requests in line for a connection that is not older than they are."""
         self._refusals: WeakKeyDictionary[Answered, int] = WeakKeyDictionary()
         """How often requests were refused that wait to be sent again."""
         self._per_connection = options.max_concurrent_streams
@@ -58,13 +61,22 @@ class Http2Pool(Pool):
 
     def submit(self, client: Answered, fresh: bool = False) -> None:
         """Send a request where there is room, or when a connection is open. `fresh` insists on a new one."""
-        if fresh:
-            for connection in list(self._shared):
-                connection.drain()  # the new one takes its place
-        elif (room := self._room()) is not None:
+        if fresh and self.elsewhere is None:
+            self._insists[client] = self.ticker.now
+            self._make_way()
+        elif not fresh and (room := self._room()) is not None:
             self._start(room, client)
             return
         super().submit(client, fresh)
+
+    def _make_way(self) -> None:
+        """For one new connection: an idle one ends; where none may be opened, all take nothing more until one may."""
+        idle = next((connection for connection in self._shared if not connection.streams), None)
+        if idle is not None:
+            idle.drain()
+        elif not self._may_dial():
+            for connection in list(self._shared):
+                connection.drain()
 
     def _room(self) -> Http2Connection | None:
         return next((connection for connection in self._shared if connection.room > 0), None)
@@ -72,6 +84,7 @@ class Http2Pool(Pool):
     def _start(self, connection: Http2Connection, client: Answered) -> None:
         load = self.load
         refusals = self._refusals.pop(client, 0) if self._refusals else 0
+        self._insists.pop(client, None)
         if load.requests >= load.max_requests:
             self.counts["upstream_rq_active_overflow"] += 1
             self.codes[503] += 1
@@ -91,13 +104,19 @@ class Http2Pool(Pool):
     def withdraw(self, client: Answered) -> None:
         """The client no longer waits."""
         self._refusals.pop(client, None)
+        self._insists.pop(client, None)
         super().withdraw(client)
 
     # --- the connections' side
 
     def again(self, client: Answered, refusals: int) -> bool:
         """Send a request once more, on another connection; False if it was refused too often."""
-        if refusals > limits.HTTP2_MAX_REFUSALS or self.closing:
+        if refusals > limits.HTTP2_MAX_REFUSALS:
+            return False
+        if self.elsewhere is not None:
+            self.elsewhere(client)
+            return True
+        if self.closing:
             return False
         self._refusals[client] = refusals
         if (room := self._room()) is not None:
@@ -109,6 +128,8 @@ class Http2Pool(Pool):
     def has_room(self, connection: Http2Connection) -> None:
         """The connection can take a request more than before."""
         while self._waiting and connection.room > 0:
+            if self._insists and self._insists.get(self._waiting[0], 0.0) > connection.opened_at:
+                return  # its own connection is on its way
             client = self._waiting.popleft()
             self.load.pending -= 1
             self._start(connection, client)
@@ -167,9 +188,9 @@ class Http2Pool(Pool):
         for connection in list(self._shared):
             connection.drain()
 
-    def retire(self) -> None:
+    def retire(self, elsewhere: Callable[[Answered], None] | None = None) -> None:
         """The host is gone: who is in line or has a connection is still served, nobody else."""
-        super().retire()
+        super().retire(elsewhere)
         self._ticker.active.discard(self)
 
 

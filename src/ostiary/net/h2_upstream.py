@@ -17,6 +17,7 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
 from ostiary.core.addresses import address_text
+from ostiary.core.h2_head import header_list_size
 from ostiary.core.h2_session import Http2Session
 from ostiary.core.header_lines import BadMessage
 from ostiary.model import limits
@@ -71,7 +72,6 @@ class Http2Connection(asyncio.Protocol):
     __slots__ = (
         "_calmed_at",
         "_events",
-        "_opened_at",
         "_pinged_at",
         "_reading",
         "_sender",
@@ -84,6 +84,7 @@ class Http2Connection(asyncio.Protocol):
         "idle_since",
         "local_address",
         "number",
+        "opened_at",
         "paused",
         "ping_sent",
         "pool",
@@ -110,7 +111,7 @@ class Http2Connection(asyncio.Protocol):
         self.requests = self.number = 0
         self.heard = 0
         """How often the upstream has said anything."""
-        self.idle_since = self._opened_at = pool.ticker.now
+        self.idle_since = self.opened_at = pool.ticker.now
         self.remote_address = ""
         self.local_address = ""
         self.by_id: dict[int, Http2Stream] = {}
@@ -245,19 +246,21 @@ class Http2Connection(asyncio.Protocol):
         if not self.streams and idle_timeout and now - self.idle_since > idle_timeout:
             self.pool.noted("upstream_cx_idle_timeout")
             self.close()
-        elif max_duration and now - self._opened_at > max_duration and not self.draining:
+        elif max_duration and now - self.opened_at > max_duration and not self.draining:
             self.pool.noted("upstream_cx_max_duration_reached")
             self.drain()
 
     def learnt_settings(self) -> None:
         """The upstream has said what it allows."""
+        room = self.room
         self.settled = True
         waiting, self._unsettled = self._unsettled, []
         for stream, head in waiting:
             if not stream.closed:
                 self.start(stream, head, end_stream=False)
                 self.send(stream)
-        self.pool.has_room(self)
+        if self.room != room:
+            self.pool.has_room(self)
 
     # --- the requests' side
 
@@ -266,6 +269,10 @@ class Http2Connection(asyncio.Protocol):
         if head.upgrade and not self._may_connect(stream, head):
             return
         session = self.session
+        limit = session.remote_settings.max_header_list_size
+        if limit is not None and header_list_size(head.fields) > limit:
+            self._too_large(stream, limit)
+            return
         try:
             stream.id = session.get_next_available_stream_id()
             session.send_headers(stream.id, head.fields, end_stream=end_stream)
@@ -289,6 +296,12 @@ class Http2Connection(asyncio.Protocol):
         self.forget(stream)
         stream.fail("UR", "connect_error", cause, NOT_OFFERED)
         return False
+
+    def _too_large(self, stream: Http2Stream, limit: int) -> None:
+        """The upstream would refuse it, some with the whole connection (RFC 9113 section 10.5.1)."""
+        self.forget(stream)
+        what = f"request headers larger than the upstream takes: {limit} bytes (SETTINGS_MAX_HEADER_LIST_SIZE)"
+        stream.fail("UR", "header_list_too_large", OSError(what), what)
 
     def send(self, stream: Http2Stream) -> None:
         """Some of a body waits."""

@@ -11,6 +11,7 @@ from ostiary.core.outlier import Detector, Monitor
 from ostiary.model.clusters import Endpoint
 from ostiary.net.health import HealthSession
 from ostiary.net.pool import Pool
+from ostiary.net.roles import Answered
 
 _UNHEALTHY: Final = frozenset(("UNHEALTHY", "TIMEOUT"))
 Addresses = tuple[tuple[str, int], ...]
@@ -102,14 +103,14 @@ class Host:
             flags += "/active_hc_timeout"
         return flags or "healthy"
 
-    def retire(self) -> None:
-        """It is gone."""
+    def retire(self, elsewhere: Callable[[Answered], None]) -> None:
+        """It is gone; requests that it has not touched go elsewhere."""
         if self.session is not None:
             self.session.stop()
         if self.detector is not None and self.monitor is not None:
             self.detector.remove(self.monitor)
         self.pool.watch = None
-        self.pool.retire()
+        self.pool.retire(elsewhere)
 
 
 @final

@@ -37,8 +37,8 @@ class Pool(Tally):
 
     __slots__ = (
         "_connecting", "_dial", "_idle", "_idle_timeout", "_loop", "_max_duration", "_max_requests", "_tasks",
-        "_ticker", "_unreachable", "_waiting", "buffer_limit", "by_name", "closing", "connections", "hostname", "name",
-        "reader",
+        "_ticker", "_unreachable", "_waiting", "buffer_limit", "by_name", "closing", "connections", "elsewhere",
+        "hostname", "name", "reader",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +77,8 @@ class Pool(Tally):
         self._tasks: set[asyncio.Task[None]] = set()
         self.connections: set[UpstreamConnection] = set()
         self.closing = False
+        self.elsewhere: Callable[[Answered], None] | None = None
+        """Who takes what has to be sent once more, once the host is gone."""
         self.reader = ResponseReader()
         ticker.idle.add(self)
 
@@ -104,6 +106,9 @@ class Pool(Tally):
         """Send a request on an idle connection, or when one is open. `fresh` insists on a new one."""
         idle = self._idle
         if fresh:
+            if self.elsewhere is not None:
+                self.elsewhere(client)
+                return
             if idle:
                 idle[0].abort()  # the new one takes its place
         else:
@@ -292,13 +297,17 @@ class Pool(Tally):
         task.add_done_callback(self._tasks.discard)
 
     def _has_room(self) -> bool:
-        """Within the circuit breakers; a host without any connection may always have one, or nobody ever would."""
-        load = self.load
-        most = load.breakers.max_connections_per_host
-        if load.connections < load.breakers.max_connections and (most is None or self.open < most):
+        """A host without any connection may always have one, or nobody ever would."""
+        if self._may_dial():
             return True
         self.counts["upstream_cx_overflow"] += 1
         return self.open == 0
+
+    def _may_dial(self) -> bool:
+        """Whether the circuit breakers let one more connection be opened."""
+        load = self.load
+        most = load.breakers.max_connections_per_host
+        return load.connections < load.breakers.max_connections and (most is None or self.open < most)
 
     def check_deadlines(self, now: float) -> None:
         """Close what idled too long, or is too old."""
@@ -319,9 +328,10 @@ class Pool(Tally):
         for connection in self.connections:
             connection.requests = limits.MAX_REQUESTS_PER_CONNECTION
 
-    def retire(self) -> None:
+    def retire(self, elsewhere: Callable[[Answered], None] | None = None) -> None:
         """The host is gone: who is in line or has a connection is still served, nobody else."""
         self.closing = True
+        self.elsewhere = elsewhere
         self._ticker.idle.discard(self)
         self.drain()
 
