@@ -236,10 +236,64 @@ def test_what_envoyfilter_prints_becomes_a_bootstrap_to_try_it_with() -> None:
     for upstream in ("http://127.0.0.1:8080", "http://app.internal"):
         done = ostiary("convert", "-", "--to", "native", "--upstream", upstream, stdin=made.stdout)
         told = [each.removeprefix("# - ").split(":")[0] for each in done.stdout.splitlines() if each.startswith("# - ")]
-        assert told == ["retry_policy", "token_secret", "auth_scopes", "hmac_secret"]  # nothing of the sidecar's own
+        keys = {name: number for number, line in enumerate(made.stdout.splitlines(), 1) for name in [line.strip(" :")]}
+        lost = ["retry_policy", "token_secret", "auth_scopes", "hmac_secret"]  # nothing of the sidecar's own
+        assert told == [f"line {keys.get(name, keys['config'])}, {name}" for name in lost]
     missing = ostiary("convert", "-", "--to", "envoy", stdin=made.stdout)
     assert (missing.returncode, missing.stdout) == (2, "")
     assert "--upstream http://127.0.0.1:8080" in missing.stderr
+
+
+def test_what_an_envoyfilter_says_is_lost_at_its_line_and_by_its_path(source: Path) -> None:
+    endpoints = ("--authorization-endpoint", "https://id.example/a", "--token-endpoint", "https://id.example/t")
+    made = ostiary("envoyfilter", *endpoints, "--client-id", "shop", "-n", "shop", "-l", "app=web")
+    source.write_text(made.stdout)
+    where = ("--upstream", "http://127.0.0.1:8080", "-n", "shop", "-l", "app=web")
+    to_native, to_istio = (ostiary("convert", str(source), "--to", to, *where).stderr for to in ("native", "istio"))
+    line = next(number for number, text in enumerate(made.stdout.splitlines(), 1) if text.endswith(" hmac_secret:"))
+    config = "spec.configPatches[1].patch.value.typed_config.config"
+    assert f"{source}:{line}:15: warning: {config}.credentials.hmac_secret: a secret in a file of Envoy's" in to_native
+    assert f"{source}:{line}:15: warning: {config}.credentials.hmac_secret: the HMAC secret is in" in to_istio
+    assert "Cors" not in to_istio  # which Istio's own chain has
+
+
+def test_a_secret_of_one_start_is_nobodys(source: Path) -> None:
+    source.write_text(NATIVE.replace("secret_file: /run/secrets/ostiary\n", ""))
+    for more in ((), ("--show-secrets",)):
+        done = ostiary("convert", str(source), "--to", "native", *more)
+        assert (done.returncode, yaml.safe_load(done.stdout)) == (0, yaml.safe_load(source.read_text()))
+        done = ostiary("convert", str(source), "--to", "envoy", *more)
+        assert "secret_file: nobody wrote one" in done.stderr
+        [_, hmac] = yaml.safe_load(done.stdout)["static_resources"]["secrets"]
+        assert hmac["generic_secret"]["secret"] == {"filename": "REPLACE_ME"}
+        done = ostiary("convert", str(source), "--to", "istio", "-n", "shop", "-l", "app=web", *more)
+        assert f"{source}:10:3: warning: provider.client_secret_file: the client's secret is in /run" in done.stderr
+        secret, _ = yaml.safe_load_all(done.stdout)
+        assert "inline_string: ''" in secret["stringData"]["hmac-secret.yaml"]
+
+
+@pytest.mark.parametrize(
+    "upstream",
+    [
+        {"url": "unix:/run/app.sock", "http2": True},
+        {"urls": ["unix:/run/a.sock", "unix:/run/b.sock"], "http2": True},
+        {"url": "https://app.internal", "http2": True},
+        "unix:/run/app.sock",
+        "h2c://app.internal:8080",
+        {"urls": ["http://a:1", "http://b:2"], "host_header": "upstream", "balance": "LEAST_REQUEST"},
+    ],
+)
+def test_an_upstream_stays_what_it_is(upstream: object, source: Path) -> None:
+    source.write_text(yaml.safe_dump({**yaml.safe_load(NATIVE), "upstream": upstream}))
+    done = ostiary("convert", str(source), "--to", "native")
+    assert (done.returncode, yaml.safe_load(done.stdout)["upstream"]) == (0, upstream), done.stderr
+    to_envoy = ostiary("convert", str(source), "--to", "envoy")
+    source.write_text(to_envoy.stdout)
+    back = ostiary("convert", str(source), "--to", "native")
+    found = yaml.safe_load(back.stdout)["upstream"]
+    if isinstance(found, dict):
+        found.pop("ca_file", None)  # the system's, written out for Envoy
+    assert found == upstream, back.stderr
 
 
 def test_discovery_that_fails_says_why(source: Path) -> None:

@@ -16,19 +16,24 @@ from ostiary.cli.exit_codes import EXIT_PROBLEM
 from ostiary.dialects.envoy_common import Reader
 from ostiary.dialects.envoy_sign_in import TRUSTED_CA
 from ostiary.dialects.envoy_text_values import PLACEHOLDER, Secrets
+from ostiary.dialects.istio_objects import EnvoyFilter
+from ostiary.dialects.istio_places import in_objects
 from ostiary.dialects.istio_text import Workload
-from ostiary.dialects.lost import lost, placed
+from ostiary.dialects.lost import lost, placed, with_text
 from ostiary.dialects.schema_tree import NOT_IMPLEMENTED
 from ostiary.dialects.yaml_nodes import Node, parse_all
 from ostiary.dialects.yaml_text import Noted, Tree, dump, plain
 from ostiary.model.config import Config
 from ostiary.model.errors import ConfigError, Diagnostic
 from ostiary.model.process import Process
+from ostiary.model.secret import Secret
 from ostiary.model.signin import SignIn
 
 _ABSENT: Final = "oauth2-proxy"
 """The dialect that is recognised, and not there yet."""
 
+_NATIVE_KEYS: Final = {"token_secret": "provider.client_secret_file", "hmac_secret": "secret_file"}
+"""Of what Envoy's filter calls otherwise."""
 _OPEN: Final = replace(
     lost(
         "access",
@@ -45,10 +50,25 @@ class _Source:
 
     file: str
     config: Config
-    root: Node | None
+    nodes: Sequence[Node]
+    """Its documents."""
     diagnostics: Sequence[Diagnostic]
-    process: Process | None
+    process: Process | None = None
     """What a native file says of the process."""
+    filters: Sequence[EnvoyFilter] = ()
+    root: Node | None = None
+    """What paths of the model lead through; an EnvoyFilter's patched bootstrap has its nodes."""
+
+    def placed(self, found: Diagnostic) -> Diagnostic:
+        """Something that is lost, with its place in the file."""
+        return in_objects([placed(found, self.file, self.root)], self.filters)[0]
+
+    def hidden(self, what: str, secret: Secret | None) -> Diagnostic:
+        """A secret that stands in the file, and is not printed."""
+        mend = f"write it into a file, and the file's name where {PLACEHOLDER} stands, or use --show-secrets"
+        found = replace(lost("", f"{what} is not printed", mend), file=self.file)
+        node = with_text(self.nodes, secret.reveal().decode("utf-8", "replace")) if secret is not None else None
+        return replace(found, line=node.line, column=node.column) if node is not None else found
 
 
 @click.command()
@@ -91,8 +111,8 @@ def command(file: str, target: str, dialect: str | None, show_secrets: bool, as_
     show([each for each in source.diagnostics if each not in ignored and each.severity != "info"])
     secrets = Secrets(show=show_secrets)
     documents, found = _written(source, target, secrets, options)
-    found += [_hidden(what) for what in dict.fromkeys(secrets.hidden)]
-    told = [*ignored, *(placed(each, file, source.root) for each in found)]
+    told = [*ignored, *(source.placed(each) for each in found)]
+    told += [source.hidden(what, secret) for what, secret in secrets.hidden.items()]
     show(told)
     if told and documents:
         lines = "\n".join(f"- {_line(each)}" for each in told)
@@ -115,39 +135,41 @@ def _read(file: str, dialect: str | None, upstream: str) -> _Source:
     if chosen == _ABSENT:
         text = f"this is written in the dialect {chosen}, which this version can't read yet"
         raise ConfigError([Diagnostic(file=file, line=0, column=0, path="", message=text)])
-    config, diagnostics, process = _load(file, content, chosen, upstream)
-    if config is None:
-        raise ConfigError([each for each in diagnostics if each.severity == "error"])
-    nodes = parse_all(content, file)
-    return _Source(file, config, nodes[0] if len(nodes) == 1 else None, diagnostics, process)
+    return _native_source(file, content) if chosen == "native" else _envoys_source(file, content, chosen, upstream)
 
 
-def _load(
-    file: str, content: bytes, dialect: str, upstream: str
-) -> tuple[Config | None, Sequence[Diagnostic], Process | None]:
-    if dialect == "native":
-        from ostiary.dialects import native
+def _native_source(file: str, content: bytes) -> _Source:
+    from ostiary.dialects import native
 
-        loaded = native.load_all([(file, content)], flags={}, env={})
-        return loaded.config, loaded.diagnostics, loaded.process
+    loaded = native.load_all([(file, content)], flags={}, env={})
+    config, nodes = _good(loaded.config, loaded.diagnostics), parse_all(content, file)
+    root = nodes[0] if len(nodes) == 1 else None
+    return _Source(file, config, nodes, loaded.diagnostics, loaded.process, root=root)
+
+
+def _envoys_source(file: str, content: bytes, dialect: str, upstream: str) -> _Source:
     from ostiary.dialects import envoy, istio
 
-    def load(read: Reader | None = None) -> tuple[Config | None, list[Diagnostic]]:
+    flags = {"upstream": upstream} if upstream else {}
+
+    def load(read: Reader | None) -> istio.Loaded:
         contents = [(file, content)]
         if dialect == "envoy":
-            return envoy.load(contents, ignore_unsupported=True, read=read)
-        flags = {"upstream": upstream} if upstream else {}
-        return istio.load(contents, flags=flags, env={}, ignore_unsupported=True, read=read)
+            return istio.Loaded(*envoy.load(contents, ignore_unsupported=True, read=read))
+        return istio.load_all(contents, flags=flags, env={}, ignore_unsupported=True, read=read)
 
-    config, diagnostics = load()
-    if config is None:  # what is read from files belongs to it, or something else is wrong
-        config, diagnostics = load(read_file)
-    return config, diagnostics, None
+    loaded = load(None)
+    if loaded.config is None:  # what is read from files belongs to it, or something else is wrong
+        loaded = load(read_file)
+    config, nodes = _good(loaded.config, loaded.diagnostics), parse_all(content, file)
+    root = loaded.root if dialect == "istio" else nodes[0] if len(nodes) == 1 else None
+    return _Source(file, config, nodes, loaded.diagnostics, filters=loaded.filters, root=root)
 
 
-def _hidden(what: str) -> Diagnostic:
-    mend = f"write it into a file, and the file's name where {PLACEHOLDER} stands, or use --show-secrets"
-    return lost("", f"{what} is not printed", mend)
+def _good(config: Config | None, diagnostics: Sequence[Diagnostic]) -> Config:
+    if config is None:
+        raise ConfigError([each for each in diagnostics if each.severity == "error"])
+    return config
 
 
 def _line(diagnostic: Diagnostic) -> str:
@@ -177,7 +199,7 @@ def _written(
         from ostiary.dialects.native_to_envoy import native_to_envoy, restricted
 
         if restricted(config) and not options["without_access_rules"]:
-            raise ConfigError([placed(_OPEN, source.file, source.root)])
+            raise ConfigError([source.placed(_OPEN)])
         config, found = native_to_envoy(config, lambda provider: asyncio.run(ask(provider)), options["trusted_ca"])
         if source.process is not None:
             mend = "Envoy has flags for workers and logs"
@@ -187,7 +209,7 @@ def _written(
 
         workload = Workload(name=options["name"], namespace=options["namespace"], labels=options["selector"])
         objects, more = istio_objects(config, workload, secrets)
-        return objects, found + more
+        return objects, found + ([_as_native(each) for each in more] if native else more)
     from ostiary.dialects.envoy_text import bootstrap
     from ostiary.dialects.envoy_written import no_longer_said, read_back
 
@@ -198,6 +220,11 @@ def _written(
     elif config.dialect == "envoy":
         found += no_longer_said(config, again)
     return [tree], found
+
+
+def _as_native(found: Diagnostic) -> Diagnostic:
+    """Something that is lost, by the key of the native dialect where there is one."""
+    return replace(found, path=_NATIVE_KEYS.get(found.path.rpartition(".")[2], ""))
 
 
 def _unfit_secrets(config: Config) -> list[Diagnostic]:

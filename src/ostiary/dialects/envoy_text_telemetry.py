@@ -80,7 +80,7 @@ def _service(model: Collector, secrets: Secrets) -> Tree:
 
 def _value(name: str, source: DataSource, secrets: Secrets) -> str:
     if source.inline is None or not secrets.show:
-        secrets.hidden.append(f"the header {name} for the collector")
+        secrets.hidden[f"the header {name} for the collector"] = source.inline
         return secrets.placeholder
     return source.inline.text()
 

@@ -17,6 +17,7 @@ import msgspec
 from ostiary.model.config import Address
 from ostiary.model.matchers import HeaderMatcher, StringMatcher
 from ostiary.model.oauth2 import SdsSecret
+from ostiary.model.secret import Secret
 from ostiary.model.signin import SignIn
 from ostiary.model.tls import DataSource
 
@@ -32,15 +33,15 @@ class Secrets:
     show: bool = False
     placeholder: str = PLACEHOLDER
     """What stands for text that is left out."""
-    hidden: list[str] = field(default_factory=list)
-    """What each secret is that was left out."""
+    hidden: dict[str, Secret | None] = field(default_factory=dict)
+    """What each secret is that was left out, and itself, so that its line is found."""
     static: dict[str, Tree] = field(default_factory=dict)
     """static_resources.secrets by name."""
 
     def source(self, source: DataSource, what: str) -> Tree:
         """core.v3.DataSource of a secret."""
         if source.inline is not None and not self.show:
-            self.hidden.append(what)
+            self.hidden[what] = source.inline
             return {"filename": PLACEHOLDER}
         return data_source(source)
 

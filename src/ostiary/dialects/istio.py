@@ -8,6 +8,7 @@ would silently leave the application open, and a doorkeeper exists to prevent th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from msgspec.structs import replace
@@ -35,7 +36,7 @@ from ostiary.dialects.native_listeners import parse_address
 from ostiary.dialects.native_upstreams import parse_upstream
 from ostiary.dialects.schema_tree import Report
 from ostiary.dialects.yaml_nodes import Mapping as MappingNode
-from ostiary.dialects.yaml_nodes import Scalar
+from ostiary.dialects.yaml_nodes import Node, Scalar
 from ostiary.model.clusters import Endpoint
 from ostiary.model.config import Address, Config
 from ostiary.model.errors import ConfigError, Diagnostic
@@ -47,6 +48,17 @@ DEFAULT_LISTEN: Final = "127.0.0.1:4180"
 _ENFORCED_NOT: Final = ("RequestAuthentication", "AuthorizationPolicy")
 _SAID_ELSEWHERE: Final[frozenset[Code]] = frozenset({"no-lookup-family", "not-verified", "not-checked"})
 """What is otherwise here than in a mesh: Envoy's dialect says it as a difference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was read, and the objects and the patched bootstrap that it was read from."""
+
+    config: Config | None
+    diagnostics: list[Diagnostic]
+    filters: Sequence[EnvoyFilter] = ()
+    root: Node | None = None
+    """Its nodes have their places in the files."""
 
 
 def load(
@@ -61,6 +73,19 @@ def load(
 
     `flags` may have those of FLAGS, `env` OSTIARY_UPSTREAM and the like. Never raises for anything a file can hold.
     """
+    loaded = load_all(files, flags=flags, env=env, ignore_unsupported=ignore_unsupported, read=read)
+    return loaded.config, loaded.diagnostics
+
+
+def load_all(
+    files: Sequence[tuple[str, bytes]],
+    *,
+    flags: Mapping[str, str],
+    env: Mapping[str, str],
+    ignore_unsupported: bool = False,
+    read: Reader | None = None,
+) -> Loaded:
+    """The same, with what it was read from."""
     report = Report(ignore_unsupported=ignore_unsupported)
     filters, others = _objects(files, report)
     endpoint = _upstream(flags, env, report)
@@ -69,7 +94,7 @@ def load(
     for other in others:
         _other(other, report)
     if report.failed or endpoint is None:
-        return None, _sorted(report)
+        return Loaded(None, _sorted(report))
     sidecar = make_sidecar(filters, {other.kind for other in others}, *endpoint)
     outcomes = apply(filters, _proxy(sidecar), sidecar.resources)
     _tell(outcomes, sidecar, {other.kind for other in others}, report)
@@ -77,7 +102,8 @@ def load(
         report.add(node, "", "the listener's address can't be patched here", "--listen says where to listen")
     gone = without_anchors(sidecar)
     inline_extensions(sidecar)
-    config = envoy.convert(bootstrap(sidecar), report, read)
+    root = bootstrap(sidecar)
+    config = envoy.convert(root, report, read)
     _sign_in_left_out(filters, config, report)
     differences = (*config.differences, *_differences(sidecar, gone))
     first, *rest = config.listeners or (None,)
@@ -85,7 +111,7 @@ def load(
         config = replace(config, listeners=(replace(first, address=listen), *rest))
     config = replace(config, dialect="istio", admin=admin, differences=differences)
     report.diagnostics[:] = in_objects(report.diagnostics, filters)
-    return None if report.failed else config, _sorted(report)
+    return Loaded(None if report.failed else config, _sorted(report), filters, root)
 
 
 def _sorted(report: Report) -> list[Diagnostic]:

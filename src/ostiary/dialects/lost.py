@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from ostiary.dialects.schema import camel_case
-from ostiary.dialects.yaml_nodes import Mapping, Node, Sequence
+from ostiary.dialects.yaml_nodes import Mapping, Node, Scalar, Sequence
 from ostiary.model.errors import Diagnostic
 
 
@@ -15,9 +16,9 @@ def lost(path: str, message: str, mend: str = "") -> Diagnostic:
 
 
 def placed(diagnostic: Diagnostic, file: str, root: Node | None) -> Diagnostic:
-    """The diagnostic with the line of whatever its path leads to, as far as that is written."""
+    """The diagnostic with the line of whatever its path leads to, as far as that is written in `file`."""
     node = _along(root, diagnostic.path) if root is not None else None
-    if node is None:
+    if node is None or node.file != file:
         return replace(diagnostic, file=file)
     return replace(diagnostic, file=file, line=node.line, column=node.column)
 
@@ -38,3 +39,17 @@ def _along(root: Node, path: str) -> Node | None:
             break
         found, here = place, inner
     return found
+
+
+def with_text(nodes: Iterable[Node], text: str) -> Node | None:
+    """The first value that is `text`."""
+    for node in nodes:
+        if isinstance(node, Mapping):
+            found = with_text((value for _, value in node), text)
+        elif isinstance(node, Sequence):
+            found = with_text(node.items, text)
+        else:
+            found = node if isinstance(node, Scalar) and node.text == text else None
+        if found is not None:
+            return found
+    return None

@@ -240,6 +240,7 @@ def _session(root: Section, *, loopback: bool, entropy: Entropy) -> SessionConfi
     same_site = section.choice("same_site", ("lax", "strict", "none"), "lax")
     return SessionConfig(
         secrets=_secrets(root, loopback=loopback, entropy=entropy),
+        lasting=root.has("secret_file") or root.has("secret"),
         cookie_name=name,
         cookie_domain=domain,
         same_site=cast(Literal["lax", "strict", "none"], same_site),

@@ -107,7 +107,7 @@ class NativeText:
         if source is None:
             return None
         if source.filename is None:
-            self.secrets.hidden.append(f"{what} (put it into a file)")
+            self.secrets.hidden[f"{what} (put it into a file)"] = source.inline
         return source.filename or "REPLACE_ME"
 
     def _http(self, http: HttpConnectionManager) -> Tree:
@@ -211,13 +211,15 @@ class NativeText:
         )
 
     def _secrets(self, session: SessionConfig) -> Tree:
+        if not session.lasting:
+            return {}
         files = [each.filename for each in session.secrets if each.filename is not None]
         inline = [each.inline for each in session.secrets if each.inline is not None]
         if files:
             return {"secret_file": files[0] if len(files) == 1 else files}
         if inline and self.secrets.show:
             return {"secret": inline[0].reveal().decode("utf-8", "backslashreplace")}
-        self.secrets.hidden.append("the session secret")
+        self.secrets.hidden["the session secret"] = inline[0] if inline else None
         return {"secret_file": "REPLACE_ME"}
 
     def _provider(self, provider: ProviderConfig) -> Tree:
@@ -258,7 +260,7 @@ class NativeText:
         if secret.inline is not None and self.secrets.show:
             return tree | {"client_secret": secret.inline.text()}
         if secret.filename is None:
-            self.secrets.hidden.append("the client's secret")
+            self.secrets.hidden["the client's secret"] = secret.inline
         key = "client_assertion_file" if provider.client_auth_method == "client_assertion" else "client_secret_file"
         return tree | {key: secret.filename or "REPLACE_ME"}
 

@@ -181,7 +181,9 @@ class _Routes:
 
     def _cluster(self, cluster: Cluster, where: str) -> Tree:
         tls = cluster.transport_socket
-        scheme = "https" if tls is not None else "h2c" if cluster.http2 is not None else "http"
+        sockets = any(each.pipe is not None for each in cluster.endpoints)  # whose addresses have no scheme
+        plain = "h2c" if cluster.http2 is not None and not sockets else "http"
+        scheme = "https" if tls is not None else plain
         urls = [_url(scheme, each) for each in cluster.endpoints]
         tree = {"url": urls[0]} if len(urls) == 1 else {"urls": urls}
         tree |= given(
@@ -189,7 +191,7 @@ class _Routes:
             dns_lookup_family=_other(cluster.dns_lookup_family or "ALL", "ALL"),
             balance=_other(cluster.lb_policy, "ROUND_ROBIN"),
             idle_timeout=_idle(cluster.idle_timeout),
-            http2=True if tls is not None and cluster.http2 is not None else None,
+            http2=True if cluster.http2 is not None and scheme != "h2c" else None,
             **(self._tls(tls, cluster, where) if tls is not None else {}),
         )
         self._compare(cluster, where)

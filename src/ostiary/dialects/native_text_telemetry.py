@@ -72,7 +72,7 @@ def _sending(collector: Collector, secrets: Secrets) -> Tree:
     files = {name: source.filename for name, source in collector.headers if source.filename is not None}
     values = {name: source.inline for name, source in collector.headers if source.inline is not None}
     if values and not secrets.show:
-        secrets.hidden += [f"the header {name} for the collector" for name in values]
+        secrets.hidden |= {f"the header {name} for the collector": value for name, value in values.items()}
         files |= dict.fromkeys(values, PLACEHOLDER)
         values = {}
     timeout = collector.timeout

@@ -154,7 +154,9 @@ def _choices(sign_in: SignIn, metadata: ProviderMetadata, trusted_ca: str, found
         cookie_domain=session.cookie_domain,
         same_site=_SAME_SITE[session.same_site],
         token_secret=SdsSecret(name="token", value=secret),
-        hmac_secret=SdsSecret(name="hmac", value=session.secrets[0]),
+        hmac_secret=SdsSecret(
+            name="hmac", value=session.secrets[0] if session.lasting else DataSource(filename=PLACEHOLDER)
+        ),
         cluster_name=_CLUSTER,
         token_timeout=provider.timeout,
         trusted_ca=provider.ca or DataSource(filename=trusted_ca),
@@ -210,6 +212,11 @@ def _say_what_envoy_has_not(sign_in: SignIn, found: list[Diagnostic]) -> None:
         found.append(lost("provider.token_params", "Envoy adds no parameters to token requests"))
     if provider.client_certificate is not None:
         found.append(lost("provider.client_certificate_file", "Envoy's assertions name no certificate"))
+    if not session.lasting:
+        text = "nobody wrote one: here every start makes its own, Envoy needs one that lasts"
+        found.append(
+            lost("secret_file", text, f"make one: openssl rand -base64 32, and name its file for {PLACEHOLDER}")
+        )
     if len(session.secrets) > 1:
         found.append(lost("secret_file", "Envoy has one HMAC secret: the first is taken"))
     if session.same_site == "strict":

@@ -84,6 +84,8 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     secrets: tuple[DataSource, ...]
     """The key ring: the first seals, all open. 32 random bytes or more each, raw, hex or base64."""
+    lasting: bool = True
+    """False: nobody wrote a secret, and the one that is there is of this start."""
     cookie_name: str = "ostiary"
     """The base name; `__Host-` is put before it where it can be."""
     cookie_domain: str = ""
