@@ -90,6 +90,12 @@ def oidc_provider() -> Path:
 
 
 @pytest.fixture(scope="session")
+def axe() -> str:
+    """npm's axe-core, the script that judges a page's accessibility."""
+    return _found("npm's axe-core", Path(__file__).parent / "peers/node_modules/axe-core/axe.min.js").read_text()
+
+
+@pytest.fixture(scope="session")
 def chromium() -> Path:
     """A Chromium that runs without a display: Debian's, or Playwright's, which doesn't bring its libraries."""
     own = sorted(Path.home().glob(".cache/ms-playwright/chromium_headless_shell-*/*/*headless?shell"))

@@ -11,13 +11,17 @@ from core.connections import dead_v6, refused
 from doctor.rules.facts import V6, attempted, cluster, find
 from ostiary.cli.doctor_text import show
 from ostiary.cli.terminal import screen
-from ostiary.doctor.finding import Finding
+from ostiary.doctor.finding import Finding, Severity
 from ostiary.doctor.page import page
 from ostiary.doctor.report import Evidence, Report
 from report.test_connection import HOSTILE, TAKEN, Reader
 
 (INCIDENT,) = find(attempted(V6, "failed", "ENETUNREACH", target="oauth"), cluster(where=None))
 WARNING = replace(INCIDENT, rule="tls-not-verified", severity="warning", title="not verified", patch=None, subject="b")
+
+
+_SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+_LONG = "outbound_443_" * 40
 
 
 def report(*findings: Finding, target: str = "envoyfilter.yaml") -> Report:
@@ -28,6 +32,12 @@ def report(*findings: Finding, target: str = "envoyfilter.yaml") -> Report:
 REPORTS = {
     "incident": report(INCIDENT, WARNING),
     "healthy": report(),
+    "many": report(*(replace(INCIDENT, subject=str(n), severity=each) for n, each in enumerate(_SEVERITIES * 4))),
+    "long": report(
+        replace(INCIDENT, title=_LONG, cause=_LONG, proof=(_LONG,), mend=_LONG),
+        replace(WARNING, title=_LONG),
+        target=f"https://{_LONG}/",
+    ),
     "hostile": report(replace(INCIDENT, title=HOSTILE, cause=HOSTILE, proof=(HOSTILE,), mend=HOSTILE), target=HOSTILE),
 }
 

@@ -14,7 +14,8 @@ from ostiary.pages import render
 HOSTILE = "<script>alert('1')</script>\"&"
 CONTEXTS: dict[str, dict[str, Any]] = {
     "error": {
-        "title": "T", "happened": "H", "to_do": "D", "code": "c-d", "flight": "f1", "retry": "/r?a=1&b=2", "link": None,
+        "title": "T", "happened": "H", "to_do": "D", "hopeless": False,
+        "code": "c-d", "flight": "f1", "retry": "/r?a=1&b=2", "link": None,
     },
     "no_access": {"who": "ada", "code": "c-d", "flight": "f1", "sign_out": "/out", "switch": "/switch?a=1&b=2"},
     "signed_out": {"again": "/again"},

@@ -52,7 +52,8 @@ def show_patch(patch: str, screen: Screen) -> None:
     from rich.text import Text
 
     for line in patch.rstrip("\n").split("\n"):
-        screen.print(Text(f"    {screen.clean(line)}", _DIFF.get(line[:1], "")))
+        style = "bold" if line.startswith(("--- ", "+++ ")) else _DIFF.get(line[:1], "")
+        screen.print(Text(f"    {screen.clean(line)}", style))
 
 
 def _tried(report: Report, screen: Screen) -> None:

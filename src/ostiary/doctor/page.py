@@ -49,7 +49,10 @@ def _shown(finding: Finding) -> Mapping[str, Any]:
         "proof": finding.proof,
         "where": f"{where.file}:{where.line} {where.path}".rstrip() if where is not None else "",
         "mend": finding.mend,
-        "patch": [(_LINES.get(line[:1], ""), line) for line in (finding.patch or "").rstrip("\n").split("\n")]
-        if finding.patch
-        else [],
+        "patch": [(_line(line), line) for line in finding.patch.rstrip("\n").split("\n")] if finding.patch else [],
     }
+
+
+def _line(line: str) -> str:
+    """How a line of a diff is coloured; the names of the files are no change."""
+    return "at" if line.startswith(("--- ", "+++ ")) else _LINES.get(line[:1], "")

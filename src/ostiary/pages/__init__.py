@@ -1,5 +1,7 @@
 """Pages for people: one file each, styles inside, no script and nothing from elsewhere.
 
+What is meant to be read or told apart has the contrast of WCAG 2.2 AA, bars and the edges of fields included (3:1).
+
 Templates escape everything they are given; an unknown name in a template is an error, not an empty string. They are
 compiled when the first page is needed, so that starting costs nothing.
 """

@@ -9,17 +9,24 @@ from typing import Final
 _IDENTITY: Final = "x-forwarded-user", "x-forwarded-email", "x-forwarded-preferred-username", "x-forwarded-groups"
 _SECRET: Final = ("authorization", "cookie", "x-forwarded-access-token")
 _STYLE: Final = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8882; --accent: #2563eb; }
+:root { color-scheme: light dark; --back: #fff; --ink: #1b2130; --line: #8884; --soft: #eff1f6; --accent: #2563eb; }
+@media (prefers-color-scheme: dark) {
+:root { --back: #10131c; --ink: #e8ebf4; --soft: #1e2433; --accent: #8ab4ff; }
+}
+body { background: var(--back); color: var(--ink); }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1rem; margin: 2rem 0 .5rem; }
 nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: 1rem 0; } a { color: var(--accent); }
-table { border-collapse: collapse; width: 100%; } td { border-top: 1px solid var(--line); padding: .3rem .5rem; }
-td:first-child { white-space: nowrap; vertical-align: top; } code, td, pre { font-family: ui-monospace, monospace; }
-td { font-size: .875rem; overflow-wrap: anywhere; }
+table { border-collapse: collapse; width: 100%; }
+td, th { text-align: left; border-top: 1px solid var(--line); padding: .3rem .5rem; }
+th { font-weight: 400; vertical-align: top; min-width: 8rem; }
+code, td, th, pre { font-family: ui-monospace, monospace; }
+td, th { font-size: .875rem; overflow-wrap: anywhere; }
 .card { background: var(--soft); border-radius: .5rem; padding: 1rem 1.25rem; }
-.mark td { background: #22c55e22; }
+.mark :is(td, th) { background: #22c55e22; }
 pre { background: var(--soft); border-radius: .5rem; padding: 1rem; min-height: 8rem; }
-button, input { font: inherit; padding: .25rem .75rem; }
+button, input { font: inherit; padding: .25rem .75rem; max-width: 100%; box-sizing: border-box; }
+a:focus-visible, button:focus-visible, input:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 """
 _NAV: Final = """<nav aria-label="Try"><a href="/">this page</a><a href="/anything?a=1">/anything</a>
 <a href="/headers">/headers</a><a href="/status/418">/status/418</a><a href="/stream">/stream</a><a href="/ws">/ws</a>
@@ -31,10 +38,10 @@ def _page(title: str, body: str) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{escape(title)} · the application</title><link rel="icon" href="data:,"><style>{_STYLE}</style></head>
-<body><h1>{escape(title)}</h1>
-{_NAV}
+<body>{_NAV}
+<main><h1>{escape(title)}</h1>
 {body}
-</body></html>
+</main></body></html>
 """
 
 
@@ -44,10 +51,7 @@ def received(method: str, target: str, headers: Iterable[tuple[str, str]], peer:
     fields.sort(key=lambda field: field[0].lower() not in _IDENTITY)
     known = {name.lower(): value for name, value in fields}
     who = known.get("x-forwarded-email") or known.get("x-forwarded-user")
-    rows = "".join(
-        f"<tr{' class=mark' if name.lower() in _IDENTITY else ''}><td>{escape(name)}<td>{escape(value)}</tr>\n"
-        for name, value in fields
-    )
+    rows = "".join(f"<tr{_mark(name)}><th scope=row>{escape(name)}<td>{escape(value)}</tr>\n" for name, value in fields)
     person = f"You are <strong id=who>{escape(who)}</strong>" if who else "Nobody is signed in: this path is public."
     groups = known.get("x-forwarded-groups")
     return _page(
@@ -56,11 +60,15 @@ def received(method: str, target: str, headers: Iterable[tuple[str, str]], peer:
 <p>This application has no sign-in of its own.
 It sees the request below; the doorkeeper put in the marked lines.</p></div>
 <h2>Request</h2><table>
-<tr><td>method<td>{escape(method)}</tr>
-<tr><td>target<td>{escape(target)}</tr><tr><td>from<td>{escape(peer)}</tr></table>
+<tr><th scope=row>method<td>{escape(method)}</tr>
+<tr><th scope=row>target<td>{escape(target)}</tr><tr><th scope=row>from<td>{escape(peer)}</tr></table>
 <h2>Headers</h2><table>
 {rows}</table>""",
     )
+
+
+def _mark(name: str) -> str:
+    return " class=mark" if name.lower() in _IDENTITY else ""
 
 
 STREAM: Final = _page(
@@ -92,6 +100,6 @@ document.getElementById("form").onsubmit = event => { event.preventDefault(); so
 UPLOAD: Final = _page(
     "Upload",
     """<p>Choose a file of any size; it is streamed through and answered with its length and SHA-256.</p>
-<form method="post" enctype="multipart/form-data"><input type="file" name="file" required>
+<form method="post" enctype="multipart/form-data"><label>File <input type="file" name="file" required></label>
 <button>Send</button></form>""",
 )

@@ -27,6 +27,11 @@ class Failure:
     mend: str = ""
     """For the operator; goes into details and logs, not to the page."""
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether the person's next try would end the same way."""
+        return self.to_do is _OPERATOR
+
 
 class SignInError(OstiaryError):
     """A sign-in (or a refresh) that can't be completed. `reason` is for operators and holds no secret."""
@@ -148,7 +153,7 @@ FAILURES: Final[Mapping[str, Failure]] = {
     "state-invalid": Failure(
         400,
         "This is not a sign-in we started",
-        "The address has no valid `state`.",
+        "The address that led here is incomplete, or it belongs to another sign-in.",
         "Start again from the application.",
         "the callback was called without, or with a foreign, state",
     ),

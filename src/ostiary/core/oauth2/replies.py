@@ -120,6 +120,7 @@ class Replies:
             "title": entry.title,
             "happened": entry.happened,
             "to_do": entry.to_do,
+            "hopeless": entry.hopeless,
             "code": code,
             "flight": flight,
             "retry": self.start_url(retry) if retry else "",
