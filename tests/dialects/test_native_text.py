@@ -116,5 +116,5 @@ def test_secrets_are_not_printed_unless_that_is_asked_for() -> None:
     secrets = Secrets()
     document = dump([NativeText(config, secrets).document()])
     assert ("s3cr3t" in document, "0123456789abcdef" in document) == (False, False)
-    assert secrets.hidden == ["the client's secret", "the session secret"]
+    assert list(secrets.hidden) == ["the client's secret", "the session secret"]
     assert "s3cr3t" in written(config, process)
