@@ -126,3 +126,20 @@ def test_a_worker_that_hangs_is_left_out(proxy: Proxy) -> None:
     finally:
         os.kill(stopped, signal.SIGCONT)
     until(lambda: both(proxy), proxy)
+
+
+def test_levels_hold_for_the_parent_too(proxy: Proxy) -> None:
+    """Its lines say when a worker has died."""
+    until(lambda: both(proxy), proxy)
+
+    def replaced() -> str:
+        """What the log says about the end of a worker."""
+        before, victim = len(proxy.output()), workers(proxy)[0]
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: victim not in workers(proxy) and both(proxy), proxy)
+        return proxy.output()[before:]
+
+    ask(proxy, "/logging?paths=main:off", "POST")
+    assert "is replaced" not in replaced()
+    ask(proxy, "/logging?paths=main:info", "POST")
+    assert "ended with -9 and is replaced" in replaced()

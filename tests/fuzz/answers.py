@@ -11,6 +11,7 @@ from fuzz.heads import _Wire
 from fuzz.targets import pieces
 from ostiary.core.header_lines import BadMessage, HeaderLine
 from ostiary.core.response import ResponseHead, ResponseReader
+from ostiary.net.traffic import Traffic
 from ostiary.net.upstream import UpstreamConnection
 
 SEEDS = (
@@ -66,6 +67,7 @@ class _Client:
         self.is_head = is_head
         self.codes = [0] * 1000
         self.watch = None
+        self.traffic = Traffic()
         self.reader = ResponseReader(max_lines=6)
         self.heads: list[list[Any]] = []
         self.body = self.tunnel = b""

@@ -16,6 +16,7 @@ from ostiary.core.http1 import HeadReader, RequestHead, parse_request_line
 from ostiary.net.exchange import Exchange
 from ostiary.net.http1 import Downstream
 from ostiary.net.server_settings import ServerSettings
+from ostiary.net.traffic import Traffic
 
 SEEDS = (
     b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: x\r\n\r\nGET /b?c=d HTTP/1.1\r\nHost: a\r\nUser-Agent: y\r\n\r\n",
@@ -133,6 +134,7 @@ class _Application:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self.traffic = Traffic()
         self.settings = ServerSettings(max_head_bytes=MAX_HEAD_BYTES)
         self.ticker = SimpleNamespace(now=0.0, date=b"today", active=set(), idle=set())
         self.heads = HeadReader(MAX_LINES, _classify)
@@ -163,6 +165,9 @@ class _Application:
 
     def abort(self) -> None: ...
     def informed(self, status: int) -> None: ...
+    def write(self, data: bytes) -> None:
+        self.transport.write(data)
+
     def opened(self, _connection: Downstream) -> bool:
         return True
 

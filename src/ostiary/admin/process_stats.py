@@ -13,11 +13,15 @@ from typing import Final
 from ostiary.admin.memory import memory
 from ostiary.admin.state import STATES, state_of
 from ostiary.app.lifecycle import Doorkeeper
+from ostiary.app.metrics import Bins
 from ostiary.net.listener import ListenerServer
 
 NO_CERTIFICATE: Final = 2**32 - 1
 """`server.days_until_first_cert_expiring` where there is none, as in Envoy."""
 _OF_LISTENERS: Final = tuple(f"downstream_rq_{each}" for each in ("1xx", "2xx", "3xx", "4xx", "5xx", "completed"))
+
+
+_SSL: Final = ("ssl.handshake", "ssl.no_certificate")
 
 
 def gauges(worker: Doorkeeper) -> dict[str, int]:
@@ -67,8 +71,25 @@ def counters(worker: Doorkeeper, counted: Mapping[str, int]) -> dict[str, int]:
             continue  # whose each is nobody knows
         for name in ("downstream_cx_total", "downstream_cx_destroy", "downstream_cx_overflow"):
             found[f"listener.{address}.{name}"] = counted.get(f"http.{prefix}.{name}", 0)
+        if server.listener.tls is not None and server.acceptor is not None:
+            counts = server.acceptor.service.counts
+            for name in (*_SSL, *(each for each in counts if each.startswith("ssl."))):
+                found[f"listener.{address}.{name}"] = counts[name]
+            found[f"listener.{address}.ssl.connection_error"] = server.acceptor.service.handshakes.failed
         for name in _OF_LISTENERS:
             found[f"listener.{address}.http.{prefix}.{name}"] = counted.get(f"http.{prefix}.{name}", 0)
+    return found
+
+
+def histograms(worker: Doorkeeper) -> dict[str, Bins]:
+    """What lasts how long."""
+    known = worker.runtime.stats.histograms() if worker.runtime is not None else {}
+    found = {}
+    shared = Counter(server.listener.http.stat_prefix for server in worker.servers)
+    for server, address in _listeners(worker):
+        name = f"http.{server.listener.http.stat_prefix}.downstream_cx_length_ms"
+        if shared[server.listener.http.stat_prefix] == 1 and name in known:
+            found[f"listener.{address}.downstream_cx_length_ms"] = known[name]
     return found
 
 

@@ -29,6 +29,8 @@ class Clients:
     def opened(self, connection: Downstream) -> bool:
         """A client connected; False if there are too many."""
         self._opened.value += 1
+        if self._encrypted:
+            connection.service.handshakes.finish(connection, connection.service.counts)
         if len(self.connections) >= self._most:
             self._refused.value += 1
             if not self._full:

@@ -76,8 +76,8 @@ class Lasting:
         """What connection managers of this prefix count."""
         found = self._under.get(stat_prefix)
         if found is None:
-            opened = self.stats.scope(f"http.{stat_prefix}")("downstream_cx_total")
-            found = self._under[stat_prefix] = ServiceStats(opened)
+            lengths = self.stats.histogram(f"http.{stat_prefix}.downstream_cx_length_ms")
+            found = self._under[stat_prefix] = ServiceStats(self.stats.scope(f"http.{stat_prefix}"), lengths)
             self.stats.add_source(f"http.{stat_prefix}", found.values)
         return found
 

@@ -98,3 +98,13 @@ def set_levels(changes: Mapping[str, LogLevel]) -> None:
         logging.getLogger(f"{log.ROOT}.{name}").setLevel(number)
         _shared[LOG_COMPONENTS.index(name)] = LOG_LEVELS.index(changes[name])
     log.refresh()
+
+
+def follow() -> None:
+    """Use the levels that other processes have set: for the workers' parent, whom no request reaches."""
+    for at, name in enumerate(LOG_COMPONENTS):
+        number = _LEVELS[LOG_LEVELS[_shared[at]]]
+        logger = logging.getLogger(f"{log.ROOT}.{name}")
+        if logger.level != number:
+            logger.setLevel(number)
+    log.refresh()

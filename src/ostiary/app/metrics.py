@@ -7,11 +7,14 @@ a source. Several sources may give the same name (two listeners with one stat_pr
 from __future__ import annotations
 
 from collections import Counter as Sums
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import final
 
 from ostiary.core.decision import Counter
-from ostiary.core.histogram import Histogram
+from ostiary.core.histogram import Histogram, added
+
+Bins = tuple[Sequence[int], int]
+"""What a histogram holds: how many of each of core.histogram.LOWER (empty: none), and their sum."""
 
 
 @final
@@ -23,6 +26,8 @@ class Stats:
         self._counters: dict[str, Counter] = {}
         self._sources: list[tuple[str, Callable[[], Mapping[str, int]]]] = []
         self._histograms: dict[str, Histogram] = {}
+        self._dynamic: set[str] = set()
+        self._sums: dict[str, tuple[Histogram, ...]] = {}
         self._gauges = gauges
         self._reset: Mapping[str, int] = {}
         """What counters had when they were reset."""
@@ -40,12 +45,18 @@ class Stats:
             prefix += "."
         return lambda name: self.counter(prefix + name)
 
-    def histogram(self, name: str, histogram: Histogram | None = None) -> Histogram:
-        """The histogram of that full name, made at first use unless it is given."""
+    def histogram(self, name: str, histogram: Histogram | None = None, *, dynamic: bool = False) -> Histogram:
+        """The histogram of that full name, made at first use unless it is given. `dynamic`: not shown while empty."""
         found = self._histograms.get(name)
         if found is None:
             found = self._histograms[name] = histogram or Histogram()
+            if dynamic:
+                self._dynamic.add(name)
         return found
+
+    def sum_of(self, name: str, *histograms: Histogram) -> None:
+        """A histogram of all that those recorded."""
+        self._sums[name] = histograms
 
     def add_source(self, prefix: str, source: Callable[[], Mapping[str, int]]) -> None:
         """What `source` gives, below `prefix`."""
@@ -63,9 +74,14 @@ class Stats:
                 found[name] -= before
         return dict(sorted(found.items()))
 
-    def histograms(self) -> Mapping[str, Histogram]:
-        """Every histogram."""
-        return self._histograms
+    def histograms(self) -> dict[str, Bins]:
+        """Every histogram, as what it holds now."""
+        own = self._histograms.items()
+        found: dict[str, Bins] = {}
+        found.update((name, (e.bins, e.total)) for name, e in own if e.bins or name not in self._dynamic)
+        for name, parts in self._sums.items():
+            found[name] = added((each.bins, each.total) for each in parts)
+        return found
 
     def reset(self) -> None:
         """Counters begin at zero again. Gauges and histograms stay, as in Envoy."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections import Counter as Sums
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
 from ostiary.app.flights import Recorder
 from ostiary.app.narrate import HTTP, OAUTH2, ROUTER, ended
 from ostiary.app.prepared import Prepared, SentFields
-from ostiary.app.service_stats import count_by_details, count_closed
+from ostiary.app.service_stats import ServiceStats, count_by_details, count_closed
 from ostiary.core.access_log import access_log_line
 from ostiary.core.addresses import address_text
 from ostiary.core.decision import Allow, Counter, Request, Respond
@@ -64,6 +63,7 @@ class Observer:
 
     __slots__ = (
         "_classes", "_completed", "_flights", "_logs", "_profile", "_time", "_total", "_tracer", "_wall", "counts",
+        "stats",
     )  # fmt: skip
 
     def __init__(
@@ -72,7 +72,7 @@ class Observer:
         ticker: Ticker,
         counter: Callable[[str], Counter],
         times: Histogram,
-        counts: Sums[str],
+        stats: ServiceStats,
         flights: Recorder | None = None,
         profile: str = "",
         tracer: Tracer | None = None,
@@ -83,7 +83,7 @@ class Observer:
         self._logs = [(access_log_line(log), LogWriter(log, ticker)) for log in logs]
         self._wall = time.time() - time.monotonic()
         self._time = times
-        self.counts = counts
+        self.stats, self.counts = stats, stats.counts
         """What happens rarely, or once a connection (app/service_stats.py)."""
         self._total = counter("downstream_rq_total")
         self._completed = counter("downstream_rq_completed")
@@ -100,11 +100,16 @@ class Observer:
             self._classes[status // 100 - 1].value += 1
         now, sent = time.monotonic(), exchange.request_done_at
         took = int((now - exchange.started) * 1000)
-        self._time.record(took)
         if exchange.details:
-            count_by_details(self.counts, exchange.details)
-        elif isinstance(pool := exchange.pool, Pool):
-            pool.load.request_time.record(int((now - sent) * 1000) if sent else took)
+            count_by_details(self.counts, exchange)
+            if exchange.local:  # else no answer was completed
+                self._time.record(took)
+        else:
+            self._time.record(took)
+            if isinstance(pool := exchange.pool, Pool):
+                pool.load.request_time.record(int((now - sent) * 1000) if sent else took)
+            else:
+                self.counts["unrouted"] += 1
         traced = self._tracer is not None and self._tracer.wants(exchange)
         if not self._logs and not traced:
             return
@@ -136,12 +141,18 @@ class Observer:
 
     def informed(self, status: int) -> None:
         """A 1xx answer went out."""
-        self.counts["downstream_cx_upgrades_total"] += status == 101
+        if status == 101:
+            self.counts["downstream_cx_upgrades_total"] += 1
+            self.counts["downstream_rq_response_before_rq_complete"] += 1
+        self._completed.value += 1
         self._classes[status // 100 - 1].value += 1
 
-    def closed(self, *, local: bool, active: bool) -> None:
+    def closed(self, connection: Downstream, *, local: bool, active: bool) -> None:
         """A connection is closed, by us or by the client, with a request on it or without."""
         count_closed(self.counts, local=local, active=active)
+        self.stats.lengths.record(int((time.monotonic() - connection.opened_at) * 1000))
+        if not connection.has_spoken:
+            self.counts["silent"] += 1
 
     def record(self, exchange: Exchange, now: float = 0.0) -> Record:
         """Everything that a format string may ask for; `now` is monotonic. What is as in any record is not set: CPython

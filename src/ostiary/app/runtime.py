@@ -180,7 +180,7 @@ class Runtime:
             self.ticker,
             table,
             flows,
-            Observer(http.access_log, self.ticker, scope, times, under.counts, lasting.flights, http.profile, tracer),
+            Observer(http.access_log, self.ticker, scope, times, under, lasting.flights, http.profile, tracer),
             self.clusters.get,
             scope,
             os.urandom,

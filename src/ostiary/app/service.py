@@ -55,9 +55,9 @@ class HttpService:
         tracer: Tracer | None = None,
     ) -> None:
         self.http, self.settings, self.ticker = http, settings, ticker
-        self.draining, self.counts = False, observer.counts
+        self.draining, self.counts, self.traffic = False, observer.counts, observer.stats.traffic
         self._clients = Clients(settings.tls, max_connections, counter)
-        self.connections = self._clients.connections
+        self.connections, self.handshakes = self._clients.connections, observer.stats.handshakes
         self.successor: HttpService | None = None
         self._observer, self._single = observer, table.single
         chains = [route.chain for route in table.routes]
@@ -118,7 +118,7 @@ class HttpService:
     def closed(self, connection: Downstream, *, local: bool, active: bool) -> None:
         """A client's connection is gone."""
         self._clients.remove(connection)
-        self._observer.closed(local=local, active=active)
+        self._observer.closed(connection, local=local, active=active)
 
     def informed(self, status: int) -> None:
         """A 1xx answer was sent."""

@@ -164,7 +164,7 @@ class MetricsExporter(_Exporter):
         return f"{export.prefix}.{name}" if export.prefix else name, tags if export.attributes else ()
 
     async def _send(self) -> None:
-        histograms = {name: (list(each.bins), each.total) for name, each in self._stats.histograms().items()}
+        histograms = {name: (list(bins), total) for name, (bins, total) in self._stats.histograms().items()}
         body = await self.encoder.run(self._encode, self._tags(), self._stats.values(), histograms)
         await self._sender.send(body, "metrics", 0)
 

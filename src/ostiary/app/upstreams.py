@@ -63,7 +63,11 @@ class Upstreams:
         named.show(pool)
         load, stats = pool.load, self._stats
         load.connect_time = stats.histogram(f"cluster.{name}.upstream_cx_connect_ms", load.connect_time)
-        load.request_time = stats.histogram(f"cluster.{name}.upstream_rq_time", load.request_time)
+        load.lengths = stats.histogram(f"cluster.{name}.upstream_cx_length_ms", load.lengths, dynamic=True)
+        external, internal = (f"cluster.{name}.{side}.upstream_rq_time" for side in ("external", "internal"))
+        load.request_time = stats.histogram(external, load.request_time, dynamic=True)
+        load.internal_time = stats.histogram(internal, load.internal_time, dynamic=True)
+        stats.sum_of(f"cluster.{name}.upstream_rq_time", load.request_time, load.internal_time)
 
     def give_back(self, pool: ClusterPool) -> None:
         """Whoever borrowed it needs it no more."""

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from ostiary.app import logs
 from ostiary.app.heartbeat import Health, Heartbeats
 from ostiary.net import service_manager
 from ostiary.net.log import log
@@ -117,7 +118,9 @@ class _Supervisor:
 
     def run(self) -> int:
         while self._start() or self._children:
-            for key, events in self._selector.select(self._timeout()):
+            ready = self._selector.select(self._timeout())
+            logs.follow()
+            for key, events in ready:
                 key.data(events)
             now = time.monotonic()
             self._desk.tick()

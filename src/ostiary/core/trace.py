@@ -76,6 +76,7 @@ class Tls:
     """ISO 8601, UTC."""
     verified: bool
     """The chain was checked against trusted roots."""
+    cipher: str = ""
 
 
 @dataclass(slots=True, kw_only=True)

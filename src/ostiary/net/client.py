@@ -29,6 +29,7 @@ from ostiary.net.watched import WATCHED
 if TYPE_CHECKING:
     from ostiary.core.trace import ConnectTrace
     from ostiary.net.clusters import ClusterPool
+    from ostiary.net.load import Load
     from ostiary.net.roles import Carrier, Owner
 
 _HTTP, _ROUTER = log("http"), log("router")
@@ -42,6 +43,7 @@ class _Call:
 
     __slots__ = (
         "__weakref__",
+        "_load",
         "_parts",
         "_request",
         "_size",
@@ -52,10 +54,12 @@ class _Call:
         "pool",
         "replayable",
         "request_complete",
+        "sent_at",
         "stream",
     )
 
-    def __init__(self, request: bytes, future: asyncio.Future[_Answer], replayable: bool) -> None:
+    def __init__(self, request: bytes, future: asyncio.Future[_Answer], replayable: bool, load: Load) -> None:
+        self._load = load
         self._request = request
         self.future = future
         self.is_head = False
@@ -66,12 +70,14 @@ class _Call:
         self.connection: Carrier | None = None
         self._parts: list[bytes] = []
         self._size = 0
+        self.sent_at = 0.0
         self.stream = stream_id(0, next_connection_id()) if _ROUTER.debugs or _HTTP.debugs else 0
 
     def on_upstream(self, connection: Carrier) -> None:
         self.connection = connection
+        self.sent_at = time.monotonic()
         _ROUTER.debug("pool ready", stream=self.stream)
-        connection.transport.write(self._request)
+        connection.write(self._request)
 
     def on_dialled(self, trace: ConnectTrace) -> None:
         """See net/watched.py."""
@@ -80,6 +86,7 @@ class _Call:
         if head.status < 200:
             return
         self.head = head
+        self._load.internal[head.status] += 1
         text = "async http request response headers (end_stream=%s): ':status', '%d'"
         _HTTP.debug(text, str(done and not body).lower(), head.status, stream=self.stream)
         self.on_body(body, done, [])
@@ -95,6 +102,7 @@ class _Call:
         self._parts.append(data)
         if done and self.head is not None and not self.future.done():
             self.connection = None
+            self._load.internal_time.record(int((time.monotonic() - self.sent_at) * 1000))
             self.future.set_result((self.head, b"".join(self._parts), trailers))
 
     def on_tunnel(self, data: bytes) -> None:  # noqa: ARG002 - Answered's shape
@@ -103,6 +111,8 @@ class _Call:
 
     def on_failure(self, flag: str, details: str, reason: str, cause: BaseException | None = None) -> None:  # noqa: ARG002
         self.connection = None
+        if self.head is None:
+            self._load.internal[502 if flag == "UPE" else 503] += 1
         kind = {"UF": "connect", "UH": "connect", "UO": "connect", "UT": "timeout"}.get(flag, "protocol")
         why = NO_HOST if flag == "UH" else pool_log.cause(cause)
         text = "upstream reset: reset reason: %s, transport failure reason: %s"
@@ -190,7 +200,7 @@ class ProviderClient:
 
     async def _once(self, pool: ClusterPool, request: bytes, once: bool) -> _Answer:
         future: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
-        call = _Call(request, future, replayable=not once)
+        call = _Call(request, future, not once, pool.load)
         if _ROUTER.debugs:
             path = request.split(b" ", 2)[1].partition(b"?")[0].decode("latin-1")  # a query may hold a collector's key
             _ROUTER.debug("cluster '%s' match for URL '%s'", pool.cluster.name, path, stream=call.stream)

@@ -29,9 +29,11 @@ _COUNTERS: Final = (
     "upstream_cx_destroy_remote", "upstream_cx_destroy_with_active_rq", "upstream_cx_destroy_local_with_active_rq",
     "upstream_cx_destroy_remote_with_active_rq", "upstream_cx_close_notify", "upstream_cx_idle_timeout",
     "upstream_cx_max_requests", "upstream_cx_protocol_error", "upstream_rq_pending_total",
+    "upstream_flow_control_paused_reading_total", "upstream_flow_control_resumed_reading_total",
     "upstream_rq_pending_overflow", "upstream_rq_active_overflow",
     "upstream_rq_pending_failure_eject", "upstream_rq_cancelled", "upstream_rq_timeout",
 )  # fmt: skip
+_SSL: Final = ("ssl.connection_error", "ssl.fail_verify_error", "ssl.fail_verify_san", "ssl.handshake")
 _HTTP2: Final = ("http2.keepalive_timeout", "http2.rx_messaging_error", "http2.rx_reset", "http2.tx_reset")
 _EJECTIONS: Final = (
     "ejections_total", "ejections_overflow", "ejections_enforced_total", "ejections_consecutive_5xx",
@@ -53,12 +55,16 @@ def cluster_stats(cluster: ClusterPool) -> dict[str, int]:
     found = {name: counts[name] for name in _COUNTERS}
     if cluster.cluster.http2 is not None:
         found.update((name, counts[name]) for name in _HTTP2)
+    if cluster.cluster.transport_socket is not None:
+        found.update((name, counts[name]) for name in (*_SSL, *(each for each in counts if each.startswith("ssl."))))
+    found["upstream_cx_rx_bytes_total"] = cluster.load.traffic.received
+    found["upstream_cx_tx_bytes_total"] = cluster.load.traffic.sent
     found["lb_healthy_panic"] = cluster.balancer.panicked
     found["upstream_rq_total"] = counts["upstream_rq_total"] + sum(pool.total for pool in pools)
     found["upstream_cx_active"] = sum(pool.open for pool in pools)
     found["upstream_rq_active"] = cluster.load.requests
     found["upstream_rq_pending_active"] = cluster.load.pending
-    _add_codes(found, codes)
+    _add_codes(found, codes, cluster.load.internal)
     members = cluster.members
     counted = [host for host in members if not host.excluded]
     found["membership_total"] = len(members)
@@ -78,17 +84,15 @@ def cluster_stats(cluster: ClusterPool) -> dict[str, int]:
     return found
 
 
-def _add_codes(found: dict[str, int], codes: Counter[int]) -> None:
-    """Envoy counts each twice: for all requests, and for those from outside; no request is from inside here."""
-    total = 0
-    for code, count in codes.items():
-        if count:
-            total += count
-            for name in (f"upstream_rq_{code}", f"upstream_rq_{code // 100}xx"):
-                for prefix in ("", "external."):
-                    found[prefix + name] = found.get(prefix + name, 0) + count
-    for prefix in ("", "external."):
-        found[f"{prefix}upstream_rq_completed"] = total
+def _add_codes(found: dict[str, int], codes: Counter[int], internal: Counter[int]) -> None:
+    """Envoy counts each twice: for all requests, and for those of clients or of its own; these where there is one."""
+    found["upstream_rq_completed"] = 0
+    for prefix, counted in (("", codes), ("external.", codes - internal), ("internal.", internal)):
+        for code, count in counted.items():
+            if count:
+                for what in (code, f"{code // 100}xx", "completed"):
+                    name = f"{prefix}upstream_rq_{what}"
+                    found[name] = found.get(name, 0) + count
 
 
 def _add_breakers(found: dict[str, int], cluster: ClusterPool) -> None:

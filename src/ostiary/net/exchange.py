@@ -80,7 +80,7 @@ class Exchange(ExchangeRecord):
         if self.request_complete and timeout:
             self.route_deadline = time.monotonic() + timeout
         if self.head.expect_continue and not self.http10 and self._body is not None and not self._body.received:
-            self.downstream.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.downstream.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.downstream.service.informed(100)
         pool.submit(self)
 
@@ -92,10 +92,10 @@ class Exchange(ExchangeRecord):
         self.upstream_protocol = connection.protocol
         pending = self._pending
         if pending is None:
-            connection.transport.write(self.upstream_head)
+            connection.write(self.upstream_head)
             return
         self._pending, self._pending_size = None, 0
-        connection.transport.write(b"".join((self.upstream_head, *pending)))
+        connection.write(b"".join((self.upstream_head, *pending)))
         if not connection.paused:
             self.downstream.resume_reading()
 
@@ -110,7 +110,7 @@ class Exchange(ExchangeRecord):
         if self.tunnel:
             if self.upstream is not None:
                 self.bytes_received += len(data)
-                self.upstream.transport.write(data)
+                self.upstream.write(data)
             return
         body = self._body
         if body is None:
@@ -134,7 +134,7 @@ class Exchange(ExchangeRecord):
 
     def _send(self, data: bytes) -> None:
         if self.upstream is not None and self.upstream.client is self:  # else it waits for another connection
-            self.upstream.transport.write(data)
+            self.upstream.write(data)
             return
         if self.status:
             return  # answered already
@@ -177,7 +177,9 @@ class Exchange(ExchangeRecord):
             if body:
                 wire.append(body)
                 self.bytes_sent = len(body)
-            downstream.transport.write(b"".join(wire))
+            out = b"".join(wire)
+            downstream.traffic.sent += len(out)  # as `write` does, without its call
+            downstream.transport.write(out)
             self.end()
             return
         self._start_streaming(head, wire, body)
@@ -197,7 +199,7 @@ class Exchange(ExchangeRecord):
         if body:
             self.bytes_sent = len(body)
             wire.append(chunked.encode(body) if self._response == _CHUNKED else body)
-        downstream.transport.write(b"".join(wire))
+        downstream.write(b"".join(wire))
         if not self.route_deadline:
             downstream.ticker.active.discard(downstream)
         if downstream.writing_paused:
@@ -217,7 +219,7 @@ class Exchange(ExchangeRecord):
         if head.status == 101:
             tunnel.begin(self, head)
         elif head.status != 100 and not self.http10:  # a 100 was ours to send
-            self.downstream.transport.write(informational_head(head))
+            self.downstream.write(informational_head(head))
 
     def on_body(self, data: bytes, done: bool, trailers: list[HeaderLine]) -> None:
         """More of the answer's body."""
@@ -230,9 +232,9 @@ class Exchange(ExchangeRecord):
             out = chunked.encode(data) if data else b""
             if done:
                 out += chunked.encode_end(trailers)
-            downstream.transport.write(out)
+            downstream.write(out)
         elif data:
-            downstream.transport.write(data)
+            downstream.write(data)
         if done:
             self.end()
 
@@ -241,7 +243,7 @@ class Exchange(ExchangeRecord):
         if data:
             self.last = self.downstream.ticker.now
             self.bytes_sent += len(data)
-            self.downstream.transport.write(data)
+            self.downstream.write(data)
             return
         self.upstream = None
         self.close = True
@@ -276,7 +278,7 @@ class Exchange(ExchangeRecord):
         if body and not self.is_head and status not in (204, 304):
             wire.append(body)
             self.bytes_sent = len(body)
-        self.downstream.transport.write(b"".join(wire))
+        self.downstream.write(b"".join(wire))
         self.end()
 
     def fail(self, status: int, body: bytes, details: str, flag: str) -> None:
@@ -286,7 +288,6 @@ class Exchange(ExchangeRecord):
             self.flags, self.details = flag, details
             self._break_off()
             return
-        self.close = True
         self.respond(status, PLAIN_TEXT if body else (), body, details, flag)
 
     def end(self) -> None:

@@ -141,7 +141,7 @@ class Http2Pool(Pool):
         if connection in self._shared:
             self._shared.remove(connection)
             self.load.connections -= 1
-            self._destroyed(local=local, active=bool(connection.streams))
+            self._destroyed(local=local, active=bool(connection.streams), opened_at=connection.opened_at)
             pool_log.lost(connection.number, local=local)
             self._dial_for_waiting()
 

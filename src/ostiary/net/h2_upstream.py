@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ostiary.core.h2_head import AnswerReader, OutgoingHead
     from ostiary.model.clusters import Http2
     from ostiary.net.ticker import Ticker
+    from ostiary.net.traffic import Traffic
 
 _HTTP1: Final = b"HTTP/1."
 _SETTINGS: Final = b"\4"
@@ -45,6 +46,7 @@ class Http2Owner(Protocol):
     ticker: Ticker
     codes: list[int]
     watch: Watch | None
+    traffic: Traffic
 
     def ended(self) -> None:
         """A request is over."""
@@ -140,6 +142,7 @@ class Http2Connection(asyncio.Protocol):
         if self.closed:
             return
         self.heard += 1
+        self.pool.traffic.received += len(data)
         self._reading = True  # what is to be sent goes out once, at the end
         try:
             self._read(data)
@@ -333,6 +336,7 @@ class Http2Connection(asyncio.Protocol):
         if not self._reading:
             data = self.session.data_to_send()
             if data and not self.transport.is_closing():
+                self.pool.traffic.sent += len(data)
                 self.transport.write(data)
         return not self.paused
 

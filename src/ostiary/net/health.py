@@ -16,6 +16,7 @@ from ostiary.core.response import ResponseReader
 from ostiary.model import limits
 from ostiary.model.clusters import HealthChecking, HttpHealthCheck, TcpHealthCheck
 from ostiary.net.roles import Answered, Owner, Watch
+from ostiary.net.traffic import Traffic
 from ostiary.net.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class _HttpChecker:
         self.reader = ResponseReader()
         self.codes = [0] * 1000
         self.watch: Watch | None = None
+        self.traffic = Traffic()
         self._connection: UpstreamConnection | None = None
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
         self._status = 0
@@ -94,7 +96,7 @@ class _HttpChecker:
     # --- an Answered
 
     def on_upstream(self, connection: Carrier) -> None:
-        connection.transport.write(self._request)
+        connection.write(self._request)
 
     def on_response(self, head: ResponseHead, body: bytes, done: bool) -> None:
         if head.status >= 200:

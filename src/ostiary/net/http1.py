@@ -7,6 +7,7 @@ A request's head is taken as a whole and looked up before it is parsed (core/htt
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final, final
 
 from ostiary.core.addresses import address_text
@@ -53,13 +54,14 @@ class Downstream(asyncio.Protocol):
         "requests",
         "service",
         "ticker",
+        "traffic",
         "transport",
         "writing_paused",
     )
 
     def __init__(self, service: Service, number: int) -> None:
         self.service = service
-        self.ticker = service.ticker
+        self.ticker, self.traffic = service.ticker, service.traffic
         self.id = number
         self.transport: asyncio.Transport = None  # type: ignore[assignment] # set by connection_made
         self.exchange: Exchange | None = None
@@ -75,7 +77,8 @@ class Downstream(asyncio.Protocol):
         self.local_port = ""
         self.forward_key: object = None
         """Everything about this connection that forwarded headers depend on; see app/clients.py."""
-        self.opened_at = self._since = self.ticker.now
+        self.opened_at = time.monotonic()
+        self._since = self.ticker.now
         self.writing_paused = False
         self._empty_lines = 0
         self._head_deadline = 0.0
@@ -112,6 +115,7 @@ class Downstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request, of its body, or of an upgraded connection."""
+        self.traffic.received += len(data)
         exchange = self.exchange
         if exchange is not None:
             exchange.client_data(data)
@@ -154,6 +158,16 @@ class Downstream(asyncio.Protocol):
             self.resume_reading()
             if self.buffer and not self._processing:
                 self._process(self.buffer)
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep until there is room."""
+        self.traffic.sent += len(data)
+        self.transport.write(data)
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether the client has sent anything."""
+        return bool(self.requests or self.buffer or self.head is not None or self._empty_lines)
 
     # --- requests
 
@@ -233,6 +247,7 @@ class Downstream(asyncio.Protocol):
 
     def refuse(self, error: BadMessage) -> None:
         """Answer a head that can't be used, and close."""
+        self.head = EMPTY_HEAD
         exchange = Exchange(self, EMPTY_HEAD, b"-", b"-", False)
         exchange.close = True
         self.exchange = exchange
@@ -251,7 +266,12 @@ class Downstream(asyncio.Protocol):
             if self.requests >= self.service.settings.max_requests_per_connection:
                 self.service.counts["downstream_cx_max_requests_reached"] += 1
             self.service.counts["downstream_cx_drain_close"] += self.service.draining
-            self.linger()
+            if not exchange.request_complete or exchange.head is EMPTY_HEAD:
+                self.service.counts["downstream_rq_response_before_rq_complete"] += 1
+            if exchange.flags == "DC":  # it has ended its side of a tunnel: there is nothing to wait for
+                self.transport.close()
+            else:
+                self.linger()
             return
         if service.successor is not None:
             self.move()

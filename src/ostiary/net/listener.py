@@ -14,8 +14,6 @@ import os
 import socket
 import ssl
 import stat
-import time
-import weakref
 from collections.abc import Collection
 from typing import Final, final
 
@@ -92,20 +90,18 @@ class Acceptor:
         self.context = context
         self._servers: list[asyncio.Server] = []
         self._late: set[asyncio.Task[tuple[asyncio.Transport, Downstream]]] = set()
-        self._shaking_hands: weakref.WeakSet[Downstream] = weakref.WeakSet()
 
     def __call__(self) -> Downstream:
         """A client is there."""
         connection = Downstream(self.service, next_connection_id())
         if self.context is not None:
-            self._shaking_hands.add(connection)
+            self.service.handshakes.begin(connection)
         return connection
 
     @property
     def is_busy(self) -> bool:
-        """Whether a TLS handshake may still be under way; one that fails says nothing."""
-        oldest = time.monotonic() - limits.TLS_HANDSHAKE_TIMEOUT
-        return bool(self._late) or any(not each.peer and each.opened_at > oldest for each in self._shaking_hands)
+        """Whether a TLS handshake may still be under way."""
+        return bool(self._late or self.service.handshakes.under_way)
 
     @property
     def is_open(self) -> bool:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import final
 
 from ostiary.core.histogram import Histogram
 from ostiary.model.clusters import CircuitBreakers
+from ostiary.net.traffic import Traffic
 
 
 @final
 class Load:
     """What the pools of one cluster have in use, and how much they may."""
 
-    __slots__ = ("breakers", "connect_time", "connections", "max_requests", "pending", "request_time", "requests")
+    __slots__ = (
+        "breakers", "connect_time", "connections", "internal", "internal_time", "lengths", "max_requests", "pending",
+        "request_time", "requests", "traffic",
+    )  # fmt: skip
 
     def __init__(self, breakers: CircuitBreakers) -> None:
         self.breakers = breakers
@@ -24,4 +29,11 @@ class Load:
         self.connect_time = Histogram()
         """How long connecting took, where it succeeded."""
         self.request_time = Histogram()
-        """How long requests took from their end to the end of their answer."""
+        """How long clients' requests took from their end to the end of their answer."""
+        self.internal_time = Histogram()
+        """The same of our own: what sign-in asks a provider."""
+        self.internal: Counter[int] = Counter()
+        """What our own requests came to, by status. Pools count them, too."""
+        self.lengths = Histogram()
+        """How long connections lasted."""
+        self.traffic = Traffic()

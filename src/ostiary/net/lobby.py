@@ -13,6 +13,7 @@ from ostiary.core.response import ResponseReader
 from ostiary.model import limits
 from ostiary.net.pool import Pool
 from ostiary.net.roles import Answered, Watch
+from ostiary.net.traffic import Traffic
 from ostiary.net.upstream import UpstreamConnection
 
 _OVERFLOW: Final = "upstream_reset_before_response_started{overflow}"
@@ -35,6 +36,7 @@ class Lobby:
         self.reader = ResponseReader()
         self.codes: list[int] = []
         self.watch: Watch | None = None
+        self.traffic = Traffic()
         self.late = 0
         """Requests whose time ran out here."""
 

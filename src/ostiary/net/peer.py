@@ -27,6 +27,7 @@ def describe_tls(transport: asyncio.BaseTransport, context: ssl.SSLContext, name
         peer=peer,
         not_after=not_after,
         verified=context.verify_mode == ssl.CERT_REQUIRED,
+        cipher=(tls.cipher() or ("",))[0],
     )
 
 

@@ -9,6 +9,7 @@ That a host can't be reached is logged once, and again when it can: what each re
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
@@ -205,7 +206,7 @@ class Pool(Tally):
         if connection.closed:
             self._closed_at_once()
             return
-        connection.opened_at = self._ticker.now
+        connection.opened_at = time.monotonic()
         self.connections.add(connection)
         self._offer(connection)
 
@@ -225,7 +226,7 @@ class Pool(Tally):
             self._tried(trace, by_name)
             self.counts["upstream_cx_connect_fail"] += 1
             self.counts["upstream_cx_connect_timeout"] += late
-            self._destroyed(local=late, active=False)
+            self._destroyed(local=late, active=False, opened_at=trace.started if trace is not None else 0.0)
         what = "connection_timeout" if late else f"remote_connection_failure|{pool_log.cause(error)}"
         details = "upstream_reset_before_response_started{" + what.replace(" ", "_") + "}"
         while len(self._waiting) > self._connecting:
@@ -275,7 +276,7 @@ class Pool(Tally):
             return
         self.connections.discard(connection)
         self.load.connections -= 1
-        self._destroyed(local=local, active=active)
+        self._destroyed(local=local, active=active, opened_at=connection.opened_at)
         pool_log.lost(connection.number, local=local)
         if connection in self._idle:
             self._idle.remove(connection)

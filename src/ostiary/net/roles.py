@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ostiary.core.header_lines import HeaderLine
     from ostiary.core.response import ResponseHead, ResponseReader
     from ostiary.core.trace import ConnectTrace
+    from ostiary.net.traffic import Traffic
     from ostiary.net.upstream import UpstreamConnection
 
 
@@ -76,6 +77,7 @@ class Owner(Protocol):
     """How many answers had each status; by status, so 1000 of them."""
     watch: Watch | None
     """Who is told of each answer: outlier detection."""
+    traffic: Traffic
 
     def submit(self, client: Answered, fresh: bool = False) -> None:
         """Send a request, on a new connection if `fresh`."""
@@ -107,9 +109,6 @@ class Owner(Protocol):
 class Writer(Protocol):
     """The part of a transport that whoever sends a request uses."""
 
-    def write(self, data: bytes) -> None:
-        """Send, or keep until there is room."""
-
     def can_write_eof(self) -> bool:
         """Whether one side can end before the other."""
 
@@ -126,7 +125,7 @@ class Carrier(Protocol):
 
     @property
     def transport(self) -> Writer:
-        """Takes the request as HTTP/1.1 bytes."""
+        """Ends our side."""
 
     @property
     def remote_address(self) -> str:
@@ -135,6 +134,9 @@ class Carrier(Protocol):
     @property
     def local_address(self) -> str:
         """Ours."""
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the request, as HTTP/1.1 bytes, or keep it until there is room."""
 
     def abort(self) -> None:
         """End it at once; nothing more will be told to the client."""

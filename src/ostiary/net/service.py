@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from ostiary.core.http1 import HeadReader
     from ostiary.net.exchange import Exchange
+    from ostiary.net.handshakes import Handshakes
     from ostiary.net.http1 import Downstream
     from ostiary.net.server_settings import ServerSettings
     from ostiary.net.ticker import Ticker
+    from ostiary.net.traffic import Traffic
 
 
 class Service(Protocol):
@@ -23,6 +25,8 @@ class Service(Protocol):
     """Every answer says `connection: close`."""
     counts: Counter[str]
     """What happens rarely, under Envoy's names."""
+    traffic: Traffic
+    handshakes: Handshakes
     connections: set[Downstream]
 
     @property

@@ -6,8 +6,11 @@ connections, which is rare, goes into `counts` under Envoy's name.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
+
+from ostiary.net.handshakes import count_handshakes
 
 if TYPE_CHECKING:
     from ostiary.core.trace import ConnectTrace
@@ -30,10 +33,10 @@ class Tally:
     kind = "upstream_cx_http1_total"
     """What counts a connection from its first attempt on; empty: what it is will only be known afterwards."""
 
-    __slots__ = ("codes", "counts", "failure", "latest", "load", "total", "watch")
+    __slots__ = ("codes", "counts", "failure", "latest", "load", "total", "traffic", "watch")
 
     def __init__(self, load: Load) -> None:
-        self.load = load
+        self.load, self.traffic = load, load.traffic
         self.watch: Watch | None = None
         self.total = 0
         """Requests that got a connection."""
@@ -74,6 +77,7 @@ class Tally:
         if by_name:
             self._count_one()
         if trace is not None:
+            count_handshakes(self.counts, trace)
             self.counts["upstream_cx_total"] += max(0, sum(each.started is not None for each in trace.attempts) - 1)
 
     def _count_one(self) -> None:
@@ -81,10 +85,10 @@ class Tally:
         if self.kind:
             self.counts[self.kind] += 1
 
-    def _destroyed(self, *, local: bool, active: bool) -> None:
-        side = "local" if local else "remote"
-        self.counts["upstream_cx_destroy"] += 1
-        self.counts[f"upstream_cx_destroy_{side}"] += 1
-        if active:
-            self.counts["upstream_cx_destroy_with_active_rq"] += 1
-            self.counts[f"upstream_cx_destroy_{side}_with_active_rq"] += 1
+    def _destroyed(self, *, local: bool, active: bool, opened_at: float = 0.0) -> None:
+        """`opened_at`: monotonic; 0: nobody knows."""
+        if opened_at:
+            self.load.lengths.record(int((time.monotonic() - opened_at) * 1000))
+        for side in ("", "_local" if local else "_remote"):
+            self.counts[f"upstream_cx_destroy{side}"] += 1
+            self.counts[f"upstream_cx_destroy{side}_with_active_rq"] += active

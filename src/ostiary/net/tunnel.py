@@ -27,7 +27,7 @@ def begin(exchange: Exchange, head: ResponseHead) -> None:
     exchange.route_deadline = 0.0
     downstream.ticker.active.discard(downstream)  # asked once a second is enough from now on
     via = downstream.service.settings.via_line
-    downstream.transport.write(upgrade_head(head, via + exchange.response_extra))
+    downstream.write(upgrade_head(head, via + exchange.response_extra))
     if downstream.buffer:
         early, downstream.buffer = downstream.buffer, b""
         exchange.client_data(early)

@@ -49,12 +49,13 @@ class UpstreamConnection(asyncio.Protocol):
         "pool",
         "remote_address",
         "requests",
+        "traffic",
         "transport",
         "tunnel",
     )
 
     def __init__(self, pool: Owner) -> None:
-        self.pool = pool
+        self.pool, self.traffic = pool, pool.traffic
         self.transport: asyncio.Transport = None  # type: ignore[assignment] # set by connection_made
         self.client: Answered | None = None
         self.closed = False
@@ -86,6 +87,7 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Part of an answer, or of an upgraded connection."""
         client = self.client
+        self.traffic.received += len(data)
         if client is None:
             self.abort()  # nobody asked: a broken or malicious upstream
             return
@@ -156,6 +158,11 @@ class UpstreamConnection(asyncio.Protocol):
         self.requests += 1
         client.on_upstream(self)
 
+    def write(self, data: bytes) -> None:
+        """Send, or keep until there is room."""
+        self.traffic.sent += len(data)
+        self.transport.write(data)
+
     def abort(self) -> None:
         """Close at once; nothing more will be told to the client."""
         client, self.client = self.client, None
@@ -169,11 +176,13 @@ class UpstreamConnection(asyncio.Protocol):
     def pause_reading(self) -> None:
         """Stop reading while the client is slow."""
         self._reading_paused = True
+        self.pool.noted("upstream_flow_control_paused_reading_total")
         if not self.transport.is_closing():
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read on."""
+        self.pool.noted("upstream_flow_control_resumed_reading_total")
         self._reading_paused = False
         if not self.transport.is_closing():
             self.transport.resume_reading()

@@ -59,10 +59,13 @@ async def test_filter_used_only_and_type() -> None:
         used = await stats(door, "usedonly")
         assert "cluster.app.upstream_rq_total" not in used
         assert "http.test.downstream_rq_time" not in used
+        listener = f"listener.{door.addresses['main'][0].replace(':', '_')}"
         assert set(await stats(door, "type=Histograms")) == {
             "cluster.app.upstream_cx_connect_ms",
             "cluster.app.upstream_rq_time",
+            "http.test.downstream_cx_length_ms",
             "http.test.downstream_rq_time",
+            f"{listener}.downstream_cx_length_ms",
         }
         assert "server.live" not in await stats(door, "type=counters")
         assert "cluster.app.upstream_rq_total" not in await stats(door, "type=Gauges")
@@ -77,7 +80,8 @@ async def test_json() -> None:
         histograms = found[-1]["histograms"]
         assert histograms["supported_quantiles"] == [0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100]
         names = [each["name"] for each in histograms["computed_quantiles"]]
-        assert names == ["cluster.app.upstream_rq_time", "http.test.downstream_rq_time"]
+        external = "cluster.app.external.upstream_rq_time"
+        assert names == [external, "cluster.app.upstream_rq_time", "http.test.downstream_rq_time"]
         assert len(histograms["computed_quantiles"][0]["values"]) == 10
 
 

@@ -28,7 +28,7 @@ def _collect(worker: Doorkeeper, request: Request) -> Part:
     if request.path != "/flights":
         return worker.flights.export(flight=_id(request))
     searches = any(request.parameter(name) for name in ("outcome", "code", "q"))
-    return worker.flights.export(limits.MAX_FLIGHTS if searches else min(_limit(request), limits.MAX_FLIGHTS))
+    return worker.flights.export(limits.MAX_FLIGHTS if searches else _limit(request) or limits.SHOWN_FLIGHTS)
 
 
 def _render(parts: list[Part], request: Request) -> Reply:
@@ -106,19 +106,22 @@ def _query(request: Request, now: float) -> Query:
     if outcome and outcome not in ASKABLE:
         raise ValueError(f"outcome={outcome[:40]!r} is none: one of {', '.join(ASKABLE)}")
     since = request.parameter("since")
+    limit = _limit(request)
+    if not limit:
+        raise ValueError(f"limit={request.parameter('limit')!r:.42} is no number of flights: write 1 or more")
     return Query(
         outcome=outcome,
         code=(request.parameter("code") or "").strip(),
         text=(request.parameter("q") or "").strip(),
         since=_moment(since, now) if since else None,
-        limit=_limit(request),
+        limit=limit,
     )
 
 
 def _limit(request: Request) -> int:
-    wanted = request.parameter("limit") or ""
-    sensible = wanted.isascii() and wanted.isdigit() and len(wanted) <= len(str(limits.MAX_FLIGHTS))
-    return (int(wanted) if sensible else 0) or limits.SHOWN_FLIGHTS
+    """0: it is none."""
+    wanted = request.parameter("limit") or str(limits.SHOWN_FLIGHTS)
+    return min(int(wanted[:9]), limits.MAX_FLIGHTS) if wanted.isascii() and wanted.isdigit() else 0
 
 
 def _moment(text: str, now: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,8 +10,9 @@ from ostiary.admin import process_stats
 from ostiary.admin.page import JSON, Page, Parameter, Part, Reply, Request
 from ostiary.admin.prometheus import Names, exposition
 from ostiary.app.lifecycle import Doorkeeper
+from ostiary.app.metrics import Bins
 from ostiary.app.upstreams import stat_name
-from ostiary.core.histogram import BUCKETS, QUANTILES, cumulative, quantile
+from ostiary.core.histogram import BUCKETS, QUANTILES, added, cumulative, quantile
 from ostiary.core.regex import BadRegex, Regex
 
 _OF_THE_PROCESS: Final = ("server.", "listener_manager.", "cluster_manager.")
@@ -41,7 +42,7 @@ def _collect(worker: Doorkeeper, _request: Request) -> Part:
     return {
         "counters": counters | process_stats.counters(worker, values),
         "gauges": gauges | {name: value for name, value in values.items() if stats.is_gauge(name)},
-        "histograms": {name: [each.bins, each.total] for name, each in stats.histograms().items()},
+        "histograms": stats.histograms() | process_stats.histograms(worker),
         "clusters": [stat_name(each.cluster) for each in runtime.pools()],
         "prefixes": [server.listener.http.stat_prefix for server in worker.servers],
         "listeners": [server.addresses[0].replace(":", "_") for server in worker.servers],
@@ -52,7 +53,7 @@ def _collect(worker: Doorkeeper, _request: Request) -> Part:
 class _Stats:
     counters: dict[str, int]
     gauges: dict[str, int]
-    histograms: dict[str, tuple[list[int], int]]
+    histograms: dict[str, Bins]
     """Bins and sum."""
 
 
@@ -74,10 +75,9 @@ def _merged(parts: list[Part], request: Request) -> _Stats | Reply:
 
     histograms = {}
     for name in wanted("histograms", (name for part in parts for name in part["histograms"])):
-        found = [part["histograms"][name] for part in parts if name in part["histograms"]]
-        bins = [sum(column) for column in zip(*(bins for bins, _ in found), strict=True)]
+        bins, total = added(part["histograms"][name] for part in parts if name in part["histograms"])
         if any(bins) or not used_only:
-            histograms[name] = bins, sum(total for _, total in found)
+            histograms[name] = bins, total
     counters = {name: value for name, value in together("counters").items() if value or not used_only}
     return _Stats(counters, together("gauges"), histograms)
 
@@ -113,7 +113,7 @@ def _render(parts: list[Part], request: Request) -> Reply:
     return Reply("".join(lines))
 
 
-def _quantiles(bins: list[int]) -> str:
+def _quantiles(bins: Sequence[int]) -> str:
     """Envoy gives each of the last interval (5 s), then since the start. Intervals are not kept here: nan, as there
     without a sample."""
     if not any(bins):
@@ -121,7 +121,7 @@ def _quantiles(bins: list[int]) -> str:
     return " ".join(f"P{each}(nan,{_number(quantile(bins, each))})" for each in QUANTILES)
 
 
-def _cumulative(bins: list[int]) -> str:
+def _cumulative(bins: Sequence[int]) -> str:
     if not any(bins):
         return "No recorded values"
     return " ".join(f"B{bound:g}(0,{many})" for bound, many in zip(BUCKETS, cumulative(bins), strict=True))
@@ -146,7 +146,7 @@ def _json(stats: _Stats) -> Reply:
     return Reply(json.dumps({"stats": found}, separators=(",", ":")), content_type=JSON)
 
 
-def _all_quantiles(bins: list[int]) -> list[float | None]:
+def _all_quantiles(bins: Sequence[int]) -> list[float | None]:
     return [quantile(bins, each) if any(bins) else None for each in QUANTILES]
 
 
