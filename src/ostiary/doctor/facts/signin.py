@@ -32,6 +32,15 @@ class SignedIn(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignInRepeated(Fact):
+    """One client's sign-ins succeeded one after the other, and each time it was redirected to the provider again."""
+
+    times: int
+    seconds: float
+    """From the first callback to the last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RedirectSent(Fact):
     """A browser was sent to the provider."""
 

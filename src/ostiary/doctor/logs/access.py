@@ -20,24 +20,26 @@ _HEAD: Final = re.compile(
 )
 _WORD: Final = r"\S+"
 _QUOTED: Final = r'"[^"]*"'
+_CLIENT: Final = r'"(?P<x_forwarded_for>[^"]*)"\s+"(?P<user_agent>[^"]*)"'
 _TAIL: Final = re.compile(
     r'\s+(?P<connection_termination_details>\S+)\s+"(?P<upstream_transport_failure_reason>[^"]*)"\s+\d+\s+\d+\s+'
-    rf'(?:\d+|-)\s+(?:\d+|-)\s+{_QUOTED}\s+{_QUOTED}\s+{_QUOTED}\s+"(?P<authority>[^"]*)"\s+'
+    rf'(?:\d+|-)\s+(?:\d+|-)\s+{_CLIENT}\s+{_QUOTED}\s+"(?P<authority>[^"]*)"\s+'
     r'"(?P<upstream_host>[^"]*)"\s+'
-    rf"(?P<upstream_cluster>{_WORD})\s+{_WORD}\s+{_WORD}\s+{_WORD}\s+(?P<requested_server_name>{_WORD})\s+"
+    rf"(?P<upstream_cluster>{_WORD})\s+{_WORD}\s+{_WORD}\s+(?P<downstream_remote_address>{_WORD})\s+(?P<requested_server_name>{_WORD})\s+"
     r"(?P<route_name>\S+)\s*$"
 )
 _ENVOY_TAIL: Final = re.compile(
-    rf'^(?:\d+|-)\s+(?:\d+|-)\s+(?:\d+|-)\s+(?:\d+|-)\s+{_QUOTED}\s+{_QUOTED}\s+{_QUOTED}\s+"(?P<authority>[^"]*)"\s+'
+    rf'^(?:\d+|-)\s+(?:\d+|-)\s+(?:\d+|-)\s+(?:\d+|-)\s+{_CLIENT}\s+{_QUOTED}\s+"(?P<authority>[^"]*)"\s+'
     r'"(?P<upstream_host>[^"]*)"'
 )
 _COMBINED: Final = re.compile(
     r"^(?P<client>[0-9a-fA-F.:]+) - \S+ \[(?P<start_time>[^\]]+)\] "
     r'"(?P<method>[A-Z]+) (?P<path>\S+) (?P<protocol>[^"]+)" (?P<response_code>\d{3}) \d+'
+    r'(?: "[^"]*" "(?P<user_agent>[^"]*)")?'
 )
 _PROXY_REQUEST: Final = re.compile(
     r"(?P<client>\S+) - \S+ - \S+ \[(?P<start_time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)\] (?P<authority>\S+) "
-    r'(?P<method>[A-Z]+) (?P<upstream_cluster>\S+) "(?P<path>[^"]*)" (?P<protocol>\S+) "[^"]*" '
+    r'(?P<method>[A-Z]+) (?P<upstream_cluster>\S+) "(?P<path>[^"]*)" (?P<protocol>\S+) "(?P<user_agent>[^"]*)" '
     r"(?P<response_code>\d{3}) "
 )
 _NEAR: Final = 300

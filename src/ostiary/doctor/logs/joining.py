@@ -24,6 +24,7 @@ from ostiary.doctor.facts.origin import Fact, Origin
 from ostiary.doctor.facts.provider import Answered
 from ostiary.doctor.facts.sidecar import NotReady
 from ostiary.doctor.facts.tls import HandshakeFailed
+from ostiary.doctor.logs.loops import Loops
 from ostiary.doctor.logs.recent import Recent
 from ostiary.doctor.logs.record import Record
 from ostiary.doctor.logs.tokens import Tokens
@@ -121,6 +122,7 @@ class Joiner:
         self._unclaimed: deque[Fact] = deque(maxlen=limits.MAX_JOINED)
         self._names: Recent[str, Fact] = Recent()
         self.tokens = Tokens()
+        self.loops = Loops()
         self._clients: Recent[Key, None] = Recent()
         self._not_ready: NotReady | None = None
         self._dump: tuple[ConfigurationProblem, tuple[What, str] | None] | None = None
@@ -345,6 +347,7 @@ class Joiner:
         if not self.routed:
             yield from self._unclaimed
         yield from self.tokens.finish()
+        yield from self.loops.finish()
         yield from self._started()
         yield from self._answers_without_body()
 

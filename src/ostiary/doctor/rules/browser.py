@@ -8,7 +8,7 @@ from typing import Final
 
 from ostiary.doctor.case import Case
 from ostiary.doctor.facts.origin import Fact
-from ostiary.doctor.facts.signin import BrowserBlocked, CookieRefused, RedirectSent, SignedIn
+from ostiary.doctor.facts.signin import BrowserBlocked, CookieRefused, RedirectSent, SignedIn, SignInRepeated
 from ostiary.doctor.finding import Finding
 from ostiary.doctor.rule import Rule
 from ostiary.doctor.rules.evidence import proof
@@ -55,15 +55,22 @@ def _loop(case: Case) -> Iterator[Finding]:
     blocked: list[Fact] = [fact for fact in case.all(BrowserBlocked) if fact.what == "redirect-loop"]
     sent = Counter(fact.redirect_uri for fact in case.all(RedirectSent))
     counted = bool(sent) and max(sent.values()) >= _LOOP and len(case.all(SignedIn)) >= _LOOP
-    if blocked or counted:
+    repeated = case.all(SignInRepeated)
+    if blocked or counted or repeated:
+        how = ""
+        if repeated:
+            most = max(repeated, key=lambda fact: fact.times)
+            how = (
+                f" One client came back from the provider {most.times} times in {most.seconds:.0f} s, and got no page."
+            )
         yield Finding(
             rule="signin-loop",
             severity="error",
             title="Sign-in succeeds and starts again",
             cause="The session that the callback sets does not reach the filter with the next request: its cookie is "
             "lost (too large, wrong domain or path, Secure over http), or its check fails (another HMAC secret, a "
-            "rewritten host).",
-            proof=proof(blocked, case.all(CookieRefused), case.all(RedirectSent) if counted else []),
+            f"rewritten host).{how}",
+            proof=proof(blocked, repeated, case.all(CookieRefused), case.all(RedirectSent) if counted else []),
             mend="Look at the callback's Set-Cookie lines in the browser: is each cookie kept, and is it in the next "
             "request? `ostiary doctor` on the sidecar's log says why a check fails.",
             confidence="likely",

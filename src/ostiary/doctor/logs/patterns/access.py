@@ -83,7 +83,20 @@ def _ext_authz(found: Found) -> Iterator[Fact]:
         yield ExtAuthzFailed(origin=found.origin, why="unreachable", detail="ext_authz_error")
 
 
+def _seen(found: Found) -> None:
+    if found.record.access:
+        found.join.loops.see(found.record, found.origin)
+
+
 PATTERNS: Final = (
+    Pattern(words=(r"[?&]code=", r"\\u0026code="), expression=r"[?&]code=", facts=lambda _: (), joins=True),
+    Pattern(
+        words=(r'HTTP/[123](?:\.[01])?" [1235]\d\d ', r'HTTP/[123](?:\.[01])? "', r'"response_code": ?"?[1235]\d\d'),
+        expression=r"^",
+        facts=_seen,
+        joins=True,
+        context=True,
+    ),
     Pattern(
         words=("upstream_reset_before_response_started", r" (?:UF|UH|UC|URX)(?:,[A-Z]+)? (?:upstream|no_healthy|-)",
                r"response_flags.{1,6}(?:UF|UH|UC|URX)"),
