@@ -48,6 +48,9 @@ _OLD_NAMES: Final = {
 }
 """Names of filters that Istio generates no more: a match on one finds nothing."""
 
+WITH_ANOTHER: Final = "does nothing: the API server refuses the whole object"
+"""What is said of an object's patches that are right, beside one that is not."""
+
 
 def admit(owner: EnvoyFilter) -> list[Active]:
     """The patches of an object with their values read, and what the API server says to each.
@@ -59,7 +62,7 @@ def admit(owner: EnvoyFilter) -> list[Active]:
     if own or any(finding.code == "refused" for active in found for finding in active.findings):
         for active in found:
             if not any(finding.code == "refused" for finding in active.findings):
-                text = "does nothing: the API server refuses the whole object"
+                text = WITH_ANOTHER
                 active.note("refused", "error", "", text, "mend what is wrong in it")
     _selector(owner, found)
     return found

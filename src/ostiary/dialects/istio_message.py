@@ -262,7 +262,8 @@ class _Reader:
         if self.findings is not None and schema().message(name) is None and not name.startswith(ISTIO_TYPES):
             near = schema().nearest_message(name)
             mend = f"did you mean type.googleapis.com/{near}?" if near else ""
-            self._refuse(url, f"{path}.@type", "istiod knows no such type: could not resolve Any message type", mend)
+            text = f"istiod knows no such type: could not resolve Any message type {name}"
+            self._refuse(url, f"{path}.@type", text, mend)
             return None
         return self.message(node, name, path, url)
 

@@ -113,6 +113,10 @@ async def _configurations(question: Question) -> Found:
     facts = await asyncio.to_thread(
         read, question.configurations, env=question.environment, open_file=question.open_file
     )
+    from ostiary.doctor.live.files import dump_facts
+
+    for name, content in question.configurations:
+        facts += await asyncio.to_thread(dump_facts, name, content, facts)
     return Found(facts, [_configuration(name, content, facts) for name, content in question.configurations])
 
 

@@ -184,6 +184,13 @@ def test_what_is_right_elsewhere_is_no_finding(text: str) -> None:
     assert [f.title for f in diagnose(case(text), all_rules()) if f.severity != "info"] == []
 
 
+def test_a_list_of_clusters_as_istioctl_prints_it() -> None:
+    (found,) = case('[{"name": "outbound|443||idp", "type": "STRICT_DNS", "dnsLookupFamily": "V4_ONLY"}]').all(
+        ClusterSeen
+    )
+    assert (found.name, found.lookup_family) == ("outbound|443||idp", "V4_ONLY")
+
+
 def test_a_cluster_of_a_discovery_file() -> None:
     cluster = "'@type': type.googleapis.com/envoy.config.cluster.v3.Cluster\n  name: idp\n  type: LOGICAL_DNS\n"
     (found,) = case(f"resources:\n- {cluster}").all(ClusterSeen)

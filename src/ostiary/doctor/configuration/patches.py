@@ -11,12 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from typing import Final
 
+from ostiary.dialects.istio_admission import WITH_ANOTHER
 from ostiary.dialects.istio_findings import Code, Outcome
 from ostiary.dialects.istio_findings import Finding as PatchFinding
 from ostiary.dialects.istio_objects import EnvoyFilter
 from ostiary.dialects.istio_patch import apply
 from ostiary.dialects.istio_selection import Proxy
 from ostiary.dialects.istio_sidecar import make_sidecar
+from ostiary.doctor.configuration.problems import OTHERS_TYPES
 from ostiary.doctor.facts.configuration import ConfigurationProblem, ProblemKind
 from ostiary.doctor.facts.origin import Origin
 from ostiary.doctor.finding import Where
@@ -36,6 +38,7 @@ _OF_THE_MESH: Final[frozenset[Code]] = frozenset(
      "no-filter-chain", "no-route-configuration", "no-virtual-host", "no-route", "not-subscribed"}
 )  # fmt: skip
 """Misses that only a live proxy proves: files don't say which services, ports, hosts and versions a mesh has."""
+_TYPE: Final = "could not resolve Any message type "
 DOES_NOTHING: Final = "does nothing: "
 """How Ostiary's own reading begins to say it of a patch; `patch_problems` knows better which of these are true."""
 _ANYTHING: Final = Proxy(kind="sidecar", namespace=None, labels=None, version=None, metadata=None)
@@ -64,7 +67,7 @@ def outcome_problems(outcomes: Iterable[Outcome], unknown: Set[Code] = frozenset
     """The facts of patches that were tried, without those of codes that are not to be known."""
     for outcome in outcomes:
         for found in outcome.findings:
-            kind = _KINDS.get(found.rule)
+            kind = _kind(found)
             code, kind_of_patch = found.code, outcome.patch.apply_to
             if code in unknown or (code == "no-filter" and kind_of_patch != "HTTP_FILTER"):
                 continue
@@ -74,12 +77,26 @@ def outcome_problems(outcomes: Iterable[Outcome], unknown: Set[Code] = frozenset
                 yield _problem(outcome, found, kind)
 
 
+def _kind(found: PatchFinding) -> ProblemKind | None:
+    """What is wrong; None for what is not told, such as that an object is refused for another of its patches."""
+    kind = _KINDS.get(found.rule)
+    if kind == "invalid":
+        if found.message.startswith(WITH_ANOTHER) or (_TYPE in found.message and OTHERS_TYPES.search(found.message)):
+            return None
+        return (
+            "type-url" if _TYPE in found.message else "type-missing" if "'@type' is missing" in found.message else kind
+        )
+    return kind
+
+
 def _problem(outcome: Outcome, found: PatchFinding, kind: ProblemKind) -> ConfigurationProblem:
     patch = outcome.patch
     named = found.path.rpartition(".")[2]
     name = (
         named
         if kind == "unknown-field"
+        else found.message.partition(_TYPE)[2].rstrip(".")
+        if kind == "type-url"
         else f"{outcome.owner.full_name} patch {patch.index + 1} ({patch.apply_to} {patch.operation})"
     )
     return ConfigurationProblem(

@@ -29,10 +29,10 @@ _BY_PATH: Final[tuple[tuple[re.Pattern[str], ProblemKind], ...]] = (
     (re.compile(r"(token_secret|hmac_secret)(\.|$)"), "secret-missing"),
     (re.compile(r"(^|\.)(secret|(client_)?secret_file|secrets\[\d+\])$"), "secret-invalid"),
 )
-_OTHERS: Final = re.compile(
-    r"in Envoy's API: (?!envoy\.)|[.](?:golang|kafka\w*|mysql_proxy|postgres_\w+|rocketmq_proxy|sip_proxy|squash|"
-    r"sxg|dynamo|checksum|language|hyperscan|cryptomb|qat|kae|dlb|vcl|generic_proxy|client_ssl_auth|peak_ewma|"
-    r"tap_sinks|istio_stats|alpn|peer_metadata|metadata_exchange)[.]"
+OTHERS_TYPES: Final = re.compile(
+    r"(?:in Envoy's API:|message type) (?!envoy\.)|[.](?:golang|kafka\w*|mysql_proxy|postgres_\w+|rocketmq_proxy|"
+    r"sip_proxy|squash|sxg|dynamo|checksum|language|hyperscan|cryptomb|qat|kae|dlb|vcl|generic_proxy|client_ssl_auth|"
+    r"peak_ewma|tap_sinks|istio_stats|alpn|peer_metadata|metadata_exchange)[.]"
 )
 """Types that are not Envoy's: of its contrib builds, of Istio's and other vendors', values of protobuf's own."""
 _OURS: Final = ("no patch changes what stands before", "the listener's address can't be patched here")
@@ -47,7 +47,7 @@ def problems(diagnostics: Iterable[Diagnostic], *, elsewhere: bool = False) -> I
         if diagnostic.message.startswith((NOT_IMPLEMENTED, *_OURS)):
             continue  # nothing is wrong with it for Envoy and Istio
         kind = _kind(diagnostic)
-        if kind == "type-url" and _OTHERS.search(diagnostic.message):
+        if kind == "type-url" and OTHERS_TYPES.search(diagnostic.message):
             continue
         if elsewhere and diagnostic.message.startswith(_UNREADABLE):
             continue  # that it is not here says nothing

@@ -7,8 +7,8 @@ asked about is often broken.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as MappingType
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -19,12 +19,13 @@ from ostiary.doctor.configuration.clusters import cluster_fact
 from ostiary.doctor.configuration.filters import chain_fact, for_providers, oauth2_fact
 from ostiary.doctor.configuration.problems import problems
 from ostiary.doctor.configuration.walk import Walked, items, type_of, walk
-from ostiary.doctor.facts.configuration import ConfigurationProblem
+from ostiary.doctor.facts.configuration import ConfigurationProblem, OAuth2Seen
 from ostiary.doctor.facts.origin import Fact, Kind
 from ostiary.model.errors import ConfigError, Diagnostic
 
 Files = Sequence[tuple[str, bytes]]
 _MENTIONED: Final = re.compile(rb"oauth2[-_]proxy", re.IGNORECASE)
+_NO_HEADER: Final = re.compile(r"%REQ\(:(?!authority|path|method|scheme|protocol)[\w-]+")
 _LISTENERS: Final = re.compile(rb"\b(?:filter_?chains|listeners)\b[\"']?\s*:", re.IGNORECASE)
 """In a configuration with listeners, a filter that it doesn't have isn't there."""
 _OBJECTS: Final = "Kubernetes objects without an EnvoyFilter"
@@ -48,9 +49,20 @@ def read(files: Files, *, env: MappingType[str, str], open_file: Reader | None =
             by_dialect.setdefault("oauth2-proxy", []).append((name, content))  # beside its EnvoyFilter
     whole = any(_LISTENERS.search(content) is not None for _, content in files)
     facts += tree_facts([each for each, _ in walked], whole=whole)
+    if "fragment" in by_dialect:
+        facts += [*_templates(facts)]
     for dialect, some in by_dialect.items():
         facts += _judged(dialect, some, env, open_file)
     return facts
+
+
+def _templates(facts: Sequence[Fact]) -> Iterator[Fact]:
+    """Redirect URIs of pieces that no reader judges: `:x-forwarded-proto` is no header, older Envoys write `-`."""
+    for fact in facts:
+        if isinstance(fact, OAuth2Seen) and _NO_HEADER.search(fact.redirect_uri) is not None:
+            message = f"redirect_uri is {fact.redirect_uri}: a header's name has a colon only if it is HTTP's own."
+            yield ConfigurationProblem(origin=fact.origin, kind="redirect-uri-template", subject=fact.redirect_uri,
+                                       message=message, where=fact.where, document=fact.document)  # fmt: skip
 
 
 def walk_files(files: Files) -> Walked:

@@ -43,6 +43,9 @@ def walk(documents: list[Node]) -> Walked:
     """Everything of interest in the documents, in their order."""
     found = Walked([], [], [])
     for number, document in enumerate(documents):
+        if isinstance(document, Sequence):  # `istioctl proxy-config cluster -o json`
+            listed = ((item, f"[{index}]") for index, item in enumerate(document))
+            found.clusters.extend(Seen(item, place, number) for item, place in listed if _is_cluster(item))
         _visit(document, "", number, found)
     return found
 

@@ -58,13 +58,7 @@ def running(documents: Documents, written: Set[str] = frozenset()) -> Running:
         walked = walk([node(each, source) for each in _active(listeners) if _matters(each)])
         coming = walk([node(each, source) for each in _coming(listeners)])
     wanted = written | token_clusters(walked) | token_clusters(coming) | key_clusters(walked)
-    dumped = [
-        each["cluster"]
-        for section in items(documents.parsed("cluster_dump"), "configs")
-        for name in _SECTIONS
-        for each in items(section, name)
-        if isinstance(each.get("cluster"), dict)
-    ]
+    dumped = _clusters(documents)
     chosen = [each for each in dumped if body is None or each.get("name") in wanted]
     clusters = [Seen(found, "", 0) for each in chosen if isinstance(found := node(each, source), Mapping)]
     everything = Walked(clusters, walked.oauth2, walked.chains)
@@ -72,10 +66,25 @@ def running(documents: Documents, written: Set[str] = frozenset()) -> Running:
     needed = {fact.name for fact in facts if isinstance(fact, ClusterSeen) and fact.for_provider}
     texts = {f"running/{each.get('name')}.yaml": _written(each) for each in chosen if each.get("name") in needed}
     facts = [_placed(fact, texts) for fact in facts]
-    return Running(everything, [*facts, *_unknown(facts, {str(each.get("name")) for each in dumped})], texts)
+    return Running(everything, [*facts, *unknown_clusters(facts, cluster_names(documents))], texts)
 
 
-def _unknown(facts: Iterable[Fact], clusters: Set[str]) -> Iterator[Fact]:
+def _clusters(documents: Documents) -> list[dict[str, Any]]:
+    return [
+        each["cluster"]
+        for section in items(documents.parsed("cluster_dump"), "configs")
+        for name in _SECTIONS
+        for each in items(section, name)
+        if isinstance(each.get("cluster"), dict)
+    ]
+
+
+def cluster_names(documents: Documents) -> Set[str]:
+    """All clusters of the dump."""
+    return {str(each.get("name")) for each in _clusters(documents)}
+
+
+def unknown_clusters(facts: Iterable[Fact], clusters: Set[str]) -> Iterator[Fact]:
     """Token endpoints whose cluster is not there: Envoy only warns of that."""
     for fact in facts:
         if isinstance(fact, OAuth2Seen) and clusters and fact.has_config and fact.token_cluster not in clusters:
