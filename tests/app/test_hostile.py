@@ -4,10 +4,12 @@ import asyncio
 import os
 import resource
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 
 from app.harness import address, proxy, running
+from ostiary.dialects import native
 from ostiary.model import limits
 from ostiary.model.access_log import AccessLog
 from ostiary.model.config import Address
@@ -261,6 +263,53 @@ async def test_no_identity_comes_in_a_trailer() -> None:
         )
         assert (await client.answer()).status == 200
         assert app.heard[0].trailers == [b"x-sum: 1"]
+
+
+CLAIMS = """\
+listen: 127.0.0.1:0
+upstream: http://127.0.0.1:{port}
+secret: 0123456789abcdef0123456789abcdef
+provider: {{issuer: 'http://127.0.0.1:9', client_id: app, client_secret: x}}
+access_log: off
+public: [/public]
+pass: {{claims: {{X-Department: department}}}}
+"""
+
+
+@scenario
+async def test_nothing_of_a_request_passes_for_a_claim() -> None:
+    async with Upstream().running() as app:
+        loaded = native.load_all([("o.yaml", CLAIMS.format(port=app.port).encode())], flags={}, env={})
+        assert loaded.config is not None, loaded.diagnostics
+        async with running(loaded.config) as door:
+            client = await Client.connect(next(iter(door.addresses.values()))[0])
+            client.send(
+                b"POST /public HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nX-Department: board\r\n"
+                b"X_Department: board\r\nX.Department: board\r\nX-Mine: 1\r\n\r\n0\r\n"
+                b"X-Department: board\r\nx~department: board\r\nX-Forwarded.For: 1.1.1.1\r\nX-Sum: 1\r\n\r\n"
+            )
+            assert (await client.answer()).status == 200
+            [heard] = app.heard
+            assert heard.get(b"x-mine") == b"1"
+            assert [name for name, _ in heard.headers if b"department" in name] == []
+            assert heard.trailers == [b"x-sum: 1"]
+
+
+@pytest.mark.parametrize("merge", [True, False])
+@pytest.mark.parametrize("path", ["/%2Fevil.example", "/%5Cevil.example", "/x/..%2f..%2f%2Fevil.example"])
+@scenario
+async def test_a_redirect_to_the_normal_path_stays_on_this_host(path: str, merge: bool) -> None:
+    """As a browser resolves it (WHATWG URL): `//` and `/\\` begin another host's address."""
+    for normalize in (True, False):
+        config = {
+            "profile": "envoy", "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT", "merge_slashes": merge,
+            "normalize_path": normalize,
+        }  # fmt: skip
+        async with Upstream().running() as app, running(proxy(app.port, **config)) as door:
+            answer = await (await Client.connect(address(door))).get(path)
+            location = answer.get("location") or ""
+            assert answer.status == 307
+            assert urlsplit(urljoin("http://here.test/", location.replace("\\", "/"))).netloc == "here.test"
 
 
 @scenario

@@ -186,6 +186,8 @@ CLAIMS = [
     "x-forwarded-port",
     "x-forwarded-prefix",
     "x_forwarded_for",
+    "x.forwarded.for",
+    "x!real~ip",
     "x_real-ip",
 ]
 

@@ -83,7 +83,9 @@ class TargetReader:
             text = f"{normal.path}?{query}" if "?" in text else normal.path
         wire = text.encode("latin-1")
         if normal.redirect:
-            return Target(wire, text, normal.path, query, redirect=text)
+            # `//evil.example` would be another host's address; browsers resolve `/.//evil.example` to this one's.
+            location = f"/.{text}" if text.startswith(("//", "/\\")) else text
+            return Target(wire, text, normal.path, query, redirect=location)
         ordinary = absolute is None and self._is_ordinary(normal.path)
         return Target(wire, text, normal.path, query, (), absolute, ordinary=ordinary)
 

@@ -13,13 +13,15 @@ Hop-by-hop fields end here (RFC 9110 section 7.6.1). What a client lists in Conn
 say who it is or how the message is framed: nobody may make a proxy drop its own evidence.
 
 The `ostiary` profile, at an edge without trusted hops, also removes what clients claim in Forwarded, X-Real-IP and
-X-Forwarded-Host, -Port, -Server and -Prefix, and any X-Forwarded-* or identity header spelt with `_`: CGI and WSGI
-can't tell `X_Forwarded_For` from `X-Forwarded-For`.
+X-Forwarded-Host, -Port, -Server and -Prefix, and any X-Forwarded-* or identity header spelt with other punctuation:
+CGI and WSGI can't tell `X_Forwarded_For` from `X-Forwarded-For`, and to some servers (lighttpd) every character but
+letters and digits is `_`.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, final
@@ -85,7 +87,8 @@ _KEPT_THOUGH_LISTED: Final = frozenset(
     )
 )
 _FRAMING: Final = frozenset(("content-length", "content-type", "host", "cookie", "authorization"))
-"""With `_` they would be taken for the real ones by CGI and WSGI."""
+"""With other punctuation they would be taken for the real ones by CGI and WSGI."""
+_PUNCTUATION: Final = re.compile("[^a-z0-9-]")
 _UUID_BYTES: Final = 16
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
@@ -144,7 +147,7 @@ class Forwarder:
         """True for a header (lower case) that is not simply passed on, in any spelling."""
         if name in self.not_for_applications:
             return True
-        return name in self._special or ("_" in name and name.replace("_", "-") in self._disguised)
+        return name in self._special or _unmasked(name) in self._disguised
 
     def forward(self, headers: Headers, peer: Peer, entropy: Entropy) -> Forwarded:
         """The head as it goes upstream. `headers` is left alone; framing is the caller's."""
@@ -156,7 +159,7 @@ class Forwarder:
             if name in special:
                 if name not in dropped:
                     read.setdefault(name, []).append(item[1])
-            elif "_" not in name or name.replace("_", "-") not in disguised:
+            elif _PUNCTUATION.search(name) is None or _unmasked(name) not in disguised:
                 kept.append(item)
         upgrade = ""
         if "connection" in read:
@@ -224,6 +227,11 @@ class Forwarder:
         if request_id:
             kept.append(("x-request-id", request_id))
         return request_id
+
+
+def _unmasked(name: str) -> str:
+    """What a CGI server may take a header's name (lower case) for."""
+    return _PUNCTUATION.sub("-", name)
 
 
 def address_from_right(chain: str, skip: int) -> str:

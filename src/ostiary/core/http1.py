@@ -244,10 +244,11 @@ def _ends_alike(old: bytes, new: bytes, ends: list[int], first: int, last: int) 
 class HeadReader:
     """Reads the heads of requests for one listener, remembering lines."""
 
-    __slots__ = ("_lines", "_request_lines", "max_lines")
+    __slots__ = ("_lines", "_request_lines", "classify", "max_lines")
 
     def __init__(self, max_lines: int = limits.MAX_HEADERS_COUNT, classify: Classify = lambda _name: RELEVANT) -> None:
         self.max_lines = max_lines
+        self.classify = classify
         self._lines = LineCache(limits.HEAD_CACHE_ENTRIES * 4, classify)
         self._request_lines: dict[bytes, tuple[bytes, bytes, bool]] = {}
 

@@ -66,7 +66,7 @@ class Exchange(ExchangeRecord):
         self.close = (http10 and not head.keep_alive) or head.close
         self.started = self.last = time.monotonic()
         self.idle_timeout = downstream.service.settings.stream_idle_timeout
-        self._body = RequestBody(head) if head.has_body else None
+        self._body = RequestBody(head, downstream.service.heads.classify) if head.has_body else None
         self.request_complete = self._body is None
         self.replayable = self.request_complete and method in _SAFE_METHODS
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 from typing import final
 
 from ostiary.core import chunked
+from ostiary.core.header_lines import FORWARDED, Classify
 from ostiary.core.http1 import RequestHead
 
 
 @final
 class RequestBody:
-    """Bytes in, the upstream's bytes out. With a length they are the same bytes; chunks are encoded afresh."""
+    """Bytes in, the upstream's bytes out. With a length they are the same bytes; chunks are encoded afresh.
 
-    __slots__ = ("_chunks", "_left", "done", "received", "rest")
+    A trailer passes only if its name would pass as a header's: some applications put both together, and what says who
+    asks is ours to say.
+    """
 
-    def __init__(self, head: RequestHead) -> None:
+    __slots__ = ("_chunks", "_classify", "_left", "done", "received", "rest")
+
+    def __init__(self, head: RequestHead, classify: Classify) -> None:
+        self._classify = classify
         self._chunks = chunked.ChunkedReader() if head.chunked else None
         self._left = head.content_length or 0
         self.done = False
@@ -32,7 +38,7 @@ class RequestBody:
             wire = chunked.encode(payload) if payload else b""
             if chunks.done:
                 self.done, self.rest = True, chunks.rest
-                wire += chunked.encode_end(chunks.trailers)
+                wire += chunked.encode_end([each for each in chunks.trailers if self._classify(each.name) == FORWARDED])
             return wire
         left = self._left - len(data)
         if left > 0:

@@ -499,3 +499,18 @@ def test_forward_auth_judges_the_original_place() -> None:
     assert status(anonymous) == 401
     assert status(anonymous, x_forwarded_uri="/open", x_original_uri="/admin") == 401
     assert status(browser, x_forwarded_uri="/open", x_original_uri="/admin") == 400
+
+
+def test_forward_auth_judges_the_original_method() -> None:
+    """nginx's auth_request sends what the client sent: a header of its own must not stand for the proxy's."""
+    rules = (AccessRule(methods=("GET",)), AccessRule(groups=("admins",)))
+    browser = Browser(World(sign_in_config(rules=rules)))
+    browser.sign_in()
+
+    def status(**headers: str) -> int:
+        return respond(browser.get("/.ostiary/auth", **PROXY, **headers)).status
+
+    assert status(x_forwarded_method="GET") == 202
+    assert status(x_original_method="POST") == 403
+    assert status(x_original_method="POST", x_forwarded_method="GET") == 400
+    assert status() == 400

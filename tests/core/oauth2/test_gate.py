@@ -155,6 +155,16 @@ def test_a_path_that_may_be_read_otherwise_is_not_public(target: str) -> None:
     assert respond(Browser(World(config)).get(target, **PROGRAM)).status == 401
 
 
+def test_a_method_in_lower_case_gets_past_no_rule() -> None:
+    """Some applications (Werkzeug's) serve `delete` as DELETE."""
+    public = AccessRule(paths=("/open",), methods=("GET",), public=True)
+    browser = Browser(World(sign_in_config(rules=(public, AccessRule(methods=("DELETE",), deny=True), AccessRule()))))
+    assert respond(browser.get("/open", method="get", **PROGRAM)).status == 401
+    browser.sign_in()
+    assert respond(browser.get("/x", method="delete", **PROGRAM)).status == 403
+    assert isinstance(browser.get("/x", method="post", **PROGRAM), Allow)
+
+
 @pytest.mark.parametrize(
     "target", ["/open/%00", "/open/%2", "/open/%0a", "/open/%zz", "/open//../x", "/open/..%2fx", "/open/..;/x"]
 )

@@ -246,7 +246,8 @@ FAILURES: Final[Mapping[str, Failure]] = {
         "The address to judge is missing",
         "The server before this one did not say what was asked for.",
         _OPERATOR,
-        "rules look at paths: send exactly one of X-Forwarded-Uri and X-Original-URI with the original request's path",
+        "rules look at paths (or methods): of the original request, send the path in exactly one of X-Forwarded-Uri and"
+        " X-Original-URI (the method in one of X-Forwarded-Method and X-Original-Method)",
     ),
     "internal-error": Failure(
         500,

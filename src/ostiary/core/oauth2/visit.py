@@ -1,7 +1,8 @@
 """One request as the sign-in sees it: where it came in, which of its cookies are ours, which session they hold.
 
 Rules look at a path. An application may read a raw path otherwise than we do (`/public/..%2fadmin`), so a request has
-as many places as its path has readings, and access needs the consent of all of them (`core.paths.strict`).
+as many places as its path has readings, and access needs the consent of all of them (`core.paths.strict`). The same
+goes for `delete`, which some take for `DELETE`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ostiary.model.signin import AccessRule, SignIn
 
 _STRICTEST_FIRST = ("deny", "sign_in", "admit", "public")
 _ORIGINAL_PATH_HEADERS = ("x-forwarded-uri", "x-original-uri")
+_ORIGINAL_METHOD_HEADERS = ("x-forwarded-method", "x-original-method")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +34,9 @@ class Place:
     method: str
 
     def judge(self, rules: Sequence[AccessRule], person: Person | None) -> Verdict:
-        """The strictest verdict over all readings of the path."""
-        verdicts = [judge(rules, self.host, reading, self.method, person) for reading in self.readings]
+        """The strictest verdict over all readings of the path and the method."""
+        methods = {self.method, self.method.upper()}
+        verdicts = [judge(rules, self.host, reading, method, person) for reading in self.readings for method in methods]
         return min(verdicts, key=lambda verdict: _STRICTEST_FIRST.index(verdict.outcome))
 
 
@@ -104,19 +107,28 @@ def place_at(host: str, target: str) -> Place:
 def forwarded_place(request: Request, config: SignIn) -> Place:
     """The place a forward-auth request asks about, as its proxy says in headers.
 
-    Raises SignInError if rules look at paths and the headers name none, or (a client's and the proxy's) two. Guessing
-    instead would work until somebody sends the header that the proxy doesn't: so a proxy that says nothing is told.
+    Raises SignInError if rules look at paths (or methods) and the headers name none, or (a client's and the proxy's)
+    two. Guessing instead would work until somebody sends the header that the proxy doesn't: so a proxy that says
+    nothing is told.
     """
-    headers = request.headers
-    said = {value for name in _ORIGINAL_PATH_HEADERS for value in headers.get_all(name)}
-    if len(said) != 1 and any(rule.paths for rule in config.rules):
-        raise SignInError("forward-auth-path", f"{len(said)} original paths in X-Forwarded-Uri and X-Original-URI")
-    target = said.pop() if len(said) == 1 else HOME
+    target = _said(request, _ORIGINAL_PATH_HEADERS, any(rule.paths for rule in config.rules), "paths")
+    method = _said(request, _ORIGINAL_METHOD_HEADERS, any(rule.methods for rule in config.rules), "methods")
+    target = target or HOME
     return Place(
-        host=headers.get("x-forwarded-host") or request.authority,
+        host=request.headers.get("x-forwarded-host") or request.authority,
         readings=_readings(target.partition("?")[0], target),
-        method=headers.get("x-forwarded-method") or headers.get("x-original-method") or "GET",
+        method=method or "GET",
     )
+
+
+def _said(request: Request, names: tuple[str, ...], needed: bool, what: str) -> str:
+    said = {value for name in names for value in request.headers.get_all(name)}
+    if len(said) == 1:
+        return said.pop()
+    if needed:
+        where = " and ".join(name.title() for name in names)
+        raise SignInError("forward-auth-path", f"{len(said)} original {what} in {where}")
+    return ""
 
 
 def _readings(path: str, target: str) -> tuple[str, ...]:
