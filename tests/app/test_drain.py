@@ -18,7 +18,7 @@ from load import WEBSOCKET, Load
 from ostiary.app.reloader import take_over
 from ostiary.model.errors import OstiaryError
 from ports import free_port
-from wire import Client, scenario
+from wire import Client, Upstream, scenario
 
 
 @scenario
@@ -90,6 +90,29 @@ async def test_connections_that_wait_to_be_accepted_are_lost_by_no_death(tmp_pat
         for pid in run.children():
             os.kill(pid, signal.SIGKILL)
         assert [(await client.answer()).status for client in waiting] == [200] * 20
+
+
+@scenario
+async def test_a_client_that_connects_in_the_moment_of_a_drain_is_answered() -> None:
+    """The loop accepts it and would tell its connection a moment later, when the drain has begun and found nobody."""
+    async with Upstream().running() as app, in_process(proxy(app.port)) as door:
+        host, _, port = address(door).rpartition(":")
+        begun = asyncio.Event()
+
+        async def drain() -> int:
+            await begun.wait()
+            return await door.stop(10)
+
+        draining = asyncio.create_task(drain())
+        await asyncio.sleep(0)
+        with socket.create_connection(
+            (host, int(port)), timeout=10
+        ) as client:  # the kernel connects it, without the loop
+            client.sendall(b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n")
+            begun.set()
+            answer = await asyncio.to_thread(client.recv, 65536)
+        assert answer.startswith(b"HTTP/1.1 200 "), answer
+        assert await draining == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from app.reload_world import Run, native, running, two_applications
-from load import Load
+from app.reload_world import Run, envoy, native, running, two_applications
+from load import WEBSOCKET, Load
+from peers.crew import state
 from ports import free_port
 from wire import Client, scenario
 
@@ -125,6 +128,24 @@ async def whole(run: Run, admin: int, number: int) -> str | None:
 
 
 @scenario
+async def test_the_end_lets_a_worker_finish_that_drains_already(tmp_path: Path) -> None:
+    port = free_port()
+    async with two_applications() as (one, _two), running(tmp_path, native(port, one, workers=2), port) as run:
+        await run.hears("all dependencies initialized", 2)
+        client: Client | None = None
+        async with at_worker(run, run.children()[1]):
+            client = await Client.connect(f"127.0.0.1:{port}")
+            client.send(b"GET /stream/1 HTTP/1.1\r\nHost: app.test\r\n\r\n")
+            await client.reader.readuntil(b"0001")
+        await run.reload(native(port, one, workers=1))
+        await run.hears("draining: running requests may finish")
+        run.process.send_signal(signal.SIGTERM)
+        assert (await client.reader.read()).endswith(b"0\r\n\r\n"), "the end of the stream"
+        assert await asyncio.to_thread(run.process.wait, 20) == 0
+        assert run.said("were cut") == 0
+
+
+@scenario
 async def test_one_worker_alone_says_why_it_can_start_no_other(tmp_path: Path) -> None:
     port = free_port()
     async with two_applications() as (one, _two), running(tmp_path, native(port, one), port) as run:
@@ -151,3 +172,43 @@ async def test_a_worker_that_is_told_to_end_is_replaced_at_once_however_young(tm
             await pids(run, 2)
         assert load.failures == []
     assert "[error]" not in run.log.read_text()
+
+
+@contextlib.asynccontextmanager
+async def at_worker(run: Run, pid: int) -> AsyncIterator[None]:
+    """Whoever connects meanwhile comes to this worker."""
+    others = [each for each in run.children() if each != pid]
+    for each in others:
+        os.kill(each, signal.SIGSTOP)
+    try:
+        await run.until(lambda: all(state(each) == "T" for each in others))
+        yield
+    finally:
+        for each in others:
+            os.kill(each, signal.SIGCONT)
+
+
+@scenario
+async def test_a_worker_that_is_not_needed_drains_as_long_as_it_takes_and_makes_nobody_unready(tmp_path: Path) -> None:
+    port, admin = free_port(), free_port()
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": admin}}
+    async with contextlib.AsyncExitStack() as stack:
+        one, _two = await stack.enter_async_context(two_applications())
+        document = {**envoy(port, one), "admin": {"address": address}}
+        run = await stack.enter_async_context(running(tmp_path, document, port, "--workers", "2"))
+        await run.hears("all dependencies initialized", 2)
+        stays, leaves = run.children()
+        async with at_worker(run, leaves):
+            client = await Client.connect(f"127.0.0.1:{port}")
+            assert (await client.get("/ws", *WEBSOCKET)).status == 101
+        os.kill(leaves, signal.SIGTERM)
+        await run.hears("draining: running requests may finish")
+        for _ in range(20):
+            asks = await Client.connect(f"127.0.0.1:{admin}")
+            answer = await asks.get("/ready", host="127.0.0.1")
+            asks.close()
+            assert (answer.status, answer.body) == (200, b"LIVE\n")
+        client.send(b"still here")
+        assert await client.reader.readexactly(10) == b"still here"
+        assert run.children() == [stays, leaves]
+        client.close()

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from app.harness import address, proxy, running
 from costumes import SECRET, Keycloak
 from ostiary.app import logs
+from ostiary.model import limits
 from ostiary.model.access_log import AccessLog
 from ostiary.model.clusters import Cluster, Endpoint
 from ostiary.model.config import Config
@@ -231,6 +232,19 @@ async def test_a_full_queue_drops_and_counts() -> None:
             client = await Client.connect(address(door))
             for _ in range(20):
                 assert (await client.get("/")).status == 200
+            assert door.runtime is not None
+            assert door.runtime.stats.values()["tracing.opentelemetry.spans_dropped"] >= 10
+
+
+@scenario
+async def test_a_queue_of_large_requests_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "TELEMETRY_QUEUE_BYTES", 200_000)
+    with Receiver() as collector:
+        collector.delay = 30.0
+        async with Upstream().running() as app, running(traced(app.port, collector)) as door:
+            client = await Client.connect(address(door))
+            for number in range(30):
+                assert (await client.get("/", f"x-large: {number}{'x' * 20_000}")).status == 200
             assert door.runtime is not None
             assert door.runtime.stats.values()["tracing.opentelemetry.spans_dropped"] >= 10
 

@@ -44,7 +44,7 @@ def tracing(*replacements: tuple[str, str]) -> Tracing:
 
 
 def test_envoys_defaults() -> None:
-    assert any("traffic_direction" in line for line in good(traced()).differences)
+    assert any("never egress" in line for line in good(traced()).differences)
     found = tracing(traced())
     collector = found.collector
     assert (collector.cluster, collector.authority, collector.path) == ("idp", "c.test", "/v1/traces?x=1")
@@ -133,13 +133,17 @@ METADATA = {"kind": {"request": {}}, "metadata_key": {"key": "k", "path": [{"key
         (traced({}), "grpc_service or http_service is required (name the collector's cluster)"),
         (traced(verbose=True), "verbose: valid in Envoy, not implemented in Ostiary (remove it: connections are spans"),
         (traced(no_context_propagation=True), "no_context_propagation: valid in Envoy"),
-        (traced(custom_tags=[{"tag": "t", "metadata": METADATA}]), "(use literal, environment or request_header)"),
+        (
+            traced(custom_tags=[{"tag": "t", "metadata": METADATA}]),
+            "(use value, literal, environment or request_header)",
+        ),
         (
             traced(custom_tags=[{"tag": "t", "request_header": {"name": "Authorization"}}]),
             "name: 'Authorization' would put a secret into traces (name another header)",
         ),
         (traced({"http_service": SERVICE, "resource_detectors": DETECTOR}), "(write the attributes into a Static"),
-        (traced(operation="%REQ(:path)%"), "operation: valid in Envoy, not implemented in Ostiary (remove it)"),
+        (traced(operation="%REQ(:path)"), "operation: format string '%REQ(:path)': no valid command at position 0"),
+        (traced(custom_tags=[{"tag": "t", "value": "%NOPE%"}]), "custom_tags[0].value: "),
         (sink(grpc_service=GRPC), "cluster 'idp' speaks HTTP/1.1, gRPC needs HTTP/2"),
         (sink(http_service=SERVICE, report_counters_as_deltas=True), "(remove it: counters are cumulative)"),
         (

@@ -68,6 +68,13 @@ def test_one_that_is_silent_costs_the_patience_and_nobody_elses_answer() -> None
         assert answers[0] is not None and answers[1] is None
 
 
+def test_who_looks_late_gives_a_moment_more() -> None:
+    """The machine stood still, not those who were asked."""
+    with family(1) as here:
+        here.born(0)
+        assert ask(here, [0], "/who", patience=-5.0)[0] is not None
+
+
 def test_whoever_has_no_descriptor_left_asks_again() -> None:
     with family(1) as here:
         here.born(0)

@@ -13,7 +13,7 @@ import pytest
 
 from net.loops import Run
 from ostiary.model import limits
-from ostiary.net.inbox import Handler, InboxError, Inboxes
+from ostiary.net.inbox import Handler, InboxError, Inboxes, pack_question
 
 
 async def echo(path: str, body: bytes, fds: list[int]) -> bytes:
@@ -87,6 +87,28 @@ def family() -> Iterator[Callable[[int], Family]]:
 
 
 Make = Callable[[int], Family]
+
+
+def test_a_question_that_comes_late_is_answered(family: Make, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from a machine that stood still: it takes longer than an answer may."""
+    here = family(1)
+    monkeypatch.setattr(limits, "INBOX_TIMEOUT", 0.05)  # the worker's, by the fork
+    here.born(0)
+
+    async def test() -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            assert here.inboxes.deliver(0, theirs, ())
+            theirs.close()
+            ours.setblocking(False)
+            loop = asyncio.get_running_loop()
+            question = pack_question("/who", b"", ())
+            await loop.sock_sendall(ours, question[:3])
+            await asyncio.sleep(0.5)
+            await loop.sock_sendall(ours, question[3:])
+            assert (await loop.sock_recv(ours, 1)) == b"\0"
+
+    run(test())
 
 
 def test_every_worker_answers_for_itself(family: Make, run: Run) -> None:

@@ -40,14 +40,14 @@ def over_grpc() -> Tree:
     return {"envoy_grpc": {"cluster_name": "otel"}, "timeout": "2s", "initial_metadata": metadata}
 
 
-def tree(tracer: Tree | None = None, *, grpc: bool = False, **tracing: Any) -> Tree:
+def tree(tracer: Tree | None = None, *, grpc: bool = False, about: Tree | None = None, **tracing: Any) -> Tree:
     sent = {"grpc_service": over_grpc()} if grpc else {"http_service": service("/v1/traces")}
     typed = {"@type": f"{TYPE}.config.trace.v3.OpenTelemetryConfig", **sent, "service_name": "door", **(tracer or {})}
     provider = {"name": "envoy.tracers.opentelemetry", "typed_config": typed}
     made = bootstrap(
         oauth2=oauth2_config(pass_through_matcher=[header(":path", prefix="/p"), header(":path", prefix="/dead")]),
         manager={"tracing": {"provider": provider, **tracing}},
-        routes=[route("/dead", cluster="dead"), route()],
+        routes=[route("/dead", cluster="dead"), {**route(), **(about or {})}],
         clusters=[cluster("otel", "@OTEL@", **(HTTP2 if grpc else {})), cluster("dead", "@DEAD@")],  # type: ignore[arg-type]
     )
     sink = {
@@ -135,10 +135,25 @@ TAGS = [
     {"tag": "home", "environment": {"name": "HOME"}},
     {"tag": "unset", "environment": {"name": "NOT_SET_HERE", "default_value": "d"}},
 ]
+VALUES = [
+    {"tag": "value", "value": "%PROTOCOL% %REQ(x-h)% %ROUTE_NAME%"},
+    {"tag": "empty", "value": "%REQ(x-none)%"},
+]
 CONFIGS = {
     "alone": tree(),
     "spawning": tree(spawn_upstream_span=True, custom_tags=TAGS, max_path_tag_length=3),
     "grpc": tree(grpc=True),
+    "decorated": tree(
+        about={"name": "all", "decorator": {"operation": "shop.test:80/*"}},
+        spawn_upstream_span=True,
+        custom_tags=VALUES,
+    ),
+    "operations": tree(
+        about={"name": "all", "decorator": {"operation": "not this"}},
+        operation="%REQ(:METHOD)% %ROUTE_NAME%%REQ(x-h)%|%RESPONSE_CODE%",
+        upstream_operation="to %UPSTREAM_CLUSTER%%REQ(x-none)%",
+        spawn_upstream_span=True,
+    ),
     "static-resource": tree(
         {
             "resource_detectors": [
@@ -157,15 +172,18 @@ CONFIGS = {
 }
 
 
+SPAWNING = ("spawning", "decorated", "operations")
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_spans_are_those_of_envoy(name: str, envoy: Path, tmp_path: Path) -> None:
     with both(CONFIGS[name], tmp_path, GrpcReceiver if name == "grpc" else Receiver) as sides:
         results = []
         for side in sides:
             statuses = [side.ask(path, *lines) for path, lines in REQUESTS.values()]
-            spans = side.spans(9 if name == "spawning" else 5)
+            spans = side.spans(9 if name in SPAWNING else 5)
             received = [got.get("traceparent") or "" for got in side.app.drain()]
-            parents = {span.id for span in spans if span.kind == ("CLIENT" if name == "spawning" else "SERVER")}
+            parents = {span.id for span in spans if span.kind == ("CLIENT" if name in SPAWNING else "SERVER")}
             assert {parent.split("-")[2] for parent in received} <= parents
             assert [parent[-3:] for parent in received] == ["-01"] * 3
             assert received[1].startswith(f"00-{TRACE}-")

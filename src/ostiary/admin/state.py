@@ -11,10 +11,15 @@ State = Literal["LIVE", "DRAINING", "PRE_INITIALIZING", "INITIALIZING"]
 STATES: Final[tuple[State, ...]] = ("LIVE", "DRAINING", "PRE_INITIALIZING", "INITIALIZING")
 """By their numbers, which `server.state` shows."""
 
+LEAVES: Final = "this worker is about to end, others serve"
+"""Why one worker drains whose process does not: nobody new comes to it."""
+
 
 def state_of(worker: Doorkeeper) -> tuple[State, str]:
     """This worker's state, and why it isn't LIVE."""
     shared, runtime = worker.shared, worker.runtime
+    if worker.stopping and worker.peers.count and not shared.is_ending:
+        return "DRAINING", LEAVES
     if worker.stopping:
         return "DRAINING", "the process is about to end: running requests may finish"
     if shared.listeners_stopped:

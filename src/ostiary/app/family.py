@@ -236,6 +236,7 @@ class Family:
 
     def close(self) -> None:
         """It ends: offer nothing more, and close the parent's sockets."""
+        self._shared.end()
         if self._canvass is not None:
             self._canvass.cancel()
         self._offer = self._canvass = self._watch = self._source = None

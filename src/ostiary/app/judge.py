@@ -92,7 +92,7 @@ class Judge:
             exchange.respond(404, (), b"", "route_not_found", "NR")
             return
         exchange.request_headers = request
-        exchange.route = route.matched.name
+        exchange.route = route.matched
         if route.cluster is not None:
             exchange.cluster = route.cluster.cluster.name
         if request.upgrade and self._http.profile == "envoy" and not self._may_upgrade(route, request):
@@ -172,7 +172,7 @@ class Judge:
             passed = replace_request(passed, request)
         exchange.request_headers = request
         exchange.user = passed.user
-        exchange.route = route.matched.name
+        exchange.route = route.matched
         exchange.response_extra += response_lines(passed.response_set)
         exchange.response_drop = dropped(passed)
         for counter in passed.counters:

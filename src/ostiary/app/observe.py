@@ -31,6 +31,7 @@ from ostiary.net.ticker import Ticker
 
 if TYPE_CHECKING:
     from ostiary.app.tracing import Tracer
+    from ostiary.core.routing import MatchedRoute
 
 _HOSTNAME: Final = socket.gethostname()
 _NO_HEADERS: Final = Headers()
@@ -225,9 +226,15 @@ def _describe_request(record: Record, exchange: Exchange) -> None:
     if isinstance(sent, Prepared):
         request = sent.request
         record.request_headers = SentFields(sent, exchange.head)
-        record.user, record.route_name, record.upstream_cluster = sent.user, sent.route_name, sent.cluster_name
+        matched: MatchedRoute | None = sent.route.matched
+        record.user, record.upstream_cluster = sent.user, sent.cluster_name
     else:
-        record.user, record.route_name, record.upstream_cluster = exchange.user, exchange.route, exchange.cluster
+        matched = exchange.route
+        record.user, record.upstream_cluster = exchange.user, exchange.cluster
+    if matched is not None:
+        record.route_name = matched.name
+        if matched.route.decorator:
+            record.decorator = matched.route.decorator
     peer = exchange.downstream
     if isinstance(request, Request):
         if sent is None:

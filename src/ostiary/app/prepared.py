@@ -41,7 +41,6 @@ class Prepared:
         "lines",
         "request",
         "route",
-        "route_name",
         "user",
         "valid_until",
         "values",
@@ -50,7 +49,6 @@ class Prepared:
 
     def __init__(self, route: CompiledRoute, passed: Passed, items: list[tuple[str, str]]) -> None:
         self.route = route
-        self.route_name = route.matched.name
         self.cluster_name = route.cluster.cluster.name if route.cluster is not None else ""
         self.request = passed.request
         self.items = items

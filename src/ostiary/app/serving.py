@@ -138,8 +138,10 @@ class Serving:
         loop = asyncio.get_running_loop()
         end = loop.time() + self.drain_timeout
         with contextlib.suppress(asyncio.CancelledError):
-            while loop.time() < end and not _is_done(runtime, acceptors):  # noqa: ASYNC110 - who leaves tells nobody
-                await asyncio.sleep(limits.RETIRED_LOOK)
+            while loop.time() < end:
+                await asyncio.sleep(limits.RETIRED_LOOK)  # first: who was accepted last is not among them yet
+                if _is_done(runtime, acceptors):
+                    break
             for service in runtime.services.values():
                 close_idle(service.connections)
             await asyncio.sleep(limits.RETIRED_LOOK if runtime.is_unused else 1.0)

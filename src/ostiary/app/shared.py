@@ -12,8 +12,9 @@ _HEALTH_FAILED: Final = 0
 _LISTENERS_STOPPED: Final = 1
 _DRAINING: Final = 2
 _QUITTING: Final = 3
+_ENDING: Final = 4
 _WORKERS: Final = struct.Struct("=I")
-_WORKERS_AT: Final = 4
+_WORKERS_AT: Final = 8
 
 
 @final
@@ -65,6 +66,15 @@ class Shared:
         """Begin to; False if it had begun already."""
         before, self._memory[_DRAINING] = self._memory[_DRAINING], 1
         return not before
+
+    @property
+    def is_ending(self) -> bool:
+        """The process drains with all its workers: nobody replaces one that ends."""
+        return bool(self._memory[_ENDING])
+
+    def end(self) -> None:
+        """See `is_ending`."""
+        self._memory[_ENDING] = 1
 
     @property
     def is_quitting(self) -> bool:

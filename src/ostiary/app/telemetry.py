@@ -71,6 +71,8 @@ class SpanExporter(_Exporter):
         self._resource = resource
         self._size = size
         self._queue: deque[tuple[SpanMaker, Finished]] = deque()
+        self._held = 0
+        """Bytes, about."""
         self._ids = BufferedEntropy(os.urandom)
         counter = stats.scope("tracing.opentelemetry")
         self._sent = counter("spans_sent")
@@ -79,10 +81,11 @@ class SpanExporter(_Exporter):
 
     def add(self, maker: SpanMaker, request: Finished) -> None:
         """One more request; its spans are made later."""
-        if len(self._queue) >= self._size:
+        if len(self._queue) >= self._size or self._held > limits.TELEMETRY_QUEUE_BYTES:
             self._dropped.value += 1
             return
         self._queue.append((maker, request))
+        self._held += request.size
         if len(self._queue) >= limits.TELEMETRY_BATCH and self.task is None:
             self.begin(self._flush())
 
@@ -98,6 +101,7 @@ class SpanExporter(_Exporter):
             count = 0
             for _ in range(limits.TELEMETRY_BATCH // limits.TELEMETRY_SLICE):
                 batch = [self._queue.popleft() for _ in range(min(len(self._queue), limits.TELEMETRY_SLICE))]
+                self._held -= sum(request.size for _, request in batch)
                 if batch:
                     encoded, made = await self.encoder.run(self._encode, batch)
                     parts.append(encoded)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import final
+from typing import Final, final
 
 from ostiary.core.decision import Counter
 from ostiary.core.record import Record
@@ -17,6 +17,8 @@ from ostiary.core.tracing import Propagator
 from ostiary.net.exchange import Exchange
 from ostiary.net.watched import TRACED
 
+_RECORD: Final = 2048
+"""Bytes of a record and a context without what a client sent."""
 Add = Callable[[SpanMaker, Finished], None]
 
 
@@ -67,4 +69,5 @@ class Tracer:
         """A request is over of which `wants` said so."""
         assert exchange.trace is not None
         self._recorded.value += 1
-        self._add(self._maker, Finished(exchange.trace, record, time.monotonic() + self._wall, self._wall))
+        size = _RECORD + len(exchange.head.block) + len(exchange.target)
+        self._add(self._maker, Finished(exchange.trace, record, time.monotonic() + self._wall, self._wall, size))

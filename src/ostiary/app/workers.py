@@ -163,13 +163,17 @@ class _Supervisor:
                     self._family.reload("SIGHUP")
 
     def _pass_on(self, what: int) -> None:
+        spared: set[int] = set()
         if what != signal.SIGUSR1 and not self._stopping:
             self._stopping = True
+            spared = self._dismissed
             self._due.clear()
             service_manager.notify("STOPPING=1")
             self._on_stop()
-        for child in self._children:
-            os.kill(child, what)  # it is there: nobody else waits for it
+        for child in self._children:  # each is there: nobody else waits for it
+            if child in spared and what == signal.SIGTERM:
+                continue  # it drains already, and a second signal would cut it short
+            os.kill(child, what)
 
     def _reap(self) -> None:
         for child, status in _ended():

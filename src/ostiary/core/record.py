@@ -93,6 +93,8 @@ class Record:
     trace_id: str = ""
     """W3C's, where the listener traces; recorded or not."""
     route_name: str = ""
+    decorator: str = ""
+    """What the route says that it does, for traces."""
     hostname: str = ""
 
     user: str = ""

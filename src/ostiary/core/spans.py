@@ -14,10 +14,11 @@ it, authorization codes and tokens have been taken out of it (`core.redaction`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, final
 
+from ostiary.core.formatter import compile_format
 from ostiary.core.record import Record
 from ostiary.core.trace import Attempt, ConnectTrace, DnsQuery
 from ostiary.core.tracing import SpanContext
@@ -78,15 +79,17 @@ class Span:
 
 @final
 class Finished:
-    """A request that is over, kept until it is exported. `wall` is what makes monotonic seconds Unix seconds."""
+    """A request that is over, kept until it is exported. `wall` is what makes monotonic seconds Unix seconds; `size` is
+    about what it keeps in memory, in bytes."""
 
-    __slots__ = ("context", "ended", "record", "wall")
+    __slots__ = ("context", "ended", "record", "size", "wall")
 
-    def __init__(self, context: SpanContext, record: Record, ended: float, wall: float) -> None:
+    def __init__(self, context: SpanContext, record: Record, ended: float, wall: float, size: int = 0) -> None:
         self.context = context
         self.record = record
         self.ended = ended
         self.wall = wall
+        self.size = size
 
 
 @final
@@ -97,7 +100,9 @@ class SpanMaker:
         """`environment`: what custom tags may name."""
         self._tracing = tracing
         self._envoy = tracing.names == "envoy"
-        self._tags = [_fixed(tag, environment) for tag in tracing.custom_tags]
+        self._tags = [(tag.tag, _tag_getter(tag, environment)) for tag in tracing.custom_tags]
+        self._operation = _renderer(tracing.operation)
+        self._upstream_operation = _renderer(tracing.upstream_operation)
 
     def spans(self, request: Finished, new_id: Iterator[bytes]) -> list[Span]:
         """The request's spans, its own first."""
@@ -124,24 +129,21 @@ class SpanMaker:
         return made
 
     def _server_name(self, record: Record) -> str:
+        if self._operation is not None:
+            return self._operation(record)
         if self._envoy:
-            return "ingress"
+            return record.decorator or "ingress"
         method = _method_name(record)
         return f"{method} {record.route_name}" if record.route_name else method
 
     def _custom(self, record: Record) -> Attributes:
-        found: Attributes = []
-        for tag in self._tags:
-            value = tag.value
-            if tag.kind == "request_header":
-                value = record.request_set.get(tag.value) or record.request_headers.get(tag.value) or tag.default
-            if value:
-                found.append((tag.tag, value))
-        return found
+        return [(name, value) for name, getter in self._tags if (value := getter(record))]
 
     def _upstream(self, request: Finished) -> Span:
         context, record = request.context, request.record
         name = f"router {record.upstream_cluster} egress" if self._envoy else _method_name(record)
+        if self._upstream_operation is not None:
+            name = self._upstream_operation(record)
         start = context.forwarded_at + request.wall
         span = Span(context, name, CLIENT, context.upstream, context.span, start, request.ended)
         answered = record.response_code if record.response_code_details == "via_upstream" else 0
@@ -190,10 +192,20 @@ class SpanMaker:
         return found
 
 
-def _fixed(tag: CustomTag, environment: dict[str, str]) -> CustomTag:
-    if tag.kind != "environment":
-        return tag
-    return CustomTag(tag=tag.tag, kind="literal", value=environment.get(tag.value, "") or tag.default)
+def _renderer(template: str) -> Callable[[Record], str] | None:
+    """What a format string makes of a request; None if there is none. Credentials become `[secret]`."""
+    return compile_format(template, omit_empty=True, redact=True).render if template else None
+
+
+def _tag_getter(tag: CustomTag, environment: dict[str, str]) -> Callable[[Record], str]:
+    """What a custom tag says of a request; empty: nothing."""
+    if tag.kind == "request_header":
+        name, default = tag.value, tag.default
+        return lambda record: record.request_set.get(name) or record.request_headers.get(name) or default
+    if tag.kind == "value":
+        return compile_format(tag.value, omit_empty=True, redact=True).render
+    fixed = environment.get(tag.value, "") or tag.default if tag.kind == "environment" else tag.value
+    return lambda _record: fixed
 
 
 def _envoy_outcome(record: Record, status: int) -> Attributes:

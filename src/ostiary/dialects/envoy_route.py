@@ -105,7 +105,9 @@ class Routes:
         )
 
     def _route(self, message: Message) -> Route:
-        message.ignore("metadata", "decorator", "stat_prefix")
+        message.ignore("metadata", "stat_prefix")
+        decorator = message.optional("decorator")
+        decorator.ignore("propagate")
         action: RouteAction | RedirectAction | DirectResponseAction = RouteAction()
         if (written := message.message("route")) is not None:
             action = self._route_action(written)
@@ -119,6 +121,7 @@ class Routes:
             action=action,
             mutations=mutations(message),
             typed_per_filter_config=self._per_filter(message),
+            decorator=decorator.text("operation"),
         )
 
     def _route_action(self, message: Message) -> RouteAction:

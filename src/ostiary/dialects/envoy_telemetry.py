@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ostiary.core.tracing import SDK_ATTRIBUTES
-from ostiary.dialects.envoy_common import Context
+from ostiary.dialects.envoy_common import Context, template
 from ostiary.dialects.schema_tree import Message
 from ostiary.model import limits
 from ostiary.model.secret import Secret
@@ -43,7 +43,7 @@ def tracing(message: Message, context: Context, *, child_span: bool) -> Tracing 
     random, overall = (_percent(message, name) for name in ("random_sampling", "overall_sampling"))
     message.take("client_sampling")
     context.differs("x-client-trace-id and x-envoy-force-trace do not make a request traced")
-    context.differs("a request's span is a SERVER's called ingress, whatever decorators and traffic_direction say")
+    context.differs("a request's span is a SERVER's, and called ingress where nothing names it: never egress")
     if message.boolean("verbose"):
         message.unsupported("verbose", "remove it: connections are spans of their own here")
     spawns, longest = message.boolean("spawn_upstream_span"), message.integer("max_path_tag_length", 256)
@@ -67,12 +67,21 @@ def tracing(message: Message, context: Context, *, child_span: bool) -> Tracing 
         parent_based=parent_based,
         spawn_upstream_span=spawns or child_span,
         custom_tags=tags,
+        operation=_format(message, "operation"),
+        upstream_operation=_format(message, "upstream_operation"),
         max_path_tag_length=longest,
         max_queue=typed.integer("max_cache_size", MAX_CACHE),
         names="envoy",
         node_id=context.node_id,
         zone=context.zone,
     )
+
+
+def _format(message: Message, field: str) -> str:
+    """A format string, checked."""
+    text = message.text(field)
+    template(message, field, text)
+    return text
 
 
 def _percent(message: Message, name: str) -> float:
@@ -88,6 +97,8 @@ def _custom_tag(message: Message) -> CustomTag | None:
     tag = message.text("tag")
     if (literal := message.message("literal")) is not None:
         return CustomTag(tag=tag, kind="literal", value=literal.text("value"))
+    if message.has("value"):
+        return CustomTag(tag=tag, kind="value", value=_format(message, "value"))
     for field, kind in _TAG_KINDS.items():
         if (source := message.message(field)) is not None:
             name = source.text("name")

@@ -89,6 +89,7 @@ def _route(model: Route, secrets: Secrets) -> Tree:
         route=_route_action(action) if isinstance(action, RouteAction) else None,
         redirect=_redirect(action) if isinstance(action, RedirectAction) else None,
         direct_response=_direct_response(action) if isinstance(action, DirectResponseAction) else None,
+        decorator={"operation": model.decorator} if model.decorator else None,
         **_mutations(model.mutations),
         typed_per_filter_config=_per_filter(model.typed_per_filter_config, secrets),
     )

@@ -50,6 +50,8 @@ def tracing(model: Tracing | None, secrets: Secrets) -> Tree | None:
         spawn_upstream_span=some(model.spawn_upstream_span),
         max_path_tag_length=unless(model.max_path_tag_length, 256),
         custom_tags=[_tag(tag) for tag in model.custom_tags] or None,
+        operation=some(model.operation),
+        upstream_operation=some(model.upstream_operation),
     )
 
 
@@ -101,6 +103,8 @@ def _sampler(model: Tracing) -> Tree | None:
 
 
 def _tag(model: CustomTag) -> Tree:
+    if model.kind == "value":
+        return {"tag": model.tag, "value": model.value}
     if model.kind == "literal":
         return {"tag": model.tag, "literal": {"value": model.value}}
     return {"tag": model.tag, model.kind: given(name=model.value, default_value=some(model.default))}

@@ -93,7 +93,7 @@ def _resource(resource: tuple[tuple[str, str], ...]) -> Tree:
 
 
 def _traces(tracing: Tracing, where: str, found: list[Diagnostic]) -> Tree:
-    fields = ("custom_tags", "gate", "max_path_tag_length")
+    fields = ("custom_tags", "gate", "max_path_tag_length", "operation", "upstream_operation")
     found += _changed(tracing, Tracing(collector=tracing.collector), fields, where)
     return given(
         sampling=unless(f"{tracing.sampling:.9f}".rstrip("0").rstrip("."), "1"),

@@ -135,6 +135,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     action: RouteAction | RedirectAction | DirectResponseAction
     mutations: HeaderMutations = HeaderMutations()
     typed_per_filter_config: PerFilterConfig = msgspec.field(default_factory=dict)
+    decorator: str = ""
+    """Decorator.operation: what a trace's span of such a request is called. Empty: as any other."""
 
 
 class VirtualHost(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ import msgspec
 from ostiary.model import limits
 from ostiary.model.tls import DataSource
 
-CustomTagKind = Literal["literal", "environment", "request_header"]
+CustomTagKind = Literal["literal", "environment", "request_header", "value"]
 
 
 class CustomTag(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,7 +18,7 @@ class CustomTag(msgspec.Struct, frozen=True, kw_only=True):
     tag: str
     kind: CustomTagKind
     value: str
-    """The text itself, or the name of the variable or of the header (lower case)."""
+    """The text itself, the name of the variable or of the header (lower case), or a format string."""
     default: str = ""
     """Where there is no such variable or header. Empty: no attribute."""
 
@@ -56,6 +56,10 @@ class Tracing(msgspec.Struct, frozen=True, kw_only=True):
     """Traces begin here: `traceparent` of clients counts for nothing."""
     spawn_upstream_span: bool = True
     custom_tags: tuple[CustomTag, ...] = ()
+    operation: str = ""
+    """A format string: what the request's span is called, whatever its route says."""
+    upstream_operation: str = ""
+    """The same for the upstream's span."""
     max_path_tag_length: int = 256
     max_queue: int = limits.TELEMETRY_QUEUE
     names: Literal["otel", "envoy"] = "otel"

@@ -13,6 +13,8 @@ from ostiary.net.inbox import Inboxes, pack_question
 
 _AGAIN: Final = 0.05
 """Between two tries to reach an inbox that is full."""
+_STOOD_STILL: Final = 2.0
+"""Who looks so late was held up itself, and so were those who were asked: they get a moment more."""
 _HEAD: Final = 5
 
 Answers = Mapping[int, tuple[bool, bytes] | None]
@@ -39,6 +41,7 @@ class Canvass:
         self._fds = question[2]
         self._packed = pack_question(*question)
         self._until = until
+        self._extended = False
         self._done = done
         self._undelivered = set(indices)
         self._asked: dict[int, _Asked] = {}
@@ -70,6 +73,9 @@ class Canvass:
             self._asked[index] = _Asked(ours, self._packed)
             events = selectors.EVENT_READ | selectors.EVENT_WRITE
             self._selector.register(ours, events, lambda events, index=index: self._ready(index, events))
+        if now >= self._until + _STOOD_STILL and not self._extended:
+            self._extended = True
+            self._until = now + limits.INBOX_TIMEOUT
         if now >= self._until:
             for index in [*self._asked, *self._undelivered]:
                 self._settle(index, None)

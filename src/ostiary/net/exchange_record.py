@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ostiary.core.header_lines import HeaderLine
+    from ostiary.core.routing import MatchedRoute
     from ostiary.core.tracing import SpanContext
     from ostiary.model.headers import Headers
 
@@ -18,7 +19,8 @@ class ExchangeRecord:
     status = bytes_received = bytes_sent = 0
     flags = details = ""
     failure: BaseException | None = None  # why the upstream gave no answer
-    user = route = cluster = path = ""  # path: the target as it is now
+    user = cluster = path = ""  # path: the target as it is now
+    route: MatchedRoute | None = None
     upstream_address = upstream_local = upstream_protocol = ""
     attempts, request_id = 0, b""
     trace: SpanContext | None = None  # recorded; its header lines are there for every request of a traced listener

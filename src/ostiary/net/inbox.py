@@ -156,11 +156,11 @@ class Inbox:
     async def _answer(self, stream: socket.socket, fds: list[int]) -> None:
         try:
             stream.setblocking(False)
-            async with asyncio.timeout(limits.INBOX_TIMEOUT):
+            async with asyncio.timeout(limits.INBOX_ASKER_TIMEOUT):
                 path = (await _part(stream)).decode()
                 body = await _part(stream)
             reply = await self._handled(path, body, fds)
-            async with asyncio.timeout(limits.INBOX_TIMEOUT):
+            async with asyncio.timeout(limits.INBOX_ASKER_TIMEOUT):
                 await asyncio.get_running_loop().sock_sendall(stream, reply)
         except OSError:  # whoever asked waits no more (TimeoutError is one)
             pass

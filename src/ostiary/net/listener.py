@@ -241,11 +241,13 @@ async def drain(
     """
     loop = asyncio.get_running_loop()
     start = loop.time()
-    while loop.time() < start + patience and (any(connections) or any(each.is_busy for each in acceptors)):
+    while loop.time() < start + patience:
         if loop.time() >= start + min(idle, patience / 2):
             for each in connections:
                 close_idle(each)
-        await asyncio.sleep(_LOOK)
+        await asyncio.sleep(_LOOK)  # before the first look, too: who was accepted last is not among them yet
+        if not any(connections) and not any(each.is_busy for each in acceptors):
+            break
     return sum(cut(each) for each in connections)
 
 

@@ -13,6 +13,7 @@ from admin.admin_world import ask, with_admin
 from app.harness import proxy, running
 from ostiary.admin.pages.ready import worst
 from ostiary.admin.server import AdminServer
+from ostiary.admin.state import LEAVES
 from ostiary.app.administration import Answer
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.dialects import native
@@ -92,6 +93,10 @@ def test_of_several_workers_the_one_furthest_from_serving_speaks() -> None:
     assert worst([live, starting, live]) == starting
     assert worst([("DRAINING", "why"), live]) == ("DRAINING", "why")
     assert worst([live]) == live
+    leaves = ("DRAINING", LEAVES)
+    assert worst([leaves, live]) == live, "one that is being replaced makes nobody unready"
+    assert worst([leaves, leaves]) == leaves
+    assert worst([leaves]) == live, "it has heard of no other"
 
 
 class Hanging:

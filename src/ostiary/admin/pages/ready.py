@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from ostiary.admin.page import Page, Part, Reply, Request
-from ostiary.admin.state import STATES, state_of
+from ostiary.admin.state import LEAVES, STATES, state_of
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.model import limits
 
@@ -18,8 +18,15 @@ def _collect(worker: Doorkeeper, _request: Request) -> Part:
 
 
 def worst(parts: list[Part]) -> tuple[str, str]:
-    """(state, why) of the worker that is furthest from serving."""
-    state, why = max(parts, key=lambda part: STATES.index(part[0]))
+    """(state, why) of the worker that is furthest from serving.
+
+    One that leaves counts if the others are known to leave, too: a probe must not take a process out of use because a
+    worker was too busy to answer another.
+    """
+    staying = [part for part in parts if part[1] != LEAVES]
+    if not staying and len(parts) == 1:
+        return "LIVE", ""
+    state, why = max(staying or parts, key=lambda part: STATES.index(part[0]))
     return state, why
 
 

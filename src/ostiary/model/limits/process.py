@@ -48,6 +48,9 @@ DESCRIPTOR_RESERVE: Final = 1024
 # --- questions to workers (net/inbox.py)
 INBOX_TIMEOUT: Final = 5.0
 """For a worker's answer: it takes milliseconds, unless the worker hangs or is being replaced."""
+INBOX_ASKER_TIMEOUT: Final = 30.0
+"""For whoever asked to write the question and read the answer: who gives up closes, and a machine that stood still for
+some seconds must not look like a worker that does not answer, which is replaced."""
 MAX_INBOX_BYTES: Final = 64 * 1024 * 1024
 """A question or its answer: configuration files as they are, or a worker's part of a large /config_dump."""
 MAX_INBOX_DESCRIPTORS: Final = 252
@@ -85,6 +88,8 @@ TELEMETRY_TIMEOUT: Final = 10.0
 """Seconds that a collector has for one export (OTel's default)."""
 TELEMETRY_QUEUE: Final = 2048
 """Spans that wait to be exported (OTel's default); further ones are dropped and counted."""
+TELEMETRY_QUEUE_BYTES: Final = 16 * 1024 * 1024
+"""What their requests may hold of memory: a head may be 60 KiB, and Envoy's `max_cache_size` any number."""
 TELEMETRY_BATCH: Final = 512
 """Spans in one export (OTel's default)."""
 TELEMETRY_SLICE: Final = 64
