@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ from waiting import PATIENCE
 settings.register_profile("default", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fuzz", settings.get_profile("default"), max_examples=20_000, print_blob=True)
 settings.load_profile("default")
+
+# A shell that starts this in the background ignores Ctrl-C for it and all that it starts; some of that is interrupted.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REQUIRED = os.environ.get("OSTIARY_REQUIRE_PEERS") == "1"
 
