@@ -27,7 +27,7 @@ SECRET = HMAC_SECRET.encode()
 FLOW = "0123456789abcdef"
 NONCE = csrf_token(SECRET, FLOW)
 VERIFIER = "v" * 43
-LATER = str(int(time.time()) + 3000)
+LATER = str(int(time.time()) + 86_400)
 CIPHER = TokenCipher(SECRET, gcm=False, cbc_compat=True)
 GCM = TokenCipher(SECRET, gcm=True, cbc_compat=True)
 SEALED_VERIFIER = CIPHER.encrypt(VERIFIER, bytes)

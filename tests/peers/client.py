@@ -22,8 +22,8 @@ from peers.same_yaml import HMAC_SECRET, HOST
 IDP_HEADERS = ("host", "content-type", "accept", "authorization")
 IGNORED_RESPONSE_HEADERS = {"date", "server", "content-length", "connection", "transfer-encoding"}
 IGNORED_APP_HEADERS = {"x-case"}
-IN_AN_HOUR = str(int(time.time()) + 3600)
-"""When sessions end that are made here: the same for both sides, whatever second each is asked in."""
+LATER = str(int(time.time()) + 86_400)
+"""When sessions end that are made here: the same for both sides, and after the tests."""
 
 
 @dataclass(slots=True)
@@ -162,7 +162,7 @@ class Client:
         mac: str | None = None,
     ) -> None:
         """Put a session into the jar that was made elsewhere. `mode` is cbc, gcm or plain."""
-        expires = IN_AN_HOUR if expires is None else expires
+        expires = LATER if expires is None else expires
         tokens = {"bearer_token": access, "id_token": identity, "refresh_token": refresh}
         mac = mac or sealed.session_hmac(
             secret, domain or self.domain or HOST, expires.strip(' "'), access, identity, refresh, legacy=legacy

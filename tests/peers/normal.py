@@ -27,6 +27,8 @@ DEFAULT_NAMES = {
     "code_verifier": "CodeVerifier",
 }
 TOKEN_KINDS = ("bearer_token", "id_token", "refresh_token")
+IN_A_DAY = round(time.time() / 1000) * 1000 + 100_000
+"""When tokens expire that have an expiry of their own: a moment, where others have a time from now."""
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 FLOW = re.compile(r"\.[0-9a-f]{16}$")
 
@@ -132,13 +134,12 @@ def normal_form(got: Received) -> str:
     """A token request's body, byte for byte but for the verifier and an assertion's times."""
     text = got.body.decode("latin-1")
     text = re.sub(r"code_verifier=[A-Za-z0-9_-]{43}(?=&|$)", "code_verifier=<verifier>", text)
-    return re.sub(r"client_assertion=([^&]+)", lambda m: f"client_assertion={_normal_assertion(m[1])}", text)
+    return re.sub(r"client_assertion=([^&]+)", lambda m: f"client_assertion={_normal_assertion(m[1], got.at)}", text)
 
 
-def _normal_assertion(token: str) -> str:
+def _normal_assertion(token: str, now: float) -> str:
     header, payload, _ = unquote(token).split(".")
     claims = json.loads(sealed.unb64url(payload))
-    now = time.time()
     for name in ("iat", "nbf", "exp"):
         if name in claims:
             claims[name] = f"<now+{_about(int(claims[name] - now + 0.5))}>"
@@ -147,7 +148,9 @@ def _normal_assertion(token: str) -> str:
     return f"{sealed.unb64url(header).decode()}.{json.dumps(claims, sort_keys=True)}"
 
 
-def _about(seconds: int) -> int:
-    """Seconds, forgiving the few that pass between two clocks; 0 and small values stay exact."""
-    near_round = abs(seconds) > 50 and abs(seconds % 50 - 25) > 20
-    return round(seconds / 50) * 50 if abs(seconds) > 1000 or near_round else seconds
+def _about(seconds: int) -> str:
+    """Seconds from now, forgiving those that pass between two clocks; 0 and small values stay exact."""
+    if abs(time.time() + seconds - IN_A_DAY) < 1000:
+        return "<until IN_A_DAY>"
+    near_round = abs(seconds) > 50 and abs(seconds % 50 - 25) > 5
+    return str(round(seconds / 50) * 50 if near_round else seconds)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -15,13 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from peers import sealed
 from peers.client import Client
 from peers.compare import Case, Pairs, compare, compare_access_logs, refused
+from peers.normal import IN_A_DAY
 from peers.recorders import Answer, tokens
 from peers.same_yaml import HMAC_SECRET, TOKEN_SECRET, Tree, bootstrap, cluster, header, oauth2_config, secret
 
 pytestmark = pytest.mark.peer
 
 PAGE = "https://app.example.com/page?x=1"
-IN_A_DAY = round(time.time() / 1000) * 1000 + 100_000
 HARD_SECRET = "s+e&c=r:e/t?~%41 #;"
 
 
