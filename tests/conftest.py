@@ -6,12 +6,14 @@ goes unseen there.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -32,6 +34,19 @@ settings.load_profile("default")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REQUIRED = os.environ.get("OSTIARY_REQUIRE_PEERS") == "1"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """What a failed test has left open is closed before the next one begins, which would be blamed for it."""
+    before = item.session.testsfailed
+    result = yield
+    if item.session.testsfailed > before:
+        sys.last_traceback = sys.last_value = None  # they hold the frames, and those hold what was opened
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+    return result
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

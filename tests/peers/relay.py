@@ -15,13 +15,19 @@ from waiting import PATIENCE
 MODES = ("reset", "close", "half a head", "half a body", "half, then the end", "silence", "garbage")
 
 
+STALLING = ("half a head", "half a body", "silence")
+"""Of these, those after which nothing more comes."""
+
+
 class Relay:
-    """Listens on `port`, speaks to `target`. `mode` is "pass" or one of MODES; what stalls does so until it changes."""
+    """Listens on `port`, speaks to `target`. `mode` is "pass" or one of MODES; what stalls does so until it passes."""
 
     def __init__(self, target: int, port: int = 0) -> None:
         self.target = target
         self._mode = "pass"
-        self._changed = threading.Event()
+        self._passes = threading.Event()
+        self.stalled = 0
+        """Requests that got no whole answer, and nothing else either."""
         relay = self
 
         class Handler(socketserver.StreamRequestHandler):
@@ -46,19 +52,21 @@ class Relay:
 
     @mode.setter
     def mode(self, mode: str) -> None:
-        stalled, self._changed = self._changed, threading.Event()
         self._mode = mode
-        stalled.set()
+        if mode == "pass":
+            stalled, self._passes = self._passes, threading.Event()
+            stalled.set()
 
     def answer(self, client: socket.socket, request: bytes) -> bool:
         """Do it; False if the connection is to be closed."""
-        mode, changed = self._mode, self._changed
+        mode, passes = self._mode, self._passes
         if mode == "reset":
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.close()
             return False
         if mode == "silence":
-            changed.wait(PATIENCE)
+            self.stalled += 1
+            passes.wait(PATIENCE)
         if mode == "garbage":
             client.sendall(b"\x16\x03\x01 not HTTP at all\r\n\r\n" * 10)
         if mode in ("reset", "silence", "garbage", "close"):
@@ -71,7 +79,8 @@ class Relay:
         cut["half, then the end"] = cut["half a body"]
         client.sendall(response[: cut.get(mode, len(response))])
         if mode in ("half a head", "half a body"):
-            changed.wait(PATIENCE)
+            self.stalled += 1
+            passes.wait(PATIENCE)
         return mode == "pass"
 
     def __enter__(self) -> Self:

@@ -310,8 +310,9 @@ def test_clients_leave_descriptors_to_upstreams(app: Application, tmp_path: Path
         (config,) = tmp_path.glob("doorkeeper-*.yaml")
     limited = Proxy("limited", ["prlimit", "--nofile=128:128", *ostiary_arguments(config)], proxy.ports,
                     proxy.admin_port, tmp_path / "limited.log").start()  # fmt: skip
+    crowd: list[rawhttp.Connection] = []
     try:
-        crowd = [rawhttp.Connection(limited.ports[0]) for _ in range(200)]
+        crowd += [rawhttp.Connection(limited.ports[0]) for _ in range(200)]
         assert crowd[-1].closed_within(PATIENCE), "turned away: so all before it have been looked at"
         served = [connection for connection in crowd[:-1] if not connection.closed_within(0.01)]
         assert 0 < len(served) < len(crowd)
@@ -319,7 +320,7 @@ def test_clients_leave_descriptors_to_upstreams(app: Application, tmp_path: Path
             connection.send(rawhttp.request("GET", "/open", host=HOST))
         assert {connection.receive().status for connection in served} == {200}
         assert "clients are connected, more are turned away" in limited.output()
-        for connection in crowd:
-            connection.socket.close()
     finally:
+        for connection in crowd:
+            connection.close()
         assert limited.stop() == 0

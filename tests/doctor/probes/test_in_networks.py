@@ -9,6 +9,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,36 +54,74 @@ def icmp(v4: tuple[int, int], v6: tuple[int, int]) -> list[Rule]:
 SILENT, REFUSED, BROKEN = Reply(silent=True), Reply(rcode="REFUSED"), Reply(rcode="SERVFAIL")
 
 
-@pytest.mark.parametrize(
-    ("world", "first"),
-    [
-        pytest.param({"peers": [TLS], "rules": [Rule(to=DNS, drop=True)]}, "dns-no-answer", id="no DNS server"),
-        pytest.param({"dns": {}}, "dns-name-not-found", id="no such name"),
-        pytest.param({"dns": names(BROKEN, BROKEN)}, "dns-server-failure", id="SERVFAIL"),
-        pytest.param({"dns": names(REFUSED, REFUSED)}, "dns-server-failure", id="REFUSED"),
-        pytest.param({"peers": [TLS], "dns": names(v6=SILENT)}, "dns-type-unanswered", id="AAAA never answered"),
-        pytest.param({"peers": [TLS], "dns": names(v4=SILENT)}, "dns-type-unanswered", id="A never answered"),
-        pytest.param({}, "tcp-refused", id="closed ports"),
-        pytest.param({"rules": both(rst=True)}, "tcp-refused", id="RST"),
-        pytest.param({"rules": both(drop=True)}, "tcp-timeout", id="black hole"),
-        pytest.param({"rules": icmp((3, 1), (1, 3))}, "no-route", id="host unreachable"),
-        pytest.param({"rules": icmp((3, 0), (1, 0))}, "no-route", id="network unreachable"),
-        pytest.param({"rules": icmp((3, 13), (1, 1))}, "egress-blocked", id="prohibited"),
-        pytest.param({"rules": icmp((3, 3), (1, 4))}, "tcp-refused", id="port unreachable, from a router"),
-        pytest.param({"peers": [TLS], "client": NO_IPV6, "rules": [Rule(to=V4, drop=True)]}, "tcp-timeout",
-                     id="one family, and that is dropped"),
-        pytest.param({"peers": [Peer(kind="silent")]}, "tls-silent", id="silent in TLS"),
-        pytest.param({"peers": [TLS], "rules": both(max_size=800)}, "tls-silent", id="large packets lost"),
-        pytest.param({"peers": [Peer(kind="alert")]}, "tls-version", id="alert"),
-        pytest.param({"peers": [Peer(kind="reset")]}, "tcp-reset", id="reset in TLS"),
-        pytest.param({"peers": [Peer(kind="http")]}, "tls-to-plaintext", id="plain HTTP that waits"),
-        pytest.param({"peers": [Peer(kind="tls", certificate="foreign")]}, "tls-untrusted-ca", id="foreign CA"),
-        pytest.param({"peers": [Peer(kind="tls", certificate="other name")]}, "tls-name-mismatch", id="other name"),
-    ],
-)  # fmt: skip
-def test_the_right_rule_first(lab: Lab, tmp_path: Path, world: Any, first: str) -> None:
-    with lab.world(**world) as made:
-        code, document = doctor(made, tmp_path)
+NETWORKS: dict[str, tuple[dict[str, Any], str]] = {
+    "no DNS server": ({"peers": [TLS], "rules": [Rule(to=DNS, drop=True)]}, "dns-no-answer"),
+    "no such name": ({"dns": {}}, "dns-name-not-found"),
+    "SERVFAIL": ({"dns": names(BROKEN, BROKEN)}, "dns-server-failure"),
+    "REFUSED": ({"dns": names(REFUSED, REFUSED)}, "dns-server-failure"),
+    "AAAA never answered": ({"peers": [TLS], "dns": names(v6=SILENT)}, "dns-type-unanswered"),
+    "A never answered": ({"peers": [TLS], "dns": names(v4=SILENT)}, "dns-type-unanswered"),
+    "closed ports": ({}, "tcp-refused"),
+    "RST": ({"rules": both(rst=True)}, "tcp-refused"),
+    "black hole": ({"rules": both(drop=True)}, "tcp-timeout"),
+    "host unreachable": ({"rules": icmp((3, 1), (1, 3))}, "no-route"),
+    "network unreachable": ({"rules": icmp((3, 0), (1, 0))}, "no-route"),
+    "prohibited": ({"rules": icmp((3, 13), (1, 1))}, "egress-blocked"),
+    "port unreachable, from a router": ({"rules": icmp((3, 3), (1, 4))}, "tcp-refused"),
+    "one family, and that is dropped":
+        ({"peers": [TLS], "client": NO_IPV6, "rules": [Rule(to=V4, drop=True)]}, "tcp-timeout"),
+    "silent in TLS": ({"peers": [Peer(kind="silent")]}, "tls-silent"),
+    "large packets lost": ({"peers": [TLS], "rules": both(max_size=800)}, "tls-silent"),
+    "alert": ({"peers": [Peer(kind="alert")]}, "tls-version"),
+    "reset in TLS": ({"peers": [Peer(kind="reset")]}, "tcp-reset"),
+    "plain HTTP that waits": ({"peers": [Peer(kind="http")]}, "tls-to-plaintext"),
+    "foreign CA": ({"peers": [Peer(kind="tls", certificate="foreign")]}, "tls-untrusted-ca"),
+    "other name": ({"peers": [Peer(kind="tls", certificate="other name")]}, "tls-name-mismatch"),
+}  # fmt: skip
+AT_ONCE = 6
+"""Most wait for a timeout, and nothing else."""
+
+
+@pytest.fixture(scope="module")
+def examined(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, Any]]:
+    """Network -> what the doctor says in it. Each thread has a lab of its own: a lab has one world at a time."""
+    assert lab.pid
+    labs = Labs()
+
+    def one(name: str) -> tuple[int, Any]:
+        with labs.own().world(**NETWORKS[name][0]) as made:
+            return doctor(made, tmp_path_factory.mktemp("network"))
+
+    try:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return dict(zip(NETWORKS, pool.map(one, NETWORKS), strict=True))
+    finally:
+        labs.close()
+
+
+class Labs:
+    """One for each thread."""
+
+    def __init__(self) -> None:
+        self._mine = threading.local()
+        self._all: list[Lab] = []
+
+    def own(self) -> Lab:
+        if not hasattr(self._mine, "lab"):
+            self._mine.lab = Lab()
+            self._all.append(self._mine.lab)
+        found: Lab = self._mine.lab
+        return found
+
+    def close(self) -> None:
+        for each in self._all:
+            each.close()
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_right_rule_first(network: str, examined: dict[str, tuple[int, Any]]) -> None:
+    code, document = examined[network]
+    first = NETWORKS[network][1]
     assert [each["rule"] for each in document["findings"]][:1] == [first], document["findings"]
     assert (code, document["healthy"], document["target"]) == (1, False, URL)
     assert set(document["findings"][0]) == KEYS
@@ -117,9 +157,8 @@ def test_who_refuses_is_named(lab: Lab, tmp_path: Path, rules: list[Rule], rule:
     assert ROUTER_V4 in told and ROUTER_V6 in told, told
 
 
-def test_the_path_is_to_blame_for_a_silent_handshake(lab: Lab, tmp_path: Path) -> None:
-    with lab.world(peers=[TLS], rules=both(max_size=800)) as made:
-        _, document = doctor(made, tmp_path)
+def test_the_path_is_to_blame_for_a_silent_handshake(examined: dict[str, tuple[int, Any]]) -> None:
+    _, document = examined["large packets lost"]
     assert document["findings"][0]["title"] == "Large packets to or from dual.test:443 are lost on the way"
 
 
