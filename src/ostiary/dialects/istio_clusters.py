@@ -180,16 +180,29 @@ def _nameless(tls: Message) -> Message | None:
 
 
 def without_duplicates(clusters: Sequence[Message], patches: Sequence[Active]) -> list[Message]:
-    """Of two clusters with one name Istio keeps the first."""
+    """Of two clusters with one name Istio keeps the first.
+
+    It doesn't look at those of services, which it sends apart: then both are sent, and Envoy refuses the second, or all.
+    """
     found: dict[str, Message] = {}
     for each in clusters:
         name = each.text("name")
-        if name not in found:
-            found[name] = each
+        first = found.setdefault(name, each)
+        if first is each:
             continue
-        for active in patches:
-            if active.operation == "ADD" and active.value is not None and active.value.place is each.place:
-                active.hits.clear()
-                text = f"a cluster {name} is there already, and Istio keeps the first"
-                active.miss(OPERATION, "duplicate-name", text)
+        if (active := _adder(each, patches)) is not None:
+            active.hits.clear()
+            text = f"a cluster {name} is there already, and Istio keeps the first"
+            if name.startswith("outbound|") and _adder(first, patches) is None:
+                text = f"a service has the cluster {name}: Istio sends both, and Envoy refuses an update with two of a name"
+            active.miss(OPERATION, "duplicate-name", text)
+        elif (active := _adder(first, patches)) is not None:
+            text = f"Istio's own cluster {name} comes after this one, and is dropped"
+            active.note("duplicate-name", "warning", "patch.value", text, "give it another name", value_path="name")
     return list(found.values())
+
+
+def _adder(cluster: Message, patches: Sequence[Active]) -> Active | None:
+    """The patch that adds a cluster, if one does."""
+    adds = [each for each in patches if each.operation == "ADD" and each.patch.apply_to == "CLUSTER"]
+    return next((each for each in adds if each.value is not None and each.value.place is cluster.place), None)

@@ -72,16 +72,20 @@ def listener_context(found: Message) -> str:
 
 
 def _clusters(runs: dict[str, Run], resources: Resources) -> None:
-    kept: list[Message] = []
+    """In istiod's order, which decides between two of one name: each direction's own, then what is added to it."""
+    kept: dict[str, list[Message]] = {name: [] for name in reversed(runs)}  # outbound first
+    made: list[Message] = []
     for found in resources.clusters:
         run = _run(runs, cluster_context(found))
         own = found.text("name").startswith("outbound|") if run.waypoint else found.text("name") not in _UNPATCHED
         patched = patch_cluster(run, found, _services(found)) if own else found
         if patched is not None:
-            kept.append(patched)
-    added = [each for run in runs.values() for each in added_clusters(run)]
-    patches = next(iter(runs.values())).patches
-    resources.clusters = without_duplicates([*kept, *added], patches)
+            kept[run.context].append(patched)
+            made.append(patched)
+    added = {name: added_clusters(runs[name]) for name in runs}
+    ordered = [each for name in kept for each in (*kept[name], *added[name])]
+    winners = {id(each) for each in without_duplicates(ordered, next(iter(runs.values())).patches)}
+    resources.clusters = [each for each in (*made, *(c for name in runs for c in added[name])) if id(each) in winners]
 
 
 def _run(runs: dict[str, Run], context: str) -> Run:
