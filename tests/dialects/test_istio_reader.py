@@ -55,6 +55,13 @@ def test_what_it_takes(spec: dict[str, Any]) -> None:
     assert said(spec) == []
 
 
+def test_a_version_that_is_missing() -> None:
+    (owner,), _ = read_objects(b"kind: EnvoyFilter\nspec: {}\n", "ef.yaml")
+    assert [str(problem) for problem in owner.problems] == [
+        "ef.yaml:1:1: error: apiVersion: missing (write networking.istio.io/v1alpha3)"
+    ]
+
+
 def test_another_version_is_none() -> None:
     (found,) = said({}, "networking.istio.io/v1")
     assert "warning: apiVersion: the API server has no EnvoyFilter of this version" in found

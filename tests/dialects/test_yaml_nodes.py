@@ -79,6 +79,7 @@ def test_merge_keys_are_ordinary_where_they_are_not_wanted() -> None:
         ("", "the file is empty"),
         ("a: 1\n---\nb: 2\n", "f:3:1: error: a second document starts here"),
         ("a: [", "not YAML"),
+        ("a:\n\tb: c", "indent with spaces: YAML takes no tabs"),
         ("? [x]\n: y\n", "a key must be text, not a list"),
         ("a: !!python/object x", "f:1:4: error: YAML tags have no meaning here"),
         ("a: &x [*x]", "stands inside what it names"),

@@ -168,7 +168,8 @@ def _explain(outcomes: Sequence[Outcome], as_json: bool) -> None:
         for found in outcome.findings:
             message = found.message.removeprefix("does nothing: ")  # which the line of the patch says
             print(f"     {found.severity}: {message}{f' ({found.mend})' if found.mend else ''}")
-            print(f"       {found.file}:{found.line}:{found.column} [{found.code}]")
+            key = found.path.removeprefix(patch.path).removeprefix(".")
+            print(f"       {found.file}:{found.line}:{found.column}{f' {key}' if key else ''} [{found.code}]")
 
 
 _SHOWN = 10

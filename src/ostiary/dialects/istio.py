@@ -46,8 +46,10 @@ FLAGS: Final = ("upstream", "listen", "admin")
 """Flags of the native dialect that say what an EnvoyFilter can't."""
 DEFAULT_LISTEN: Final = "127.0.0.1:4180"
 _ENFORCED_NOT: Final = ("RequestAuthentication", "AuthorizationPolicy")
-_SAID_ELSEWHERE: Final[frozenset[Code]] = frozenset({"no-lookup-family", "not-verified", "not-checked"})
-"""What is otherwise here than in a mesh: Envoy's dialect says it as a difference."""
+_SAID_ELSEWHERE: Final[frozenset[Code]] = frozenset(
+    {"no-lookup-family", "not-verified", "not-checked", "unknown-cluster"}
+)
+"""What is otherwise here than in a mesh: Envoy's dialect says it, in its own words or as a difference."""
 
 
 @dataclass(frozen=True, slots=True)

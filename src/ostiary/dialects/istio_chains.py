@@ -16,6 +16,7 @@ from ostiary.dialects.istio_findings import Active
 from ostiary.dialects.istio_match import ANCHOR, FILTER, OPERATION, Run
 from ostiary.dialects.istio_merge import Log, Panic, merge_any
 from ostiary.dialects.istio_message import ISTIO_TYPES, Message
+from ostiary.dialects.yaml_nodes import Node
 
 ROUTER: Final = "envoy.filters.http.router"
 _HCM_TYPE: Final = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -183,6 +184,18 @@ def merge_filter(active: Active, found: Message, where: str, *, rename: bool = T
         found.put("typed_config", merged)
     tell(active, log)
     return True
+
+
+def token_cluster(active: Active) -> tuple[str, Node] | None:
+    """The cluster that an oauth2 filter's tokens come from, and where it is named; None for any other patch."""
+    value = active.value
+    if active.patch.apply_to != "HTTP_FILTER" or value is None or not active.hits or not is_type(value, _OAUTH2_TYPE):
+        return None
+    typed = value.message("typed_config")
+    config = typed.message("config") if typed is not None else None
+    endpoint = config.message("token_endpoint") if config is not None else None
+    name = endpoint.text("cluster") if endpoint is not None else ""
+    return (name, endpoint.keys["cluster"]) if endpoint is not None and name else None
 
 
 def _http_filters(run: Run, patches: Sequence[Active], manager: Message, where: str) -> None:

@@ -182,7 +182,7 @@ def _nameless(tls: Message) -> Message | None:
 def without_duplicates(clusters: Sequence[Message], patches: Sequence[Active]) -> list[Message]:
     """Of two clusters with one name Istio keeps the first.
 
-    It doesn't look at those of services, which it sends apart: then both are sent, and Envoy refuses the second, or all.
+    Those of services it sends apart, without a look: then there are two, and Envoy refuses the second, or the update.
     """
     found: dict[str, Message] = {}
     for each in clusters:
@@ -194,7 +194,7 @@ def without_duplicates(clusters: Sequence[Message], patches: Sequence[Active]) -
             active.hits.clear()
             text = f"a cluster {name} is there already, and Istio keeps the first"
             if name.startswith("outbound|") and _adder(first, patches) is None:
-                text = f"a service has the cluster {name}: Istio sends both, and Envoy refuses an update with two of a name"
+                text = f"a service has the cluster {name}: Istio sends both, and Envoy refuses two of a name"
             active.miss(OPERATION, "duplicate-name", text)
         elif (active := _adder(first, patches)) is not None:
             text = f"Istio's own cluster {name} comes after this one, and is dropped"

@@ -26,7 +26,7 @@ Code = Literal[
     # the patch does something else than it says, or harm
     "panic", "siblings-dropped", "list-appended", "map-replaced", "zero-not-written", "after-router",
     "not-before-jwt-authn", "turned-into-add", "unknown-field", "no-effect", "already-there", "no-oauth2-config",
-    "not-verified", "no-lookup-family", "not-checked", "admission-warning",
+    "unknown-cluster", "not-verified", "no-lookup-family", "not-checked", "admission-warning",
 ]  # fmt: skip
 
 RULES: Final[MappingType[Code, str]] = {
@@ -34,6 +34,7 @@ RULES: Final[MappingType[Code, str]] = {
     "after-router": "filter-order",
     "not-before-jwt-authn": "filter-order",
     "no-oauth2-config": "filter-fails-open",
+    "unknown-cluster": "cluster-unknown",
     "unknown-field": "config-unknown-field",
     "not-verified": "tls-not-verified",
     "no-lookup-family": "dns-family-unreachable",

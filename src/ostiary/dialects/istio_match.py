@@ -14,6 +14,9 @@ from ostiary.dialects.istio_message import Message
 
 VIRTUAL: Final = ("virtualInbound", "virtualOutbound")
 """Istio's listeners that hold a chain for each port: a port is matched against the chain there."""
+UNPRIVILEGED: Final = 8000
+"""What a gateway's pod adds to ports that it may not open, by convention: 80 of the Gateway is 8080 of the pod. The
+routes of plain HTTP are called after the pod's, `portNumber` is the Gateway's, and what maps them is in no dump."""
 CONTEXT, OBJECT, PART, FILTER, ANCHOR, OPERATION = range(1, 7)
 """How far a patch came before it missed."""
 
@@ -96,10 +99,12 @@ def listener(active: Active, found: Message) -> bool:
         return False
     if active.patch.apply_to != "LISTENER" and name in VIRTUAL:
         return True
-    if match.port_number and match.port_number != listener_port(found):
-        active.miss(
-            OBJECT, "no-listener", f"listener {name} is on port {listener_port(found)}, not {match.port_number}"
-        )
+    port = listener_port(found)
+    if match.port_number and match.port_number != port:
+        text = f"listener {name} is on port {port}, not {match.port_number}"
+        if port == match.port_number + UNPRIVILEGED:
+            text += f" (of a Gateway's port {match.port_number} the pod has {port}: match on that)"
+        active.miss(OBJECT, "no-listener", text)
         return False
     return True
 

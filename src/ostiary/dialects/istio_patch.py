@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ostiary.dialects.istio_added import explain_added
+from ostiary.dialects.istio_chains import token_cluster
 from ostiary.dialects.istio_clusters import added_clusters, patch_cluster, without_duplicates
 from ostiary.dialects.istio_findings import Active, Outcome, outcome
 from ostiary.dialects.istio_listeners import patch_listeners
@@ -20,6 +21,7 @@ from ostiary.dialects.istio_objects import EnvoyFilter
 from ostiary.dialects.istio_routes import KINDS as ROUTE_KINDS
 from ostiary.dialects.istio_routes import patch_routes
 from ostiary.dialects.istio_selection import Proxy, in_order, select
+from ostiary.dialects.schema import nearest
 from ostiary.dialects.yaml_nodes import Mapping, Scalar
 from ostiary.dialects.yaml_nodes import Sequence as SequenceNode
 
@@ -53,6 +55,7 @@ def apply(filters: Sequence[EnvoyFilter], proxy: Proxy, resources: Resources) ->
     _extensions(reaching, resources)
     for active in reaching:
         _never(active)
+        _unknown_cluster(active, resources)
     explain_added(reaching)
     order = {id(found): index for index, found in enumerate(in_order(filters, proxy.root_namespace))}
     tried = sorted([*reaching, *left_out], key=lambda active: (order[id(active.owner)], active.patch.index))
@@ -198,6 +201,16 @@ def _discovered(listener: Message) -> Iterable[str]:
     links += [each for chain in _chains(listener) for each in chain.messages("filters")]
     links += [each for manager in managers(listener) for each in manager.messages("http_filters")]
     return [each.text("name") for each in links if "config_discovery" in each.fields]
+
+
+def _unknown_cluster(active: Active, resources: Resources) -> None:
+    """A sign-in whose token endpoint nobody can connect to. A dump may be of listeners alone."""
+    names = [found.text("name") for found in resources.clusters]
+    if names and (wanted := token_cluster(active)) is not None and wanted[0] not in names:
+        text = f"the proxy has no cluster {wanted[0]}: everybody is sent to the provider, and nobody gets in"
+        mend = f"name it '{near}'" if (near := nearest(wanted[0], names)) else "add it with a patch of CLUSTER, ADD"
+        path = "typed_config.config.token_endpoint.cluster"
+        active.note("unknown-cluster", "error", wanted[1], text, mend, value_path=path)
 
 
 def _never(active: Active) -> None:

@@ -36,7 +36,8 @@ from ostiary.model.errors import Diagnostic, Severity
 
 _ACTIONS: Final = ("ANY", "ROUTE", "REDIRECT", "DIRECT_RESPONSE")
 _CLASSES: Final = ("UNSPECIFIED", "AUTHN", "AUTHZ", "STATS")
-_VERSION: Final = "networking.istio.io/v1alpha3"
+_GROUP: Final = "networking.istio.io"
+_VERSION: Final = f"{_GROUP}/v1alpha3"
 _MAX_TARGET_REFS: Final = 16
 _MAX_LABEL: Final = 63
 """Characters of a label's value (the CustomResourceDefinition says so, as it says of `targetRefs`)."""
@@ -55,7 +56,7 @@ def read_objects(text: bytes, file: str) -> tuple[list[EnvoyFilter], list[OtherO
     others: list[OtherObject] = []
     for node in _objects(parse_all(text, file)):
         version, name = _text_of(node, "apiVersion"), _text_of(node, "kind")
-        if name == "EnvoyFilter" and version.startswith("networking.istio.io/") and isinstance(node, Mapping):
+        if name == "EnvoyFilter" and version.partition("/")[0] in ("", _GROUP) and isinstance(node, Mapping):
             filters.append(_Reader().envoy_filter(node))
         else:
             metadata = node.get("metadata") if isinstance(node, Mapping) else None
@@ -90,7 +91,9 @@ class _Reader:
         # metadata, status and what else the API server writes are its own business
         metadata = node.get("metadata")
         version = node.get("apiVersion")
-        if version is not None and _text_of(node, "apiVersion") != _VERSION:
+        if not _text_of(node, "apiVersion"):
+            self._problem(node, "apiVersion", "missing", f"write {_VERSION}")
+        elif version is not None and _text_of(node, "apiVersion") != _VERSION:
             text, mend = (
                 "the API server has no EnvoyFilter of this version, so that kubectl refuses it",
                 f"write {_VERSION}",

@@ -10,7 +10,7 @@ from typing import Final
 
 from ostiary.dialects.istio_clusters import panicked, tell
 from ostiary.dialects.istio_findings import Active
-from ostiary.dialects.istio_match import ANCHOR, OBJECT, OPERATION, PART, Run, names, subset_key
+from ostiary.dialects.istio_match import ANCHOR, OBJECT, OPERATION, PART, UNPRIVILEGED, Run, names, subset_key
 from ostiary.dialects.istio_merge import Log, Panic, merge
 from ostiary.dialects.istio_message import Message
 from ostiary.dialects.istio_objects import RouteConfigurationMatch, VirtualHostMatch
@@ -72,15 +72,10 @@ def _failed(context: str, match: RouteConfigurationMatch, name: str) -> str:
     if match.gateway and match.gateway != gateway:
         return f"not of gateway {match.gateway}"
     plain = name.startswith("http.")
-    if not match.port_number or match.port_number == port or (plain and match.port_number + _UNPRIVILEGED == port):
+    if not match.port_number or match.port_number == port or (plain and match.port_number + UNPRIVILEGED == port):
         return ""
     hint = ": istiod compares the Gateway's own port, and the dump has the pod's" if plain else ""
     return f"not for port {match.port_number}{hint}"
-
-
-_UNPRIVILEGED: Final = 8000
-"""What a gateway's pod adds to ports that it may not open, by convention: 80 of the Gateway is 8080 of the pod. The
-routes of plain HTTP are called after the pod's, `portNumber` is the Gateway's, and what maps them is in no dump."""
 
 
 def gateway_route(name: str) -> tuple[int, str, str]:

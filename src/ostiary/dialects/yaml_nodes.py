@@ -166,7 +166,7 @@ def parse_all(text: bytes, file: str, *, merge: bool = True) -> list[Node]:
         for event in yaml.parse(_decode(text, file), Loader=_Loader):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
-        builder.problems.append(_syntax_problem(error, file))
+        builder.problems.append(_syntax_problem(error, file, text))
     except yaml.YAMLError as error:
         at = getattr(error, "position", 0)
         line, column = _position(text.decode(errors="replace"), at if isinstance(at, int) else 0)
@@ -208,14 +208,16 @@ def _position(text: str, at: int) -> tuple[int, int]:
     return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, file: str) -> Diagnostic:
+def _syntax_problem(error: yaml.MarkedYAMLError, file: str, text: bytes) -> Diagnostic:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     message = ", ".join(part for part in (error.context, error.problem) if part)
     if "nesting depth" in message:  # newer libyaml has a bound of its own, beyond ours
         message = f"nested more than {limits.MAX_CONFIG_DEPTH} deep"
         return Diagnostic(file=file, line=line, column=column, path="", message=message)
-    return Diagnostic(file=file, line=line, column=column, path="", message=f"not YAML: {message}")
+    here = text.decode(errors="replace").splitlines()[line - 1 : line]
+    mend = "indent with spaces: YAML takes no tabs" if here and here[0][column - 1 : column] == "\t" else ""
+    return Diagnostic(file=file, line=line, column=column, path="", message=f"not YAML: {message}", mend=mend)
 
 
 class _Open:
