@@ -205,7 +205,7 @@ async def test_a_drain_that_begins_while_a_configuration_is_built_ends_that(tmp_
         client = await Client.connect(address(door))
         client.send(b"GET /stream/1 HTTP/1.1\r\nHost: app.test\r\n\r\n")
         await client.reader.readuntil(b"0001")
-        proposal = await door.prepare(proxy(two), [])
+        proposal = await door.prepare(proxy(two), [], [])
         stopping = asyncio.ensure_future(door.stop(20))
         await asyncio.sleep(0)
         with pytest.raises(OstiaryError, match="it is draining"):
