@@ -28,6 +28,7 @@ NAMES = (
     "formats",
     "configuration",
     "envoyfilters",
+    "oauth2_proxy",
     "logs",
 )
 

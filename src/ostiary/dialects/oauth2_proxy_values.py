@@ -23,8 +23,9 @@ _TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 """What Go's strconv.ParseBool takes; in a file also nothing at all is false."""
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION: Final = re.compile(r"[-+]?(?:0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)")
-_PART: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_DURATION: Final = re.compile(r"[-+]?(?:0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)
+_PART: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
 _FILLED_IN: Final = re.compile(r"\$\{[A-Za-z_]|\$\([A-Za-z_]|\{\{|^\$[A-Za-z_]\w*$|^<.*>$")
 
 
@@ -79,10 +80,9 @@ def parse(option: Option, text: str, *, strict: bool = True) -> Value:
         return boolean(text, strict=strict)
     if option.kind == "duration":
         return duration(text)
-    try:
-        return int(text, 10)
-    except ValueError:
-        raise Refused("a whole number is needed") from None
+    if _INTEGER.fullmatch(text) is None:
+        raise Refused("a whole number is needed")
+    return int(text)
 
 
 def boolean(text: str, *, strict: bool = True) -> bool:
@@ -97,7 +97,7 @@ def boolean(text: str, *, strict: bool = True) -> bool:
 def duration(text: str) -> float:
     """Seconds of a Go duration (`1h30m`). Raises Refused."""
     if _DURATION.fullmatch(text) is None:
-        days = re.fullmatch(r"(\d+)d", text)
+        days = re.fullmatch(r"([0-9]{1,6})d", text)
         hint = f": days are no unit, write {int(days[1]) * 24}h" if days is not None else ", as in 168h or 1h30m"
         raise Refused(f"a duration is needed{hint}")
     total = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
