@@ -40,7 +40,14 @@ def command(
     flags = given_flags(options)
     if not files and not flags and not said_by_environment():
         raise click.UsageError("name a file with -c")
-    loaded = load(files, dialect=dialect, flags=flags, ignore_unsupported=ignore_unsupported)
+    standard_input: dict[str, bytes] = {}
+    loaded = load(
+        files, dialect=dialect, flags=flags, ignore_unsupported=ignore_unsupported, standard_input=standard_input
+    )
+    if loaded.dialect == "oauth2-proxy":
+        from ostiary.cli.check_oauth2_proxy import check
+
+        return check(files, standard_input, probes=probes, as_json=as_json)
     loaded = dataclasses.replace(loaded, diagnostics=(*loaded.diagnostics, *_differences(loaded, files)))
     probed, findings = _probe(loaded, files) if probes else ([], ())
     if as_json:

@@ -157,7 +157,7 @@ def load(
         return _loaded(chosen, contents[0][0] if files else "", found.config, found.process, found.diagnostics)
     if chosen == "oauth2-proxy":
         message = f"this is written in the dialect {chosen}, which this version can't run"
-        mend = "native, envoy and istio it can"
+        mend = "native, envoy and istio it can; `ostiary check` and `ostiary doctor` say what is wrong with it"
         refused = Diagnostic(file=files[0], line=1, column=1, path="", message=message, mend=mend)
         return Loaded(dialect=chosen, config=None, process=None, diagnostics=(refused,))
     from ostiary.dialects import envoy, istio  # their schema takes a while to load, and not everyone needs it

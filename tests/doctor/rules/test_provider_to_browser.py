@@ -305,3 +305,20 @@ def test_a_token_endpoint_s_401_is_about_the_client(answer: Fact) -> None:
 @pytest.mark.parametrize("uri", ["http://[", "http://[::1]]/callback", "http://app.example.com:port/callback"])
 def test_a_redirect_uri_that_is_none_is_no_crash(uri: str) -> None:
     assert all(finding.proof for finding in find(oauth2(redirect_uri=uri), redirect(uri)))
+
+
+def test_a_session_in_several_cookies_hurts_where_somebody_refuses_them() -> None:
+    session = cookie("_oauth2_proxy", 4097, split=True)
+    (alone,) = find(session)
+    assert (alone.rule, alone.severity) == ("cookie-too-large", "warning")
+    assert "session_store_type" in alone.mend
+    refused = find(session, HeadersTooLarge(origin=O("too big header"), who="nginx", what="response"))
+    assert [(finding.rule, finding.severity) for finding in refused] == [
+        ("cookie-too-large", "error"), ("headers-too-large", "error")]  # fmt: skip
+
+
+@pytest.mark.parametrize("step", ["csrf-mismatch", "csrf-cookie-missing"])
+def test_each_program_s_own_words_mend_parallel_tabs(step: Step) -> None:
+    (theirs,), (envoys,) = find(replace(failed(step), who="oauth2-proxy")), find(failed(step))
+    assert "cookie_csrf_per_request" in theirs.mend
+    assert "cookie_csrf_per_request" not in envoys.mend

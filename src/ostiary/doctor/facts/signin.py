@@ -73,6 +73,8 @@ class CookieSet(Fact):
     same_site: str = ""
     host: str = ""
     """Of the request it answers."""
+    split: bool = False
+    """Its program puts what is too large for one into several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,8 @@ _MENDS: Final = {
 
 
 def _too_large(case: Case) -> Iterator[Finding]:
-    large = [fact for fact in case.all(CookieSet) if fact.size > MAX_COOKIE]
+    yield from _split(case)
+    large = [fact for fact in case.all(CookieSet) if fact.size > MAX_COOKIE and not fact.split]
     refused = [fact for fact in case.all(CookieRefused) if fact.why == "too-large"]
     if not large and not refused:
         return
@@ -42,6 +43,24 @@ def _too_large(case: Case) -> Iterator[Finding]:
         "splits cookies.",
         confidence="certain",
     )
+
+
+def _split(case: Case) -> Iterator[Finding]:
+    """oauth2-proxy puts a large session into several cookies; browsers keep them, and others refuse their sum."""
+    large = [fact for fact in case.all(CookieSet) if fact.split]
+    if large:
+        refused = case.all(HeadersTooLarge)
+        yield Finding(
+            rule="cookie-too-large",
+            severity="error" if refused else "warning",
+            title=f"A session needs several cookies {large[0].name}, of 4 KB each",
+            cause="oauth2-proxy keeps whole tokens in its cookies. Browsers take them, but nginx, balancers and "
+            "applications refuse headers of that size (400, 431, 502), and some lose one of the cookies.",
+            proof=proof(large, refused, case.all(GroupsLeftOut)),
+            mend='Keep sessions in Redis: session_store_type = "redis", redis_connection_url. Or make them smaller: '
+            "session_cookie_minimal = true where nobody needs the tokens (no cookie_refresh), fewer scopes and groups.",
+            confidence="certain",
+        )
 
 
 def _headers(case: Case) -> Iterator[Finding]:

@@ -45,6 +45,10 @@ def _finding(case: Case, rule: str, facts: list[Fact], title: str, cause: str, m
     )
 
 
+def _of_oauth2_proxy(found: list[SignInFailed]) -> bool:
+    return all(fact.who == "oauth2-proxy" for fact in found)
+
+
 def _csrf(case: Case) -> Iterator[Finding]:
     found = _failed(case, "csrf-mismatch")
     if found:
@@ -55,8 +59,9 @@ def _csrf(case: Case) -> Iterator[Finding]:
             "with another HMAC secret. Several tabs that sign in at once do this in older Envoys, where the last one "
             "wins.",
             "Look whether replicas have the same HMAC secret, whether the callback's host is the one where the "
-            "cookie was set, and whether http and https are mixed. For parallel tabs: an Envoy with cookies for each "
-            "flow, and deny_redirect_matcher so that scripts don't start sign-ins.",
+            "cookie was set, and whether http and https are mixed. For parallel tabs: "
+            + ("cookie_csrf_per_request = true, with a cookie_csrf_per_request_limit." if _of_oauth2_proxy(found) else
+               "an Envoy with cookies for each flow, and deny_redirect_matcher so that scripts don't start sign-ins."),
             "likely",
         )  # fmt: skip
 
@@ -70,7 +75,9 @@ def _cookie_missing(case: Case) -> Iterator[Finding]:
             "The browser did not send the flow's cookie: it was set for another host or path, with Secure over http, "
             "with SameSite=Strict, it has expired, or the callback was opened in another browser or replayed.",
             "Sign in and come back on the same host, over https; SameSite=Lax; don't bookmark the callback or the "
-            "provider's sign-in page.",
+            "provider's sign-in page."
+            + (" In oauth2-proxy: cookie_domains that cover the host (or none), cookie_samesite lax or empty, "
+               "cookie_csrf_per_request = true for parallel tabs." if _of_oauth2_proxy(found) else ""),
             "likely",
         )  # fmt: skip
 

@@ -48,7 +48,7 @@ def _attribute(text: str, name: str) -> str:
 
 
 def _several(found: Found) -> Iterator[Fact]:
-    yield CookieSet(origin=found.origin, name="_oauth2_proxy", size=_SPLIT_AT + 1)
+    yield CookieSet(origin=found.origin, name="_oauth2_proxy", size=_SPLIT_AT + 1, split=True)
 
 
 def _too_large(
