@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -12,12 +13,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from doctor.probes.probing import in_thread
 from istio_example import GOOD
 from ostiary._version import __version__
-from ostiary.cli.commands import VERBS
+from ostiary.cli.commands import VERBS, root
 from ostiary.cli.probe import Probed, probe
 from ostiary.dialects import native
 from ostiary.testing.demo_app import DemoApp
@@ -328,6 +330,105 @@ def test_a_file_that_is_not_there_is_a_finding_like_any_other() -> None:
     assert done.returncode == 2 and json.loads(done.stdout)["diagnostics"][0]["file"] == "/does/not/exist"
     done = ostiary("run", "-c", "/does/not/exist")
     assert done.returncode == 2 and said in done.stderr and not done.stdout
+
+
+FREE_TEXT = [
+    "port",
+    "listen",
+    "upstream",
+    "issuer",
+    "client-id",
+    "admin",
+    "drain-timeout",
+    "nameserver",
+    "connect-timeout",
+    "resolution-delay-ms",
+    "attempt-delay-ms",
+    "sni",
+    "repeat",
+    "pod",
+    "for",
+    "container",
+    "context",
+    "authorization-endpoint",
+    "token-endpoint",
+    "end-session-endpoint",
+    "jwks-uri",
+    "namespace",
+    "selector",
+    "name",
+    "external-url",
+    "redirect-uri",
+    "callback-path",
+    "signout-path",
+    "scope",
+    "resource",
+    "pass-through",
+    "cookie-domain",
+    "audience",
+    "deployment",
+    "trusted-ca",
+    "labels",
+    "istio-version",
+    "root-namespace",
+    "watch",
+]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_flag_has_its_values_completed(verb: str) -> None:
+    command = root.get_command(click.Context(root), verb)
+    assert command is not None
+    context = click.Context(command, info_name=verb)
+    for option in command.params:
+        if isinstance(option, click.Option) and not option.is_flag and not option.count:
+            offered = option.shell_complete(context, "")
+            assert offered or option.opts[-1].lstrip("-") in FREE_TEXT, option.opts
+
+
+@pytest.mark.parametrize(
+    ("typed", "becomes"),
+    [
+        ("do", "doctor "),
+        ("run --dial", "run --dialect "),
+        ("run --log-level=de", "run --log-level=debug "),
+        ("run --component-log-level happy_eyeballs:de", "run --component-log-level happy_eyeballs:debug "),
+        ("run --set session.lif", "run --set session.lifetime="),
+        ("log --level oauth2:deb", "log --level oauth2:debug "),
+        ("log --level=info,dns:tr", "log --level=info,dns:trace "),
+        ("log --admin http://127.0.0.1:9901 --res", "log --admin http://127.0.0.1:9901 --reset "),
+        ("log --level happy", "log --level happy_eyeballs:"),
+        ("check --config=good.y", "check --config=good.yaml "),
+        ("envoyfilter --provider cog", "envoyfilter --provider cognito:"),
+        ("doctor --explain dns-type", "doctor --explain dns-type-unanswered "),
+    ],
+)
+def test_a_real_bash_completes(typed: str, becomes: str, good: str) -> None:
+    """Its words end at `:` and `=`, ours don't."""
+    program = Path(good).with_name("ostiary")
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m ostiary "$@"\n')
+    program.chmod(0o755)
+    setting = "PS1='> '; PATH=$PWD:$PATH; bind 'set enable-bracketed-paste off'; source <(ostiary completion bash)"
+    terminal, inside = pty.openpty()
+    shell = ["bash", "--norc", "--noprofile", "-i"]
+    bash = subprocess.Popen(
+        shell, cwd=program.parent, stdin=inside, stdout=inside, stderr=inside, start_new_session=True
+    )
+    try:
+        os.write(terminal, f"{setting}; echo re''ady\n".encode())
+        said = b""
+        while b"ready\r\n" not in said:
+            said += os.read(terminal, 4096)
+        os.write(terminal, f"ostiary {typed}\t".encode())
+        said = b""
+        while f"ostiary {becomes}".encode() not in said:
+            said += os.read(terminal, 4096)
+            assert b"\a" not in said, said
+    finally:
+        bash.kill()
+        bash.wait()
+        os.close(terminal)
+        os.close(inside)
 
 
 def test_completion_completes_verbs_and_flags() -> None:

@@ -66,6 +66,10 @@ def root() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code. Errors go to stderr in one form."""
+    if "_OSTIARY_COMPLETE" in os.environ:
+        from ostiary.cli.completion import register
+
+        register()
     try:
         result: Any = root.main(args=list(arguments), prog_name="ostiary", standalone_mode=False)
         sys.stdout.flush()

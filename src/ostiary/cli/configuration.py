@@ -17,10 +17,11 @@ from typing import Any, Final, TypeVar, final
 
 import click
 
+from ostiary.cli.completion import COMPONENTS, complete_levels
 from ostiary.cli.extras import missing_extras
 from ostiary.core.decision import Entropy
 from ostiary.dialects import native
-from ostiary.dialects.native_schema import ENVIRONMENT, FLAGS, PROCESS_FLAGS
+from ostiary.dialects.native_schema import ENVIRONMENT, FLAGS, KEYS, PROCESS_FLAGS
 from ostiary.model import limits
 from ostiary.model.config import Config
 from ostiary.model.errors import ConfigError, Diagnostic
@@ -29,6 +30,9 @@ from ostiary.model.process import LOG_FORMATS, LOG_LEVELS, Process
 DIALECTS: Final = ("native", "envoy", "istio", "oauth2-proxy")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+_BOOL: Final = ("true", "false")
+_WORDS: Final = {"LEVEL": LOG_LEVELS, "FORMAT": LOG_FORMATS, "BOOL": _BOOL, "true|false": _BOOL, "N": ("auto",)}
+"""What may be written for a flag, by its metavar; for shells."""
 _HELP: Final = {
     "listen": ("HOST:PORT", "Where to listen (default 127.0.0.1:4180)."),
     "upstream": ("URL", "The application: http://, https:// or unix:/path."),
@@ -39,7 +43,7 @@ _HELP: Final = {
     "admin": ("HOST:PORT", "The admin API; nowhere by default."),
     "workers": ("N", "Worker processes; auto = one for each CPU (default 1)."),
     "log-level": ("LEVEL", f"{', '.join(LOG_LEVELS)} (default info)."),
-    "component-log-level": ("C:LEVEL,...", "Levels of single components, as in dns:debug,oauth2:trace."),
+    "component-log-level": (COMPONENTS, "Levels of single components, as in dns:debug,oauth2:trace."),
     "log-format": ("FORMAT", f"{', '.join(LOG_FORMATS)} (default envoy)."),
     "flight-users": ("true|false", "Whether /flights says who signed in (default true)."),
     "drain-timeout": ("TIME", "How long running requests may finish after SIGTERM (default 10m)."),
@@ -73,7 +77,12 @@ def config_options(command: _Command) -> _Command:
         click.option("--ignore-unsupported", is_flag=True, help="Warn about unsupported fields instead of refusing."),
         *(_flag(flag, metavar, text) for flag, (metavar, text) in _HELP.items()),
         click.option(
-            "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other key: session.lifetime=8h."
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="KEY=VALUE",
+            shell_complete=_keys,
+            help="Any other key: session.lifetime=8h.",
         ),
     ]
     for option in reversed(options):
@@ -83,13 +92,19 @@ def config_options(command: _Command) -> _Command:
 
 def _flag(name: str, metavar: str, text: str) -> Callable[[_Command], _Command]:
     """A flag of the native dialect: read there, so that its errors are the same everywhere; here shells complete it."""
-    words = {"LEVEL": LOG_LEVELS, "FORMAT": LOG_FORMATS, "BOOL": ("true", "false")}.get(metavar, ())
+    words = _WORDS.get(metavar, ())
 
     def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
         return [word for word in words if word.startswith(incomplete.lower())]
 
     kind = click.Path() if metavar == "FILE" else None
-    return click.option(f"--{name}", metavar=metavar, help=text, type=kind, shell_complete=complete if words else None)
+    completes = complete_levels if metavar == COMPONENTS else complete if words else None
+    return click.option(f"--{name}", metavar=metavar, help=text, type=kind, shell_complete=completes)
+
+
+def _keys(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    every = (f"{section}.{key}=".removeprefix(".") for section, keys in KEYS.items() for key in keys)
+    return [key for key in every if key.startswith(incomplete)]
 
 
 def given_flags(options: dict[str, Any]) -> dict[str, str]:

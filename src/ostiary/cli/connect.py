@@ -67,6 +67,7 @@ _MILLISECONDS = click.IntRange(min=0, max=60_000)
 @click.option(
     "--html",
     metavar="FILE",
+    type=click.Path(),
     callback=reads(writable),
     help="Write a report for a browser, all in one file; - is standard output.",
 )

@@ -111,6 +111,7 @@ def _pods(names: tuple[str, ...], container: str, context: str, kubeconfig: str)
 @click.option(
     "--html",
     metavar="FILE",
+    type=click.Path(),
     callback=reads(writable),
     help="Write a report for a browser, all in one file; - is standard output.",
 )

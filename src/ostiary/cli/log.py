@@ -9,6 +9,8 @@ from typing import Final
 
 import click
 
+from ostiary.cli.completion import complete_levels
+
 _DEFAULT: Final = "http://127.0.0.1:9901"
 _UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|)")
@@ -25,16 +27,6 @@ def seconds(_context: click.Context, _parameter: click.Parameter, value: str | N
     return total
 
 
-def _levels(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """What a shell may complete: after `logger:` a level, before it either."""
-    from ostiary.model.process import LOG_COMPONENTS, LOG_LEVELS
-
-    done, comma, item = incomplete.rpartition(",")
-    name, colon, _ = item.partition(":")
-    fits = [f"{name}:{level}" for level in LOG_LEVELS] if colon else [*LOG_LEVELS, *(f"{c}:" for c in LOG_COMPONENTS)]
-    return [f"{done}{comma}{each}" for each in fits if each.startswith(item)]
-
-
 @click.command()
 @click.option("--admin", metavar="URL", help=f"The proxy's admin port: http://HOST:PORT or unix:PATH.  [{_DEFAULT}]")
 @click.option("--pod", metavar="NS/POD", help="A pod with an Istio proxy, asked through kubectl.")
@@ -43,7 +35,7 @@ def _levels(_context: click.Context, _parameter: click.Parameter, incomplete: st
     "levels",
     multiple=True,
     metavar="LEVEL|LOGGER:LEVEL,...",
-    shell_complete=_levels,
+    shell_complete=complete_levels,
     help="Set levels: for all loggers, or for some, or both: `info,oauth2:debug`. Repeatable.",
 )
 @click.option("-r", "--reset", is_flag=True, help="Back to the levels before the first --level.")
@@ -64,7 +56,7 @@ def _levels(_context: click.Context, _parameter: click.Parameter, incomplete: st
 )
 @click.option("--container", default="istio-proxy", show_default=True, metavar="NAME", help="The pod's container.")
 @click.option("--context", default="", metavar="NAME", help="kubectl's --context.")
-@click.option("--kubeconfig", default="", metavar="FILE", help="kubectl's --kubeconfig.")
+@click.option("--kubeconfig", default="", metavar="FILE", type=click.Path(), help="kubectl's --kubeconfig.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def command(
     admin: str | None,
