@@ -295,3 +295,16 @@ def test_a_merge_into_a_filter_of_istios_own_type() -> None:
     (chain,) = after["static_resources"]["listeners"][0]["filter_chains"]
     (link,) = chain["filters"][0]["typed_config"]["http_filters"]
     assert link["typed_config"] == stats | {"disable_host_header_fallback": True}
+
+
+def test_a_certificate_authority_without_a_name_lets_any_of_its_certificates_pass() -> None:
+    tls = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+    san = {"san_type": "DNS", "matcher": {"exact": "a"}}
+    found = []
+    for more in ({}, {"match_typed_subject_alt_names": [san]}):
+        context = {"trusted_ca": {"filename": "/ca.pem"}, **more}
+        typed = {"@type": tls, "common_tls_context": {"validation_context": context}}
+        value = {"name": "a", "type": "STATIC", "transport_socket": {"name": "tls", "typed_config": typed}}
+        _, (outcome,) = applied({"static_resources": {"clusters": []}}, patch("CLUSTER", "ADD", value))
+        found.append([each.message for each in outcome.findings])
+    assert found == [["cluster a verifies who issued a certificate, but not whose it is: any name passes"], []]

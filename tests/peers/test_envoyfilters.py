@@ -27,7 +27,12 @@ pytestmark = pytest.mark.peer
 HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 APPLIED = [case for case in TRAPS if any(case["applied"])]
-REFUSED = {"after-router": "must be the last filter", "not-before-jwt-authn": "Proto constraint validation failed"}
+REFUSED = {
+    "after-router": "must be the last filter",
+    "not-before-jwt-authn": "Proto constraint validation failed",
+    "map-replaced": "jwks_source_specifier",
+    "admission-warning": "Didn't find a registered implementation",
+}
 """Codes with which Envoy refuses the result; the second because that trap's filter is empty."""
 
 
