@@ -93,7 +93,7 @@ def _pods(names: tuple[str, ...], container: str, context: str, kubeconfig: str)
     "pods",
     multiple=True,
     metavar="NAMESPACE/POD",
-    help="A pod with a sidecar, through kubectl; may be repeated.",
+    help="A pod with a sidecar, through kubectl; also NAMESPACE/deploy/NAME, as kubectl takes it; may be repeated.",
 )
 @click.option("--container", default="istio-proxy", show_default=True, help="The proxy's container in the pod.")
 @click.option("--context", default="", help="kubectl's context.")

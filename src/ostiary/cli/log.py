@@ -29,7 +29,7 @@ def seconds(_context: click.Context, _parameter: click.Parameter, value: str | N
 
 @click.command()
 @click.option("--admin", metavar="URL", help=f"The proxy's admin port: http://HOST:PORT or unix:PATH.  [{_DEFAULT}]")
-@click.option("--pod", metavar="NS/POD", help="A pod with an Istio proxy, asked through kubectl.")
+@click.option("--pod", metavar="NS/POD", help="A pod with an Istio proxy, asked through kubectl; also NS/deploy/NAME.")
 @click.option(
     "--level",
     "levels",

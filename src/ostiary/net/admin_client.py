@@ -27,6 +27,11 @@ _REFUSED: Final = re.compile(rb"unsuccessful status code (\d{3}):? ?(.*)", re.DO
 _KLOG: Final = re.compile(r"[IWEF]\d{4} \d\d:\d\d:")
 """How a line of kubectl's log begins, of which it writes several before it says why it gives up."""
 _LOOPBACK: Final = ("localhost", "::1")
+_KINDS: Final = frozenset(
+    {"po", "pod", "pods", "deploy", "deployment", "deployments", "sts", "statefulset", "statefulsets", "ds",
+     "daemonset", "daemonsets", "rs", "replicaset", "replicasets", "job", "jobs", "svc", "service", "services"}
+)  # fmt: skip
+"""What kubectl takes before the slash of a TYPE/NAME."""
 _NO_PAGE: Final = b"invalid path."
 _MENDS: Final = (
     ("executable file not found", "no pilot-agent there: --container names the proxy's; other Envoys by --admin"),
@@ -189,12 +194,15 @@ class Pod:
 
     @classmethod
     def parse(cls, text: str, container: str = "istio-proxy", context: str = "", kubeconfig: str = "") -> Pod:
-        """`NAMESPACE/POD`, or `POD`. Raises ValueError."""
+        """`NAMESPACE/POD`, or `POD`; for POD also what kubectl takes, `deploy/NAME`, of which it chooses a pod.
+
+        Raises ValueError.
+        """
         namespace, slash, name = text.partition("/")
-        if not slash:
-            namespace, name = "", text
+        if not slash or (namespace.partition(".")[0] in _KINDS and "/" not in name):
+            namespace, slash, name = "", "", text
         if not name or name.startswith("-") or namespace.startswith("-") or (slash and not namespace):
-            raise ValueError(f"{text!r} names no pod: NAMESPACE/POD")
+            raise ValueError(f"{text!r} names no pod: NAMESPACE/POD, or NAMESPACE/deploy/NAME")
         return cls(name, namespace, container, context, kubeconfig)
 
     def kubectl(self, verb: str, *options: str) -> list[str]:

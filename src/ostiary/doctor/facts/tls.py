@@ -39,6 +39,19 @@ class HandshakeDone(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateExpires(Fact):
+    """A certificate that a proxy has loaded is about to expire, or has."""
+
+    whose: str
+    """Its names; where it has none, its file."""
+    path: str
+    is_ca: bool
+    """One that others are verified by, not one of its own."""
+    past: bool
+    end: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlainTextToTls(Fact):
     """Plain HTTP was sent to a port that speaks TLS."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
 from ostiary.doctor.case import Case
@@ -11,6 +12,7 @@ from ostiary.doctor.configuration.walk import Walked
 from ostiary.doctor.configuration.walk import text as text_of
 from ostiary.doctor.facts.configuration import ClusterSeen, OAuth2Seen
 from ostiary.doctor.facts.origin import Fact
+from ostiary.doctor.live.certificates import certificate_facts
 from ostiary.doctor.live.configuration import differences, running
 from ostiary.doctor.live.fetch import Documents, fetch
 from ostiary.doctor.live.flights import flight_facts
@@ -27,18 +29,20 @@ async def look(client: AdminClient, written: Walked, tell: Callable[[str, str], 
     """One admin API's facts. `written` is what configuration files say, to be compared with what runs."""
     tell(client.where, "asking the admin API")
     documents = await fetch(client)
-    found = read(documents, written)
+    found = read(documents, written, datetime.now(UTC))
     return Found(found.facts, [_evidence(documents, found.facts)], texts=found.texts)
 
 
-def read(documents: Documents, written: Walked) -> Found:
-    """Everything that the documents say. Pure."""
+def read(documents: Documents, written: Walked, now: datetime | None = None) -> Found:
+    """Everything that the documents say; without `now` nothing of certificates that expire. Pure."""
     facts: list[Fact] = [*state_facts(documents)]
     live = running(documents, {text_of(seen.node, "name") for seen in written.clusters})
     facts += live.facts
     clusters = [fact for fact in live.facts if isinstance(fact, ClusterSeen)]
     facts += traffic_facts(documents, clusters, [fact for fact in live.facts if isinstance(fact, OAuth2Seen)])
     facts += flight_facts(documents)
+    if now is not None:
+        facts += certificate_facts(documents, now)
     if "cluster_dump" in documents.bodies:
         facts += differences(written, live.walked, Case(facts))
     return Found(facts, texts=live.texts)

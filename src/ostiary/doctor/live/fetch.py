@@ -30,6 +30,7 @@ PATHS: Final[Mapping[str, str]] = {
     "listener_dump": "/config_dump?mask=static_listeners,dynamic_listeners",
     "secret_dump": "/config_dump?mask=static_secrets,dynamic_active_secrets,dynamic_warming_secrets",
     "stats": f"/stats?format=json&usedonly&filter=({_FILTERS}|^{_UPDATES}$|^cluster[.].*[.]({_COUNTERS})$)",
+    "certs": "/certs",
     "flights": "/flights?format=json&outcome=problem&limit=50",
     "signed_in": "/flights?format=json&outcome=signed-in&limit=1",
 }

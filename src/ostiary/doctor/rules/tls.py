@@ -12,8 +12,8 @@ from ostiary.doctor.facts.connection import ConnectFailed
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.sidecar import ClusterCounters
 from ostiary.doctor.facts.signin import SignedIn
-from ostiary.doctor.facts.tls import HandshakeDone, HandshakeFailed, HandshakeFault, PlainTextToTls
-from ostiary.doctor.finding import Confidence, Edit, Finding, Where
+from ostiary.doctor.facts.tls import CertificateExpires, HandshakeDone, HandshakeFailed, HandshakeFault, PlainTextToTls
+from ostiary.doctor.finding import Confidence, Edit, Finding, Severity, Where
 from ostiary.doctor.rule import Rule
 from ostiary.doctor.rules.evidence import also_written, cluster_of, name_of, proof, same_target, subject_of
 
@@ -186,6 +186,28 @@ def _told_why(case: Case, subject: str) -> bool:
     return any(f.fault in _FAULTS and same_target(case, f.target, subject) for f in case.all(HandshakeFailed))
 
 
+def _expired(case: Case) -> Iterator[Finding]:
+    """What a handshake said, and what a proxy's own certificates say."""
+    yield from _BY_FAULT_RULES["tls-expired"].look(case)
+    for fact in case.all(CertificateExpires):
+        what = "CA certificate" if fact.is_ca else "certificate"
+        severity: Severity = "error" if fact.past and not fact.is_ca else "warning"
+        if fact.is_ca and not fact.past:
+            severity = "info"
+        yield Finding(
+            rule="tls-expired",
+            severity=severity,
+            title=f"The {what} {fact.whose} {'has expired' if fact.past else 'expires soon'}",
+            cause=f"The proxy has loaded it from {fact.path}, and it {'ended' if fact.past else 'ends'} on {fact.end}. "
+            + ("Whom it vouches for is not trusted after that." if fact.is_ca else "Nobody accepts it after that."),
+            proof=proof(fact),
+            mend="Renew it, and look why what should renew it did not. A file that is replaced is read again only if "
+            "it is watched (SDS), else at the next start.",
+            confidence="certain",
+            subject=fact.whose,
+        )
+
+
 def _version(case: Case) -> Iterator[Finding]:
     """What a log or a probe says; and where counters alone say that handshakes fail, what is most likely behind it."""
     yield from _BY_FAULT_RULES["tls-version"].look(case)
@@ -312,11 +334,12 @@ _BY_FAULT: Final = (
     "tls-to-plaintext", "tls-silent",
 )  # fmt: skip
 _BY_FAULT_RULES: Final = {name: _about(name) for name in _BY_FAULT}
+_MORE: Final = {"tls-version": _version, "tls-expired": _expired}
 
 RULES: Final = (
     Rule(name="tls-not-configured", family="TLS", look=_not_configured, explains=_LATER | {"tcp-reset"}),
     Rule(name="tls-sni", family="TLS", look=_sni, explains=_LATER | {"tls-name-mismatch"}),
-    *(replace(rule, look=_version) if name == "tls-version" else rule for name, rule in _BY_FAULT_RULES.items()),
+    *(replace(rule, look=_MORE.get(name, rule.look)) for name, rule in _BY_FAULT_RULES.items()),
     Rule(
         name="tls-not-verified", family="TLS", look=also_written(_not_verified, "tls-not-verified", "tls-not-verified")
     ),
