@@ -8,7 +8,7 @@ A part travels between processes as JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Final, final
 from urllib.parse import parse_qs
@@ -22,6 +22,7 @@ HTML: Final = "text/html; charset=UTF-8"
 
 Part = Any
 """What `json` can carry; of a page that is `alike`, anything."""
+Slices = Generator[None, None, Part]
 
 
 @final
@@ -107,15 +108,15 @@ class Page:
     help: str
     render: Callable[[list[Part], Request], Reply]
     """The parts, this worker's first; never empty. Raises nothing, uses nothing but these: it may run in a thread."""
-    collect: Callable[[Doorkeeper, Request], Part] = nothing
-    """This worker's part. Raises nothing."""
+    collect: Callable[[Doorkeeper, Request], Part | Slices] = nothing
+    """This worker's part, or what makes it in slices (app/slices.py). Raises nothing."""
     parameters: tuple[Parameter, ...] = ()
     mutates: bool = False
     """It changes something: POST only, and never for a page of another site."""
     patience: float = limits.WORKER_ANSWER_TIMEOUT
     """Seconds that other workers have to give their parts."""
     large: bool = False
-    """It can take as long as many requests do: it is made in a thread, so that they go on."""
+    """It can take as long as many requests do: it is made in a thread, so that they go on; so are parts' bytes."""
     alike: bool = False
     """Every worker would say the same: only the one that was asked is."""
     hidden: bool = False

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 from ostiary.admin.catalogue import find, help_text
 from ostiary.admin.origin import refusal
 from ostiary.admin.page import HTML, Page, Part, Reply, Request
 from ostiary.app.administration import Peers
 from ostiary.app.lifecycle import Doorkeeper
+from ostiary.app.slices import in_slices
 from ostiary.net.log import log
 from ostiary.net.small_server import SmallAnswer, SmallRequest, SmallServer, is_loopback
 
+T = TypeVar("T")
 _LOG: Final = log("admin")
 _ASK: Final = "/admin"
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -40,7 +43,7 @@ class AdminServer:
     async def listen(self, sockets: list[socket.socket]) -> list[str]:
         """Listen there and nowhere else; returns the addresses. What is asked elsewhere is still answered. Raises
         OSError."""
-        self._peers.serve(_ASK, self._asked)
+        self._peers.handle(_ASK, self._asked)
         server = SmallServer(sockets, self._serve)
         addresses = await server.start()
         self._loopback = all(is_loopback(sock) for sock in sockets)
@@ -81,7 +84,7 @@ class AdminServer:
         if page.mutates and request.method != "POST":
             _LOG.error('admin path "%s" mutates state, method=%s rather than POST', page.path, request.method)
             return Reply(f"Method {request.method} not allowed, POST required.", 405)
-        parts: list[Part] = [page.collect(self._worker, request)]
+        parts: list[Part] = [await self._part(page, request)]
         if self._peers.count == 0 or page.alike:
             return await self._made(page, parts, [], request)
         question = json.dumps([request.method, request.target, request.accept, request.form]).encode()
@@ -94,10 +97,22 @@ class AdminServer:
         def make() -> Reply:
             return page.render([*parts, *map(json.loads, answers)], request)
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, make) if page.large else make()
+        return await self._in_thread(make) if page.large else make()
 
-    def _asked(self, question: bytes) -> bytes:
+    async def _part(self, page: Page, request: Request) -> Part:
+        part = page.collect(self._worker, request)
+        return await in_slices(part) if isinstance(part, Generator) else part
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def _asked(self, _path: str, question: bytes, _descriptors: list[int]) -> bytes:
         """This worker's part for another worker's request."""
         request = Request(*json.loads(question))
         page = find(request.path)
-        return json.dumps(page.collect(self._worker, request) if page is not None else None).encode()
+        part = await self._part(page, request) if page is not None else None
+
+        def written() -> bytes:
+            return json.dumps(part).encode()
+
+        return await self._in_thread(written) if page is not None and page.large else written()

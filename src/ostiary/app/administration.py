@@ -15,9 +15,6 @@ from ostiary.net.inbox import Handler
 if TYPE_CHECKING:
     from ostiary.app.lifecycle import Doorkeeper
 
-Answer = Callable[[bytes], bytes]
-"""What a worker says to a question of another worker. Synchronous: asking costs a worker's clients nothing."""
-
 
 class Peers(Protocol):
     """The other workers of this process."""
@@ -32,11 +29,8 @@ class Peers(Protocol):
     async def close(self) -> None:
         """Answer no more."""
 
-    def serve(self, path: str, answer: Answer) -> None:
-        """Answer what others ask under `path` (`/admin`)."""
-
     def handle(self, start: str, handler: Handler) -> None:
-        """The same for whatever starts so, where the answer takes time or descriptors come along."""
+        """Answer what others ask under paths that start so (`/admin`)."""
 
     async def ask(self, path: str, body: bytes, patience: float) -> list[bytes]:
         """Their answers. Who doesn't answer within `patience` seconds is left out; raises nothing."""
@@ -53,9 +47,6 @@ class Alone:
 
     async def close(self) -> None:
         """Nobody asked."""
-
-    def serve(self, path: str, answer: Answer) -> None:
-        """Nobody will ask."""
 
     def handle(self, start: str, handler: Handler) -> None:
         """Nobody will ask."""

@@ -7,9 +7,10 @@ a source. Several sources may give the same name (two listeners with one stat_pr
 from __future__ import annotations
 
 from collections import Counter as Sums
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from typing import final
 
+from ostiary.app.slices import whole
 from ostiary.core.decision import Counter
 from ostiary.core.histogram import Histogram, added
 
@@ -66,13 +67,18 @@ class Stats:
         """Whether it can go down."""
         return name.rpartition(".")[2] in self._gauges
 
-    def values(self) -> dict[str, int]:
-        """Every counter and gauge, sorted by name."""
-        found = self._counted()
+    def gather(self) -> Generator[None, None, tuple[dict[str, int], dict[str, int]]]:
+        """Every counter, and every gauge; a slice for each source (app/slices.py)."""
+        counters, gauges = yield from self._counted()
         for name, before in self._reset.items():
-            if name in found:
-                found[name] -= before
-        return dict(sorted(found.items()))
+            if name in counters:
+                counters[name] -= before
+        return counters, gauges
+
+    def values(self) -> dict[str, int]:
+        """The same at once, sorted by name."""
+        counters, gauges = whole(self.gather())
+        return dict(sorted((counters | gauges).items()))
 
     def histograms(self) -> dict[str, Bins]:
         """Every histogram, as what it holds now."""
@@ -85,11 +91,13 @@ class Stats:
 
     def reset(self) -> None:
         """Counters begin at zero again. Gauges and histograms stay, as in Envoy."""
-        self._reset = {name: value for name, value in self._counted().items() if value and not self.is_gauge(name)}
+        self._reset = {name: value for name, value in whole(self._counted())[0].items() if value}
 
-    def _counted(self) -> dict[str, int]:
-        found: Sums[str] = Sums({name: counter.value for name, counter in self._counters.items()})
-        for prefix, source in self._sources:
+    def _counted(self) -> Generator[None, None, tuple[dict[str, int], dict[str, int]]]:
+        counters: Sums[str] = Sums({name: counter.value for name, counter in self._counters.items()})
+        gauges: Sums[str] = Sums()
+        for prefix, source in tuple(self._sources):
             for name, value in source().items():
-                found[f"{prefix}.{name}"] += value
-        return found
+                (gauges if self.is_gauge(name) else counters)[f"{prefix}.{name}"] += value
+            yield
+        return dict(counters), dict(gauges)

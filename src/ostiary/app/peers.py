@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Final, final
 
-from ostiary.app.administration import Answer
 from ostiary.app.shared import Shared
 from ostiary.net.inbox import Handler, Inbox, InboxError, Inboxes
 from ostiary.net.log import log
@@ -23,7 +22,6 @@ class Colleagues:
         self._index = index
         self._shared = shared
         self._inbox: Inbox = inboxes.inbox(index)
-        self._answers: dict[str, Answer] = {}
         self._handlers: dict[str, Handler] = {}
 
     @property
@@ -42,12 +40,8 @@ class Colleagues:
         """Answer no more."""
         await self._inbox.close()
 
-    def serve(self, path: str, answer: Answer) -> None:
-        """Answer what others ask under `path`."""
-        self._answers[path] = answer
-
     def handle(self, start: str, handler: Handler) -> None:
-        """The same for whatever starts so, where the answer takes time or descriptors come along."""
+        """Answer what others ask under paths that start so."""
         self._handlers[start] = handler
 
     async def ask(self, path: str, body: bytes, patience: float) -> list[bytes]:
@@ -68,7 +62,4 @@ class Colleagues:
         for start, handler in self._handlers.items():
             if path.startswith(start):
                 return await handler(path, body, descriptors)
-        answer = self._answers.get(path)
-        if answer is None:
-            raise InboxError(f"nobody here answers {path} yet")
-        return answer(body)
+        raise InboxError(f"nobody here answers {path} yet")

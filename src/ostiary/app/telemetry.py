@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from ostiary.app.metrics import Stats
 from ostiary.app.otlp_sender import Clients, Encoder, Sender
+from ostiary.app.slices import in_slices
 from ostiary.app.tracing import Tracer
 from ostiary.core.decision import Counter
 from ostiary.core.entropy import BufferedEntropy
@@ -169,7 +170,9 @@ class MetricsExporter(_Exporter):
 
     async def _send(self) -> None:
         histograms = {name: (list(bins), total) for name, (bins, total) in self._stats.histograms().items()}
-        body = await self.encoder.run(self._encode, self._tags(), self._stats.values(), histograms)
+        counters, gauges = await in_slices(self._stats.gather())
+        values = counters | gauges
+        body = await self.encoder.run(self._encode, self._tags(), values, histograms)
         await self._sender.send(body, "metrics", 0)
 
     def _encode(

@@ -14,7 +14,6 @@ from app.harness import proxy, running
 from ostiary.admin.pages.ready import worst
 from ostiary.admin.server import AdminServer
 from ostiary.admin.state import LEAVES
-from ostiary.app.administration import Answer
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.dialects import native
 from ostiary.model.clusters import DnsRefresh, Endpoint
@@ -111,9 +110,6 @@ class Hanging:
         """Nothing to do."""
 
     async def close(self) -> None:
-        """Nothing to do."""
-
-    def serve(self, path: str, answer: Answer) -> None:
         """Nothing to do."""
 
     def handle(self, start: str, handler: Handler) -> None:

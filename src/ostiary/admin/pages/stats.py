@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ostiary.admin import process_stats
-from ostiary.admin.page import JSON, Page, Parameter, Part, Reply, Request
+from ostiary.admin.page import JSON, Page, Parameter, Part, Reply, Request, Slices
 from ostiary.admin.prometheus import Names, exposition
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.app.metrics import Bins
@@ -31,17 +31,16 @@ _USED_ONLY: Final = Parameter(
 _FILTER: Final = Parameter("filter", "Regular expression (Google re2) for filtering stats")
 
 
-def _collect(worker: Doorkeeper, _request: Request) -> Part:
+def _collect(worker: Doorkeeper, _request: Request) -> Slices:
     gauges = process_stats.gauges(worker)
     runtime = worker.runtime
     if runtime is None:
         return {"counters": {}, "gauges": gauges, "histograms": {}, "clusters": [], "prefixes": [], "listeners": []}
     stats = runtime.stats
-    values = stats.values()
-    counters = {name: value for name, value in values.items() if not stats.is_gauge(name)}
+    counters, more_gauges = yield from stats.gather()
     return {
-        "counters": counters | process_stats.counters(worker, values),
-        "gauges": gauges | {name: value for name, value in values.items() if stats.is_gauge(name)},
+        "counters": counters | process_stats.counters(worker, counters),
+        "gauges": gauges | more_gauges,
         "histograms": stats.histograms() | process_stats.histograms(worker),
         "clusters": [stat_name(each.cluster) for each in runtime.pools()],
         "prefixes": [server.listener.http.stat_prefix for server in worker.servers],

@@ -70,6 +70,8 @@ ADMIN_REQUEST_TIMEOUT: Final = 60.0
 WORKER_ANSWER_TIMEOUT: Final = 2.0
 PROBE_ANSWER_TIMEOUT: Final = 0.5
 """For another worker's part of an answer, which takes milliseconds: scrapers give up after 10 s, probes after one."""
+SLICE: Final = 0.005
+"""Seconds that work for the admin API may hold up requests at a time: statistics of a thousand clusters take 200 ms."""
 ADMIN_ANSWER_TIMEOUT: Final = 10.0
 """Seconds of silence after which an admin API that was asked counts as gone."""
 MAX_ADMIN_REQUESTS: Final = 4
