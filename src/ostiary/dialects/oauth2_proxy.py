@@ -112,7 +112,7 @@ def is_tree_of_it(documents: Sequence[Node]) -> bool:
     """Whether documents start oauth2-proxy: Kubernetes' objects, a compose file, the chart's values."""
     cluster = Cluster()
     cluster.add(documents, ())
-    if cluster.starts():
+    if cluster.starts() or any(helm.released(objects_of(documents), ())):
         return True
     for each in documents:
         if isinstance(each, Mapping) and "services" in each:
@@ -148,8 +148,10 @@ class _Files:
                 documents = [] if hosts.is_unit(text) else parse_all(content, name)
             except ConfigError:
                 documents = []
-            if [*objects_of(documents)]:
-                cluster.add(documents, text.split("\n"))
+            if objects := [*objects_of(documents)]:
+                lines = text.split("\n")
+                cluster.add(documents, lines)
+                self._starts += [helm.start_of(path, values, lines) for path, values in helm.released(objects, lines)]
             else:
                 later.append((name, text, documents))
         self._starts += [(start, None) for start in cluster.starts()]
@@ -227,6 +229,8 @@ class _Files:
             else:
                 _merge(proxy, structured.read_structured(found.text.encode(), found.file, line=found.line), found)
         proxy.unseen = tuple(unseen)
+        if start.older:
+            proxy.mistakes = [each for each in proxy.mistakes if each.kind != "unknown"]
         return proxy
 
     def _find(self, path: Word, start: Start) -> Blob | None:

@@ -6,14 +6,15 @@ says holds: the chart's variables for the client and the cookie secret win over 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Several
 from typing import Final
 
 from ostiary.dialects.oauth2_proxy_flags import Word
 from ostiary.dialects.oauth2_proxy_options import BY_FLAG, PREFIX
-from ostiary.dialects.oauth2_proxy_start import Start, blob, get, items, pairs, text
-from ostiary.dialects.yaml_nodes import Mapping, Node, Scalar, Sequence
+from ostiary.dialects.oauth2_proxy_start import Blob, Start, blob, get, items, pairs, text
+from ostiary.dialects.yaml_nodes import Mapping, Node, Scalar, Sequence, parse_all
+from ostiary.model.errors import ConfigError
 
 _CREDENTIALS: Final = {"clientID": "CLIENT_ID", "clientSecret": "CLIENT_SECRET", "cookieSecret": "COOKIE_SECRET"}
 _OF_CONFIG: Final = frozenset(
@@ -38,6 +39,39 @@ def values_of(document: Node) -> Iterator[tuple[str, Mapping]]:
     for key, below in document:
         if isinstance(below, Mapping) and _is_values(below):
             yield f"{key.text}.", below
+
+
+_RELEASES: Final = (
+    ("HelmRelease", ("spec", "values")),
+    ("HelmChart", ("spec", "valuesContent")),
+    ("HelmChartConfig", ("spec", "valuesContent")),
+    ("Application", ("spec", "source", "helm", "valuesObject")),
+    ("Application", ("spec", "source", "helm", "values")),
+)
+"""Kinds of objects that have a chart's values, as a tree or as text (Flux, k3s, Argo CD)."""
+
+
+def released(objects: Iterable[Mapping], lines: Several[str]) -> Iterator[tuple[str, Mapping]]:
+    """(path, values) of objects that install the chart. `lines`: those of their file."""
+    for each in objects:
+        for kind, path in _RELEASES:
+            found = get(each, *path) if text(each, "kind") == kind else None
+            documents: list[Node] = [found] if isinstance(found, Mapping) else []
+            if isinstance(found, Scalar):
+                try:
+                    documents = parse_all(_in_place(blob(found, lines), lines).encode(), found.file)
+                except ConfigError:
+                    continue
+            for document in documents:
+                for below, values in values_of(document):
+                    yield f"{'.'.join(path)}.{below}", values
+
+
+def _in_place(held: Blob, lines: Several[str]) -> str:
+    """A text at the lines and columns that it has in its file."""
+    first = lines[held.line - 1] if held.exact and held.line <= len(lines) else ""
+    indent = first[: len(first) - len(first.lstrip())]
+    return "\n" * (held.line - 1) + "\n".join(indent + line if line else "" for line in held.text.split("\n"))
 
 
 def _is_values(node: Mapping) -> bool:

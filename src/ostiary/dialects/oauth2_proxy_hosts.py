@@ -16,6 +16,7 @@ from ostiary.dialects.oauth2_proxy_start import (
     assignment,
     base,
     get,
+    is_older,
     is_program,
     items,
     pairs,
@@ -77,7 +78,7 @@ def compose(document: Mapping, files: Files) -> Iterator[Start]:
         start = Start(
             name=f"the service {name.text}", file=name.file, line=name.line,
             words=after_program([*entry, *command]) if entry else _without_program(command),
-            variables=[*_compose_variables(service)],
+            variables=[*_compose_variables(service)], older=is_older(text(service, "image")),
         )  # fmt: skip
         if not is_program(text(service, "image")) and not speaks_of_it(start.words, start.variables):
             continue

@@ -23,6 +23,7 @@ from ostiary.dialects.oauth2_proxy_start import (
     base,
     blob,
     get,
+    is_older,
     is_program,
     items,
     pairs,
@@ -90,6 +91,7 @@ class Cluster:
         start = Start(
             name=f"{text(owner, 'kind')} {text(owner, 'metadata', 'name')}".strip(), file=container.file,
             line=container.line, words=after_program([*command, *args]) if command else args,
+            older=is_older(text(container, "image")),
         )  # fmt: skip
         self._environment(container, start)
         named = is_program(text(container, "image")) or any(is_program(word.text) for word in command)

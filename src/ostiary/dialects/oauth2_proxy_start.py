@@ -15,6 +15,10 @@ from ostiary.dialects.yaml_nodes import Mapping, Node, Scalar, Sequence
 
 _PROGRAM: Final = re.compile(r"(?:^|[/\s])oauth2[-_]proxy(?:$|[:@\s])")
 _ASSIGNMENT: Final = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+_VERSION: Final = re.compile(r":v?(\d+)\.")
+_LISTED: Final = 7
+"""The major version whose options are listed; an older one has other names."""
+_OPENSHIFT: Final = ("--openshift-", "--provider=openshift")
 _OURS_AT_LEAST: Final = 2
 """So many of its flags make a container oauth2-proxy's, whatever its image is called."""
 
@@ -71,6 +75,8 @@ class Start:
     """What may set more, and is not at hand."""
     entrances: tuple[Entrance, ...] = ()
     guarded: tuple[Guarded, ...] = ()
+    older: bool = False
+    """Of a version whose options had other names."""
 
 
 def base(path: str) -> str:
@@ -83,8 +89,17 @@ def is_program(text: str) -> bool:
     return _PROGRAM.search(text) is not None
 
 
+def is_older(image: str) -> bool:
+    """Whether an image's tag says that it is of a version whose options had other names."""
+    found = _VERSION.search(image)
+    return found is not None and int(found[1]) < _LISTED
+
+
 def speaks_of_it(words: Several[Word], variables: Several[tuple[Word, Word]]) -> bool:
-    """Whether flags and variables are oauth2-proxy's, whatever the program is called."""
+    """Whether flags and variables are oauth2-proxy's, whatever the program is called. OpenShift's oauth-proxy, which
+    grew out of it, has many of its flags."""
+    if any(word.text.startswith(_OPENSHIFT) for word in words):
+        return False
     flags = {word.text.partition("=")[0].removeprefix("--") for word in words if word.text.startswith("--")}
     names = {name.text for name, _ in variables if name.text.startswith(PREFIX)}
     return len(flags.intersection(BY_FLAG)) >= _OURS_AT_LEAST or bool(names)

@@ -26,7 +26,7 @@ _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "
 _DURATION: Final = re.compile(r"[-+]?(?:0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)
 _PART: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
-_FILLED_IN: Final = re.compile(r"\$\{[A-Za-z_]|\$\([A-Za-z_]|\{\{|^\$[A-Za-z_]\w*$|^<.*>$")
+_FILLED_IN: Final = re.compile(r"\$[{(]?[A-Za-z_]|\{\{|^<.*>$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

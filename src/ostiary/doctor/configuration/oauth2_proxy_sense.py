@@ -140,7 +140,7 @@ def _same_site(proxy: Proxy) -> Problems:
                     "and sends no "
                     "Strict cookie: the callback is answered 403 (no valid CSRF token).",
                     title="The cookie of the sign-in is not sent on the way back from the provider",
-                    edit=("strict", "lax"),
+                    edit=("strict", "lax"), confidence="likely",
                     mend="Set cookie_csrf_samesite to lax (and cookie_samesite, unless it has to be "
                     "strict).")  # fmt: skip
 
