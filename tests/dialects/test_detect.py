@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envoy_example import BOOTSTRAP
-from ostiary.dialects.detect import detect
+from ostiary.dialects.detect import BOOTSTRAP_KEYS, detect
+from ostiary.dialects.schema import schema
 from ostiary.model.errors import ConfigError
 
 
@@ -71,3 +72,9 @@ def test_no_bytes_raise_anything_but_a_config_error(text: bytes) -> None:
     except ConfigError as error:
         answer = str(error)
     assert answer
+
+
+def test_the_keys_of_a_bootstrap_are_those_of_envoys_api() -> None:
+    bootstrap = schema().message("envoy.config.bootstrap.v3.Bootstrap")
+    assert bootstrap is not None
+    assert frozenset(bootstrap.fields) == BOOTSTRAP_KEYS

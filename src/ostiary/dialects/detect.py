@@ -12,17 +12,27 @@ import tomllib
 from collections.abc import Mapping as MappingType
 from typing import Final, Literal
 
-from ostiary.dialects import oauth2_proxy
 from ostiary.dialects.native_schema import KEYS as NATIVE_KEYS
-from ostiary.dialects.oauth2_proxy_options import BY_KEY as OAUTH2_PROXY_KEYS
-from ostiary.dialects.oauth2_proxy_toml import statements
-from ostiary.dialects.schema import schema
 from ostiary.dialects.yaml_nodes import Mapping, Node, Scalar, Sequence, kind, parse_all
 from ostiary.model.errors import ConfigError, Diagnostic
 
 Dialect = Literal["native", "envoy", "istio", "oauth2-proxy"]
 
-_BOOTSTRAP: Final = "envoy.config.bootstrap.v3.Bootstrap"
+_BOOTSTRAP: Final = """
+    admin application_log_config bootstrap_extensions certificate_provider_instances cluster_manager config_sources
+    default_config_source default_regex_engine default_socket_interface deferred_stat_options dns_resolution_config
+    dynamic_resources enable_dispatcher_stats enable_worker_cpu_affinity fatal_actions flags_path
+    grpc_async_client_manager_config hds_config header_prefix inline_headers layered_runtime listener_manager
+    memory_allocator_manager node node_context_params overload_manager perf_tracing_file_path static_resources
+    stats_config stats_eviction_interval stats_flush_interval stats_flush_on_admin stats_server_version_override
+    stats_sinks tracing typed_dns_resolver_config use_tcp_for_dns_lookups watchdog watchdogs
+    xds_config_tracker_extension xds_delegate_extension
+"""
+BOOTSTRAP_KEYS: Final = frozenset(
+    key for name in _BOOTSTRAP.split() for key in (name, name[0] + name.title().replace("_", "")[1:])
+)
+"""The fields of envoy.config.bootstrap.v3.Bootstrap, as they are written in YAML and in JSON: here because every start
+would wait for the schema to be read."""
 _ALPHA: Final = frozenset(
     {"upstreamConfig", "injectRequestHeaders", "injectResponseHeaders", "server", "metricsServer", "providers"}
 )
@@ -37,7 +47,7 @@ def detect(text: bytes, file: str) -> Dialect:
 
     Raises ConfigError, saying what was seen, if that can't be told, or if the text is neither YAML, JSON nor TOML.
     """
-    if _MENTIONED.search(text) is not None and oauth2_proxy.is_text_of_it(text):
+    if _MENTIONED.search(text) is not None and _is_oauth2_proxys_text(text):
         return "oauth2-proxy"
     if _looks_like_toml(text):
         return _detect_toml(text, file)
@@ -54,6 +64,18 @@ def detect(text: bytes, file: str) -> Dialect:
     return _detect_mapping(document)
 
 
+def _is_oauth2_proxys_text(text: bytes) -> bool:
+    from ostiary.dialects import oauth2_proxy  # only where it may be that
+
+    return oauth2_proxy.is_text_of_it(text)
+
+
+def _is_oauth2_proxys_tree(documents: list[Node]) -> bool:
+    from ostiary.dialects import oauth2_proxy
+
+    return oauth2_proxy.is_tree_of_it(documents)
+
+
 def _looks_like_toml(text: bytes) -> bool:
     """True if the first line that says something assigns with `=` or opens a table."""
     for line in text.decode("utf-8-sig", errors="replace").splitlines():
@@ -63,6 +85,9 @@ def _looks_like_toml(text: bytes) -> bool:
 
 
 def _detect_toml(text: bytes, file: str) -> Dialect:
+    from ostiary.dialects.oauth2_proxy_options import BY_KEY as OAUTH2_PROXY_KEYS
+    from ostiary.dialects.oauth2_proxy_toml import statements
+
     written = text.decode("utf-8-sig", errors="replace")
     if any(each.key.lower() in OAUTH2_PROXY_KEYS for each in statements(written)):
         return "oauth2-proxy"  # whether it is TOML to its end or not
@@ -89,7 +114,7 @@ def _detect_objects(documents: list[Node]) -> Dialect:
             if name == "EnvoyFilter" and version.startswith("networking.istio.io/"):
                 return "istio"
             seen.append(f"{version} {name}".strip() or "a document without apiVersion and kind")
-    if oauth2_proxy.is_tree_of_it(documents):
+    if _is_oauth2_proxys_tree(documents):
         return "oauth2-proxy"
     text = f"Kubernetes objects without an EnvoyFilter of networking.istio.io (seen: {', '.join(seen[:8])})"
     raise _refuse(documents[0].file, documents[0], text, f"known dialects: {_KNOWN}")
@@ -99,7 +124,7 @@ def _detect_mapping(document: Mapping) -> Dialect:
     keys = [key.text for key, _ in document]
     votes = _votes(keys)
     voted = [name for name, signs in votes.items() if signs]
-    if not voted and oauth2_proxy.is_tree_of_it([document]):
+    if not voted and _is_oauth2_proxys_tree([document]):
         return "oauth2-proxy"
     if len(voted) == 1:
         return voted[0]
@@ -122,9 +147,8 @@ def _detect_mapping(document: Mapping) -> Dialect:
 
 def _votes(keys: list[str]) -> MappingType[Dialect, list[str]]:
     """The keys that only one dialect has."""
-    bootstrap = schema().message(_BOOTSTRAP)
     own: dict[Dialect, frozenset[str]] = {
-        "envoy": frozenset(bootstrap.fields if bootstrap else ()),
+        "envoy": BOOTSTRAP_KEYS,
         "native": frozenset(NATIVE_KEYS[""]),
         "oauth2-proxy": _ALPHA,
     }
