@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from collections.abc import Mapping as MappingType
 from typing import Final, Literal
 
@@ -85,6 +84,8 @@ def _looks_like_toml(text: bytes) -> bool:
 
 
 def _detect_toml(text: bytes, file: str) -> Dialect:
+    import tomllib
+
     from ostiary.dialects.oauth2_proxy_options import BY_KEY as OAUTH2_PROXY_KEYS
     from ostiary.dialects.oauth2_proxy_toml import statements
 

@@ -12,7 +12,6 @@ from ostiary.core.addresses import Destination
 from ostiary.core.health import Change, HealthState
 from ostiary.model.clusters import Cluster, Endpoint
 from ostiary.net.dialing import Dial, dialer
-from ostiary.net.health import HealthSession
 from ostiary.net.hosts import Addresses, Host
 from ostiary.net.load import Load
 from ostiary.net.pool import Pool
@@ -82,6 +81,8 @@ class HostMaker:
         checking = cluster.health_checking
         if checking is None or endpoint.health_check.disabled:
             return
+        from ostiary.net.health import HealthSession  # which most clusters never need
+
         pending = cluster.load_balancing.ignore_new_hosts_until_first_hc
         host.health = HealthState(checking, counts, self._random, pending=pending)
         check = dialer(cluster, endpoint, host.addresses, self._connector, self._check_tls, for_checks=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from ostiary.core.addresses import Destination
 from ostiary.core.health import HealthState
 from ostiary.core.outlier import Detector, Monitor
 from ostiary.model.clusters import Endpoint
-from ostiary.net.health import HealthSession
 from ostiary.net.pool import Pool
 from ostiary.net.roles import Answered
+
+if TYPE_CHECKING:
+    from ostiary.net.health import HealthSession
 
 _UNHEALTHY: Final = frozenset(("UNHEALTHY", "TIMEOUT"))
 Addresses = tuple[tuple[str, int], ...]

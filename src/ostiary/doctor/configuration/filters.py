@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from ostiary.core.redaction import redacted
+from ostiary.core.log_redaction import redacted
 from ostiary.dialects.yaml_nodes import Mapping, Node
 from ostiary.doctor.configuration.walk import Seen, Walked, at, field, items, seconds, text
 from ostiary.doctor.facts.configuration import ClusterSeen, FilterChainSeen, OAuth2Seen

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from ostiary.core.redaction import redacted
+from ostiary.core.log_redaction import redacted
 from ostiary.dialects.oauth2_proxy import Proxy
 from ostiary.dialects.oauth2_proxy_values import Mistake, Setting
 from ostiary.doctor.facts.configuration import ConfigurationProblem, ProblemKind

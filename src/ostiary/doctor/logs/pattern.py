@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import re2
 
-from ostiary.core.redaction import redacted, without_tokens
+from ostiary.core.log_redaction import redacted
+from ostiary.core.redaction import without_tokens
 from ostiary.doctor.facts.origin import Fact, Origin
 from ostiary.doctor.logs.joining import Joiner
 from ostiary.doctor.logs.record import Record

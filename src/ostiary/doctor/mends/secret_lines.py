@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import yaml
 
-from ostiary.core.redaction import redacted
+from ostiary.core.log_redaction import redacted
 
 _NAMES: Final = (
     r".*password.*|.*private[-_]?key.*|client[-_]?secret|cookie[-_]?secret|github[-_]token|jwt[-_]?key|signature[-_]key"

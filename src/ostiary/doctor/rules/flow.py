@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
-from ostiary.core.redaction import redacted
+from ostiary.core.log_redaction import redacted
 from ostiary.doctor.case import Case
 from ostiary.doctor.facts.configuration import ConfigurationProblem, OAuth2Seen
 from ostiary.doctor.facts.origin import Fact

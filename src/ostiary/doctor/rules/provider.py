@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from ostiary.core.redaction import redacted
+from ostiary.core.log_redaction import redacted
 from ostiary.doctor.case import Case
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.provider import (

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from ostiary.core.redaction import redacted
+from ostiary.core.log_redaction import redacted
 from ostiary.doctor.facts.configuration import ConfigurationProblem
 from ostiary.doctor.facts.connection import Attempted, ConnectFailed
 from ostiary.doctor.facts.dns import ResolutionFailed, ResolutionFault

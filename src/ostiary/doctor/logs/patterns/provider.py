@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
-from ostiary.core.redaction import redacted, without_credentials
+from ostiary.core.log_redaction import redacted
+from ostiary.core.redaction import without_credentials
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.provider import Answered, FetchFailed
 from ostiary.doctor.facts.sidecar import PlaceholderKeys

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import parse_qs, unquote_plus
 
-from ostiary.core.redaction import redacted
+from ostiary.core.log_redaction import redacted
 from ostiary.doctor.facts.configuration import ConfigurationProblem
 from ostiary.doctor.facts.connection import NoHealthyHost
 from ostiary.doctor.facts.dns import ResolutionFailed

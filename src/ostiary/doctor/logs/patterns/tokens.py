@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from ostiary.core.redaction import redacted
+from ostiary.core.log_redaction import redacted
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.provider import FetchFailed
 from ostiary.doctor.facts.signin import GroupsLeftOut, JwtFault, JwtRejected
