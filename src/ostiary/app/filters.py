@@ -17,7 +17,6 @@ from ostiary.core.cors import CorsFilter
 from ostiary.core.decision import Filter
 from ostiary.core.health_check import HealthCheckFilter
 from ostiary.core.routing import MatchedRoute
-from ostiary.dialects.envoy_secret import parse_sds
 from ostiary.model.config import Cors, HealthCheck, HttpFilter
 from ostiary.model.errors import OstiaryError
 from ostiary.model.oauth2 import EnvoyOAuth2, OAuth2Config, RuntimeFlags, SdsSecret
@@ -56,6 +55,8 @@ def _sds(secret: SdsSecret, files: Files) -> Callable[[], bytes | None]:
     if secret.path is None:
         assert secret.value is not None
         return files.source(secret.value)
+    from ostiary.dialects.envoy_secret import parse_sds
+
     path, name = secret.path, secret.name
     watched = files.watch(path, lambda text, read: parse_sds(text, path, name, read).reveal())
     return lambda: watched.value
