@@ -93,7 +93,9 @@ def test_every_verb_has_help_with_an_example(verb: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["frobnicate"], "No such command 'frobnicate'"),
+        (["frobnicate"], "there is no command 'frobnicate'\n"),
+        (["docter"], "there is no command 'docter': did you mean doctor?"),
+        (["connect", "--ca", "/does/not/exist", "https://127.0.0.1"], "--ca: can't read '/does/not/exist'"),
         (["check"], "name a file with -c"),
         (["run"], "nothing says what to run"),
         (["run", "--set", "x"], "--set x: KEY=VALUE is needed"),

@@ -86,6 +86,7 @@ def test_merge_keys_are_ordinary_where_they_are_not_wanted() -> None:
         ("a: *nobody", "names no anchor"),
         ("a: &x 1\n<<: *x", "<< takes a mapping"),
         (b"a: \xff", "f:1:4: error: not UTF-8"),
+        (b"\xff\xfea\0:\0", "f:1:1: error: not UTF-8 (save it as UTF-8: it is UTF-16)"),
         (b"a: \x00", "not YAML"),
         ("[" * 500, "nested more than 128 deep"),
         ("[" * 5000, "nested more than 128 deep"),

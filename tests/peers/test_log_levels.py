@@ -62,6 +62,24 @@ def test_levels_are_set_and_nothing_else(before: dict[str, str], log: Command, r
     assert levels(running) == dict.fromkeys(before, "warning") | {"http": "debug"}
 
 
+def test_many_that_change_alike_are_counted(before: dict[str, str], log: Command, running: Proxy) -> None:
+    alike = sum(level == "warning" for name, level in before.items() if name != "oauth2")
+    lines = log("--level", "debug,oauth2:trace").stdout.splitlines()
+    assert f"  oauth2: trace (was {before['oauth2']})" in lines
+    assert lines[-1] == f"  {alike} loggers: debug (were warning)" and len(lines) < 5
+
+
+def test_what_changed_is_said_at_once(before: dict[str, str], log: Command, running: Proxy) -> None:
+    """In a pipe too, long before the levels go back."""
+    with log.start("--level", "oauth2:debug", "--for", "10m") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"{log.target[1]}:\n"
+        assert process.stdout.readline() == f"  oauth2: debug (was {before['oauth2']})\n"
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+        assert levels(running) == before
+
+
 def test_reset_goes_back_to_before_the_first_change(before: dict[str, str], log: Command, running: Proxy) -> None:
     log("--level", "debug")
     log("--level", "trace,oauth2:off")

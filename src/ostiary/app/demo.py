@@ -23,12 +23,14 @@ from ostiary.core.trace import ConnectTrace
 from ostiary.dialects import native
 from ostiary.model.config import Config
 from ostiary.model.errors import ConfigError, OstiaryError
+from ostiary.model.process import Process
 from ostiary.net.connector import Connector
 from ostiary.testing.demo_app import DemoApp
 from ostiary.testing.dns_server import DnsServer
 from ostiary.testing.provider import DEMO_CLIENT, DemoProvider
 
 PROVIDER_NAME: Final = "login.ostiary.test"
+_QUIET: Final = Process(log_level="warning")
 _POLL: Final = 0.2
 """Seconds between two looks at whether someone has signed in."""
 
@@ -120,7 +122,7 @@ class Demo:
         if self._broken_ipv6:
             await self._break_ipv6()
         config = self._configuration(browser)
-        doorkeeper = self._doorkeeper = Doorkeeper(config, connector=self.connector, admin=self._admin)
+        doorkeeper = self._doorkeeper = Doorkeeper(config, _QUIET, self.connector, admin=self._admin)
         await doorkeeper.start()
         self.url = f"http://{doorkeeper.addresses['ostiary'][0]}/"
         if self._admin is not None:
@@ -254,7 +256,7 @@ def run(port: int, broken_ipv6: bool, admin: AdminFactory) -> int:
     """Run the demo until SIGTERM (exit code 0) or Ctrl-C (130). Raises OstiaryError if the port is taken."""
     import uvloop
 
-    logs.configure("warning", {}, "envoy")
+    logs.configure(_QUIET.log_level, {}, _QUIET.log_format)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_run(port, broken_ipv6, admin, lambda text: print(text, flush=True)))

@@ -98,6 +98,7 @@ def _summary(loaded: Loaded) -> str:
     errors = sum(d.severity == "error" for d in loaded.diagnostics)
     warnings = sum(d.severity == "warning" for d in loaded.diagnostics)
     if loaded.config is None:
-        return f"{loaded.dialect}: {errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
+        dialect = "no configuration" if loaded.dialect == "unknown" else loaded.dialect
+        return f"{dialect}: {errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
     where = ", ".join(str(listener.address) for listener in loaded.config.listeners)
     return f"{loaded.dialect}: good, {warnings} warning{'s' * (warnings != 1)}; would listen on {where}"

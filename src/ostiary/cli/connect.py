@@ -185,4 +185,4 @@ def _context(ca: str | None, sni: str | None, insecure: bool) -> ClientContext:
     try:
         return UpstreamTls(settings)()
     except TlsError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(str(error).replace("trusted_ca:", "--ca:", 1)) from error

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ostiary.net.admin_client import AdminClient, Pod
 
 _COLOURS: Final = {"warning": "yellow", "error": "red", "critical": "red"}
+_MOST_NAMED: Final = 8
+"""Loggers that change alike are counted beyond that: an Envoy has seventy."""
 _ENDED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -179,10 +181,17 @@ def _show_changed(where: str, changed: Changed, order: Order) -> None:
         print(f"{where}: {_told(changed.asked, changed.asked) or 'nothing changes'}", file=sys.stderr)
         return
     print(f"{where}:{f' {changed.why}' if changed.why else ''}")
+    alike: dict[tuple[str, str], list[str]] = {}
     for name, level in changed.asked.items():
-        print(f"  {name}: {level} (was {changed.before[name]})")
+        alike.setdefault((level, changed.before[name]), []).append(name)
+    for (level, before), names in sorted(alike.items(), key=lambda each: len(each[1])):
+        if len(names) > _MOST_NAMED:
+            print(f"  {len(names)} loggers: {level} (were {before})")
+        else:
+            print(*(f"  {name}: {level} (was {before})" for name in names), sep="\n")
     if not changed.asked:
         print("  nothing changes: these levels are set already")
+    sys.stdout.flush()  # with --for somebody reads it long before the end
 
 
 def _print_json(where: str, changed: Changed, *, restored: bool) -> None:

@@ -103,9 +103,10 @@ def _success(trace: ConnectTrace, winner: Attempt) -> str:
     if trace.tls is not None:
         secured = f" with {trace.tls.version}" + ("" if trace.tls.verified else " (the certificate was NOT verified)")
     if winner.family == "unix":
-        return f"Connected to {winner.address}{secured} in {trace.elapsed_ms:.0f} ms."
+        return f"Connected to {winner.address}{secured} in {_milliseconds(trace.elapsed_ms)}."
     at = "" if trace.target == _place(winner) else f" at {_place(winner)}"
-    text = f"Connected to {trace.target}{at} over {_FAMILY_NAMES[winner.family]}{secured} in {trace.elapsed_ms:.0f} ms."
+    over, took = _FAMILY_NAMES[winner.family], _milliseconds(trace.elapsed_ms)
+    text = f"Connected to {trace.target}{at} over {over}{secured} in {took}."
     failed = [a for a in trace.attempts if a.outcome == "failed"]
     slower = [a for a in trace.attempts if a.outcome == "cancelled" and _began_before(a, winner)]
     if failed:
@@ -255,3 +256,7 @@ def _capital(text: str) -> str:
 
 def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.1f} ms" if value < 9.95 else f"{value:.0f} ms"

@@ -29,6 +29,7 @@ _BOOLEANS: Final = {
     for word in words
     for spelling in (word, word.capitalize(), word.upper())
 }
+_UTF16: Final = b"\xff\xfe", b"\xfe\xff"
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _INTEGER: Final = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,22}|[1-9][0-9]{0,18})", re.ASCII)
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -182,7 +183,9 @@ def _decode(text: bytes, file: str) -> str:
         decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line, column = _position(text[: error.start].decode(errors="replace"), error.start)
-        raise ConfigError([Diagnostic(file=file, line=line, column=column, path="", message="not UTF-8")]) from None
+        mend = "save it as UTF-8" + (": it is UTF-16" if text.startswith(_UTF16) else "")
+        problem = Diagnostic(file=file, line=line, column=column, path="", message="not UTF-8", mend=mend)
+        raise ConfigError([problem]) from None
     return _json_as_yaml(decoded) if decoded.lstrip()[:1] in ("{", "[") else decoded
 
 
