@@ -88,6 +88,25 @@ def test_diff_shows_the_change_alone(good: str) -> None:
     ]
 
 
+def test_diff_as_json_is_one_document(good: str) -> None:
+    text, document = (ostiary("patch", "-f", good, "--proxy", str(SIDECAR), *more) for more in (
+        ("--diff",), ("--diff", "--json")))  # fmt: skip
+    changed = json.loads(document.stdout)
+    assert list(changed) == ["diff"]
+    assert changed["diff"].startswith("--- ")
+    assert (changed["diff"].count("\n@@"), text.stdout.count("\n@@")) == (1, 1)
+
+
+def test_one_standard_input_and_objects_without_patches(good: str, tmp_path: Path) -> None:
+    done = ostiary("patch", "-f", "-", "--proxy", "-", stdin=GOOD)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is one standard input" in done.stderr
+    (tmp_path / "none.yaml").write_text(GOOD[: GOOD.index("  configPatches")])
+    done = ostiary("patch", "-f", str(tmp_path / "none.yaml"), "--proxy", str(SIDECAR), "--explain")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "none.yaml:1) has no patches" in done.stderr
+
+
 def test_a_patch_that_does_nothing_is_exit_1_with_its_reason(lost: str) -> None:
     done = ostiary("patch", "-f", lost, "--proxy", str(SIDECAR))
     assert done.returncode == 1

@@ -61,6 +61,8 @@ def command(files: tuple[str, ...], config: str, diff: bool, explain: bool, as_j
     """
     if diff and explain:
         raise click.UsageError("--diff and --explain print different things: choose one")
+    if [*files, config].count("-") > 1:
+        raise click.UsageError("-f - and --proxy -: there is one standard input: name a file for the other")
     from ostiary.core.line_diff import unified
     from ostiary.dialects.istio_proxy import facts, patch_config
     from ostiary.dialects.yaml_nodes import parse
@@ -74,9 +76,14 @@ def command(files: tuple[str, ...], config: str, diff: bool, explain: bool, as_j
     write = to_json if as_json or text.lstrip()[:1] == b"{" else to_yaml
     if explain:
         _explain(patched.outcomes, as_json)
+        for each in filters:
+            if not each.patches:
+                place = f"{each.place.file}:{each.place.line}"
+                print(f"EnvoyFilter {each.full_name} ({place}) has no patches", file=sys.stderr)
     elif diff:
         before, after = (write(node).splitlines(keepends=True) for node in (patched.before, patched.after))
-        sys.stdout.writelines(unified(before, after, config, f"{config} (patched)"))
+        lines = unified(before, after, config, f"{config} (patched)")
+        sys.stdout.write(json.dumps({"diff": "".join(lines)}, ensure_ascii=False) + "\n" if as_json else "".join(lines))
     else:
         sys.stdout.write(write(patched.after))
     if not explain:
