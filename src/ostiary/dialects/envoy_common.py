@@ -67,7 +67,7 @@ class Context:
         try:
             return self.read(path)
         except (OSError, ValueError) as error:
-            mend = "relative paths start at the working directory"
+            mend = "put it there" if path.startswith("/") else "relative paths start at the working directory"
             message.problem(name, f"can't read {path}: {getattr(error, 'strerror', None) or error}", mend)
             return None
 

@@ -240,7 +240,8 @@ class Section:
             return self.report.read(filename)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
-            self.error(key, f"can't read {filename!r}: {reason}", "relative paths start at the working directory")
+            mend = "put it there" if filename.startswith("/") else "relative paths start at the working directory"
+            self.error(key, f"can't read {filename!r}: {reason}", mend)
             return None
 
 
