@@ -17,6 +17,7 @@ import pytest
 
 from ostiary.app.diagnosis import Diagnosis
 from ostiary.core.trace import ConnectTrace
+from ostiary.dialects import native
 from ostiary.doctor.at_hand import explanation, findings_of
 from ostiary.model.clusters import Cluster, Endpoint
 from ostiary.net.connect_error import ConnectError
@@ -110,6 +111,20 @@ def test_it_is_looked_at_once_and_only_for_providers(refused: ConnectTrace) -> N
         diagnosis.failed(cluster, refused)
     assert both.wait(PATIENCE)
     assert asked == ["diagnosis", "diagnosis"]
+
+
+def test_a_collector_is_no_provider(refused: ConnectTrace) -> None:
+    text = FILE.format(port=9) + "telemetry: {endpoint: 'http://collector:4318'}\n"
+    config, _ = native.load([("f", text.encode())], flags={}, env={})
+    assert config is not None
+    asked: list[str] = []
+    provider = threading.Event()
+    diagnosis = Diagnosis(lambda _cluster, _trace: asked.append("asked") or provider.set() or "")
+    diagnosis.know(config.listeners[0].http, config)
+    diagnosis.failed("http://collector:4318", refused)
+    diagnosis.failed("http://127.0.0.1:9", refused)
+    assert provider.wait(PATIENCE)
+    assert asked == ["asked"]
 
 
 def test_a_rule_that_fails_is_no_failure_of_the_doorkeeper(refused: ConnectTrace) -> None:

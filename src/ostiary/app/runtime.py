@@ -162,7 +162,7 @@ class Runtime:
         filters = Filters(self.stats, http.stat_prefix, self.files, known, lasting, before)
         scope = self.stats.scope(f"http.{http.stat_prefix}")
         client = self._client(http)
-        lasting.diagnosis.know(http, self.config.clusters)
+        lasting.diagnosis.know(http, self.config)
         flows = Flows(client, lasting.leases, lasting.running)
         self._flows.append(flows)
         routers = [link.config for link in http.http_filters if isinstance(link.config, Router)]
