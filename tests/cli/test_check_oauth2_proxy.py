@@ -39,7 +39,7 @@ def test_a_good_one(tmp_path: Path) -> None:
 def test_a_wrong_key_is_told_with_line_and_mend_also_of_standard_input() -> None:
     code, out, _ = run("-c", "-", given='provider = "oidc"\ncookie_secur = true\n')
     assert code == 2
-    assert out.startswith("-:2:1: error: cookie_secur: There is no field cookie_secur.")
+    assert out.startswith("-:2:1: error: cookie_secur: oauth2-proxy has no key cookie_secur.")
     assert "(Write cookie_secure)" in out
 
 

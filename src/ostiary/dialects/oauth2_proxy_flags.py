@@ -101,7 +101,7 @@ def read_flags(words: Sequence[Word], read: Read) -> None:
         elif option is not None:
             _set(option, value, "flag", name, read)
             if beside and not option.core:
-                read.mistakes.append(beside_structured(option, word.file, word.line, word.column, name))
+                read.mistakes.append(beside_structured(word.file, word.line, word.column, name))
 
 
 def read_environment(variables: Iterable[tuple[Word, Word]], read: Read, *, structured: bool = False) -> None:

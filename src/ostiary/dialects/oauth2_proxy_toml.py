@@ -64,7 +64,7 @@ def read_file(text: str, file: str, *, line: int = 1, structured: bool = False) 
             mistakes.append(_unknown(statement.key, file, at, statement.column))
             continue
         if structured and not option.core:
-            mistakes.append(beside_structured(option, file, at, statement.column, statement.key))
+            mistakes.append(beside_structured(file, at, statement.column, statement.key))
         if option.key in DEPRECATED or statement.key.lower() in DEPRECATED:
             mistakes.append(_deprecated(statement.key, file, at, statement.column))
         value, wrong = _value(option, values[statement.key])
@@ -186,11 +186,11 @@ def _unknown(key: str, file: str, line: int, column: int) -> Mistake:
     return Mistake(diagnostic=found, kind="unknown", old=key if near else "", new=near)
 
 
-def beside_structured(option: Option, file: str, line: int, column: int, path: str) -> Mistake:
+def beside_structured(file: str, line: int, column: int, path: str) -> Mistake:
     """An option that is gone where there is an `--alpha-config`."""
     message = f"there is no key '{path}' beside --alpha-config"
     mend = "say it in the structured configuration alone, and remove it here"
-    found = Diagnostic(file=file, line=line, column=column, path=option.key, message=message, mend=mend)
+    found = Diagnostic(file=file, line=line, column=column, path=path, message=message, mend=mend)
     return Mistake(diagnostic=found, kind="unknown")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -80,7 +81,9 @@ def _of(mistake: Mistake) -> ConfigurationProblem:
     subject = place.path or place.message
     if mistake.kind == "unknown":
         subject = place.path.rpartition(".")[2] or subject
-        message += " " + _ENDS.get(place.path[:2], _REFUSES)
+        what, ends = next((told for sign, told in _KINDS.items() if subject.startswith(sign)))
+        title = f"oauth2-proxy has no {what} {subject}{_BESIDE if place.message.endswith(_BESIDE) else ''}"
+        message = ends if _PLAIN.fullmatch(place.message) else f"{message} {ends}"
     edits: tuple[Edit, ...] = ()
     if mistake.old:
         edits = (Edit(file=place.file, path="", operation="text", line=place.line, key=mistake.old, value=mistake.new),)
@@ -92,8 +95,16 @@ def _of(mistake: Mistake) -> ConfigurationProblem:
     )  # fmt: skip
 
 
-_REFUSES: Final = "oauth2-proxy refuses to start with a name that it doesn't know."
-_ENDS: Final = {"OA": "What it was to set keeps its default."}
+_BESIDE: Final = " beside --alpha-config"
+_PLAIN: Final = re.compile(r"there is no \w+ '[^']*'(?:, and oauth2-proxy passes over it| beside --alpha-config)?")
+"""A message that a title says as well."""
+_REFUSES: Final = "It refuses to start with a name that it doesn't know."
+_KINDS: Final = {
+    "-": ("flag", _REFUSES),
+    "OAUTH2_PROXY_": ("variable", "It passes over the variable, and what that was to set keeps its default."),
+    "": ("key", _REFUSES),
+}
+"""By how a name begins: what it is, and what becomes of an unknown one."""
 
 
 def address(url: str) -> SplitResult:
