@@ -113,6 +113,7 @@ def shape(value: Any, path: str = "") -> set[str]:
         "/runtime",
         "/server_info",
         "/stats?format=json&filter=rq_time",
+        "/stats?format=json&filter=app.upstream_rq_time&histogram_buckets=cumulative",
     ],
 )
 def test_documents_have_the_same_keys(pair: Pair, path: str) -> None:
@@ -144,6 +145,8 @@ def test_documents_have_the_same_keys(pair: Pair, path: str) -> None:
         ("DELETE", "/ready"),
         ("POST", "/ready"),
         ("GET", "/stats?filter=("),
+        ("GET", "/stats/prometheus?histogram_buckets=detailed"),
+        ("GET", "//stats?filter=^server.live$"),
         ("GET", "/stats?format=blergh"),
         ("GET", "/stats?type=Bogus"),
         ("GET", "/stats?usedonly&filter=^server\\.state$"),

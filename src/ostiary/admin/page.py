@@ -8,6 +8,7 @@ A part travels between processes as JSON.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Final, final
@@ -16,6 +17,7 @@ from urllib.parse import parse_qs
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.model import limits
 
+_SLASHES: Final = re.compile("/{2,}")
 TEXT: Final = "text/plain; charset=UTF-8"
 JSON: Final = "application/json"
 HTML: Final = "text/html; charset=UTF-8"
@@ -40,8 +42,8 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The path, without its query."""
-        return self.target.partition("?")[0]
+        """The path, without its query. Several slashes are one, as for Envoy: `http://HOST:PORT/` + `/stats`."""
+        return _SLASHES.sub("/", self.target.partition("?")[0])
 
     def parameters(self) -> dict[str, list[str]]:
         """Name -> values, in order."""

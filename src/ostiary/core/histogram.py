@@ -61,7 +61,7 @@ def added(histograms: Iterable[tuple[Sequence[int], int]]) -> tuple[Sequence[int
     return [sum(column) for column in zip(*(bins for bins, _ in filled), strict=True)], sum(sum_ for _, sum_ in filled)
 
 
-def _width(index: int) -> float:
+def width(index: int) -> float:
     """How wide a bin is; of whole numbers, the first tenth after each of 1 to 9, as circllhist has it."""
     if index < 10:
         return 0.1 if index else 0.0
@@ -69,12 +69,14 @@ def _width(index: int) -> float:
 
 
 def quantile(bins: Sequence[int], percent: float) -> float:
-    """The value below which `percent` of them lie, interpolated within its bin; 0 if there is none."""
+    """The value below which `percent` of them lie, interpolated within its bin, whose middle stands for a single
+    one; 0 if there is none."""
     wanted = sum(bins) * percent / 100
     below = 0
     for index, count in enumerate(bins):
         if count and below + count >= wanted:
-            return LOWER[index] + _width(index) * max(0.0, wanted - below) / count
+            part = max(0.0, wanted - below) / count if count > 1 else 0.5
+            return LOWER[index] + width(index) * part
         below += count
     return 0.0
 
@@ -82,3 +84,9 @@ def quantile(bins: Sequence[int], percent: float) -> float:
 def cumulative(bins: Sequence[int]) -> list[int]:
     """How many lie at or below each of BUCKETS."""
     return [sum(bins[: bisect_right(LOWER, bound)]) for bound in BUCKETS]
+
+
+def disjoint(bins: Sequence[int]) -> list[int]:
+    """How many lie in each of BUCKETS and in none before it."""
+    below = cumulative(bins)
+    return [many - before for before, many in zip((0, *below), below, strict=False)]

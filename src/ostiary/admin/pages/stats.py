@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ostiary.admin import process_stats
+from ostiary.admin.histogram_forms import FORMS, document, line
 from ostiary.admin.page import JSON, Page, Parameter, Part, Reply, Request, Slices
 from ostiary.admin.prometheus import Names, exposition
 from ostiary.app.lifecycle import Doorkeeper
 from ostiary.app.metrics import Bins
 from ostiary.app.upstreams import stat_name
-from ostiary.core.histogram import BUCKETS, QUANTILES, added, cumulative, quantile
+from ostiary.core.histogram import added
 from ostiary.core.regex import BadRegex, Regex
 
 _OF_THE_PROCESS: Final = ("server.", "listener_manager.", "cluster_manager.")
@@ -25,6 +26,7 @@ _ONCE: Final = frozenset(
 """Each worker has its own view of the same: what counts is the largest number, not their sum."""
 _TYPES: Final = ("All", "Counters", "Histograms", "Gauges", "TextReadouts")
 _FORMATS: Final = ("html", "active-html", "json", "prometheus", "text")
+_SHOWN: Final = ("cumulative", "disjoint", "detailed", "summary")
 _USED_ONLY: Final = Parameter(
     "usedonly", "Only include stats that have been written by system since restart", flag=True
 )
@@ -98,61 +100,34 @@ def _render(parts: list[Part], request: Request) -> Reply:
     if form not in ("text", "json"):
         return Reply(f"format={form} is not implemented in Ostiary: use text, json or prometheus\n", 400)
     buckets = request.parameter("histogram_buckets") or "summary"
-    if buckets not in ("summary", "cumulative"):
-        return Reply("usage: /stats?histogram_buckets=(cumulative|summary)\n", 400)
+    if buckets not in FORMS:
+        return Reply(f"usage: /stats?histogram_buckets=({'|'.join(_SHOWN)})\n", 400)
     stats = _merged(parts, request)
     if isinstance(stats, Reply):
         return stats
     if form == "json":
-        return _json(stats)
-    show = _quantiles if buckets == "summary" else _cumulative
+        return _json(stats, buckets)
     values = sorted((stats.counters | stats.gauges).items())
     lines = [f"{name}: {value}\n" for name, value in values]
-    lines += [f"{name}: {show(bins)}\n" for name, (bins, _) in stats.histograms.items()]
+    lines += [line(name, bins, buckets) for name, (bins, _) in stats.histograms.items()]
     return Reply("".join(lines))
 
 
-def _quantiles(bins: Sequence[int]) -> str:
-    """Envoy gives each of the last interval (5 s), then since the start. Intervals are not kept here: nan, as there
-    without a sample."""
-    if not any(bins):
-        return "No recorded values"
-    return " ".join(f"P{each}(nan,{_number(quantile(bins, each))})" for each in QUANTILES)
-
-
-def _cumulative(bins: Sequence[int]) -> str:
-    if not any(bins):
-        return "No recorded values"
-    return " ".join(f"B{bound:g}(0,{many})" for bound, many in zip(BUCKETS, cumulative(bins), strict=True))
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else str(round(value, 6))
-
-
-def _json(stats: _Stats) -> Reply:
+def _json(stats: _Stats, form: str) -> Reply:
     import json
 
     found: list[Mapping[str, Any]] = [
         {"name": name, "value": value} for name, value in sorted((stats.counters | stats.gauges).items())
     ]
     if stats.histograms:
-        computed = [
-            {"name": name, "values": [{"cumulative": value, "interval": None} for value in _all_quantiles(bins)]}
-            for name, (bins, _) in stats.histograms.items()
-        ]
-        found.append({"histograms": {"supported_quantiles": QUANTILES, "computed_quantiles": computed}})
+        found.append({"histograms": document({name: bins for name, (bins, _) in stats.histograms.items()}, form)})
     return Reply(json.dumps({"stats": found}, separators=(",", ":")), content_type=JSON)
-
-
-def _all_quantiles(bins: Sequence[int]) -> list[float | None]:
-    return [quantile(bins, each) if any(bins) else None for each in QUANTILES]
 
 
 def _prometheus(parts: list[Part], request: Request) -> Reply:
     buckets = request.parameter("histogram_buckets") or "cumulative"
     if buckets not in ("summary", "cumulative"):
-        return Reply("usage: /stats/prometheus?histogram_buckets=(cumulative|summary)\n", 400)
+        return Reply("unsupported prometheus histogram bucket mode", 400)
     stats = _merged(parts, request)
     if isinstance(stats, Reply):
         return stats
@@ -173,7 +148,7 @@ PAGES: Final = (
             _FILTER,
             Parameter("format", "Format to use", ("text", "json", "prometheus")),
             Parameter("type", "Stat types to include.", _TYPES),
-            Parameter("histogram_buckets", "Histogram bucket display mode", ("cumulative", "summary")),
+            Parameter("histogram_buckets", "Histogram bucket display mode", _SHOWN),
         ),
     ),
     Page(
