@@ -10,17 +10,17 @@ The session's MAC can't be asked for here: browsers drop that cookie when the ac
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
 
-from ostiary.core.decision import Allow, Decision, Flow, Request, Respond, Start
+from ostiary.core.decision import Allow, Decision, Request, Respond
 from ostiary.core.flights.note import Note, spelled
 from ostiary.core.oauth2.envoy.client_assertion import ClientCredentialError
 from ostiary.core.oauth2.envoy.context import Context, Keys
 from ostiary.core.oauth2.envoy.cookies import RequestCookies
+from ostiary.core.oauth2.envoy.redemption import redemption, redemption_key
 from ostiary.core.oauth2.envoy.session import Session, new_session, token_headers
 from ostiary.core.oauth2.envoy.sign_in import redirect_to_provider
-from ostiary.core.oauth2.envoy.token_response import Redeemed, TokenResponse, TokenResponseError, request_tokens
+from ostiary.core.oauth2.envoy.token_response import Redeemed, TokenResponse
 from ostiary.core.oauth2.outcomes import FlowOutcomes
 from ostiary.model import limits
 
@@ -40,7 +40,7 @@ class Refresher:
         context, outcomes = self._context, self._outcomes
         if context.token_endpoint is None:
             return self._misconfigured(request, cookies, "Token endpoint cluster not found", "")
-        key = self._key(keys, session.refresh_token)
+        key = redemption_key(b"refresh", keys, context.client_id, context.token_address, session.refresh_token)
 
         def answer(outcome: Redeemed | None) -> Allow | Respond:
             if outcome is None or outcome.tokens is None:
@@ -57,39 +57,18 @@ class Refresher:
         except ClientCredentialError as problem:
             return self._misconfigured(request, cookies, "Failed to obtain client credential", str(problem))
 
-        def flow() -> Flow:
-            late = outcomes.recent(key, now)  # it ended between the decision and now
-            if late is not None:
-                return answer(late)
-            outcomes.begin(key)
-            try:
-                tokens = yield from request_tokens(fetch, context.config)
-            except TokenResponseError as problem:
-                outcome = Redeemed(None, problem.reason, "", problem.code, problem.told)
-                outcomes.remember(key, outcome, now, grace=0.0)
-            else:
-                outcome = Redeemed(self._with_refresh_token(tokens, session.refresh_token))
-                outcomes.remember(key, outcome, tokens.received, min(limits.REFRESH_GRACE, tokens.expires_in))
-            return answer(outcome)
-
-        def adopt(sealed: bytes) -> Allow | Respond | None:
-            outcome = outcomes.adopt(key, sealed, (keys.outcome_cipher,))
-            return None if outcome is None else answer(outcome)
-
-        return Start(
-            flow=flow(),
-            single_flight=key,
+        return redemption(
+            context,
+            outcomes,
+            keys,
+            key,
+            fetch,
+            now,
             purpose="refresh",
-            follow=lambda _: answer(outcomes.last(key)),
-            share=lambda: outcomes.share(key, keys.outcome_cipher),
-            adopt=adopt,
-            longest=max(limits.LEASE_TIME, 2 * fetch.timeout),
+            grace=limits.REFRESH_GRACE,
+            answer=answer,
+            kept=lambda tokens: self._with_refresh_token(tokens, session.refresh_token),
         )
-
-    def _key(self, keys: Keys, refresh_token: str) -> bytes:
-        texts = (self._context.client_id, self._context.token_address, refresh_token)
-        parts = (b"refresh", keys.hmac_secret, *(text.encode("utf-8", "surrogatepass") for text in texts))
-        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
 
     @staticmethod
     def _with_refresh_token(tokens: TokenResponse, used: str) -> TokenResponse:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Final
 from urllib.parse import unquote_plus
 
-from ostiary.core.decision import Decision, Flow, Request, Respond, Start
+from ostiary.core.decision import Decision, Request, Respond
 from ostiary.core.flights.note import Note, Outcome, flight_of, set_cookies
 from ostiary.core.oauth2.envoy.client_assertion import ClientCredentialError
 from ostiary.core.oauth2.envoy.codec import (
@@ -25,9 +24,10 @@ from ostiary.core.oauth2.envoy.codec import (
 )
 from ostiary.core.oauth2.envoy.context import Context, Keys
 from ostiary.core.oauth2.envoy.cookies import RequestCookies
+from ostiary.core.oauth2.envoy.redemption import redemption, redemption_key
 from ostiary.core.oauth2.envoy.session import new_session
 from ostiary.core.oauth2.envoy.state import State, StateError, decode_state, encode_state
-from ostiary.core.oauth2.envoy.token_response import Redeemed, TokenResponse, TokenResponseError, request_tokens
+from ostiary.core.oauth2.envoy.token_response import Redeemed, TokenResponse
 from ostiary.core.oauth2.envoy.urls import ascii_target, host_of, path_of, target_of
 from ostiary.core.oauth2.outcomes import FlowOutcomes
 from ostiary.core.oauth2.token import provider_error
@@ -218,7 +218,9 @@ def redeem(
         return refused.answer(context)
     if context.token_endpoint is None:
         return context.unauthorized("Token endpoint cluster not found", "cluster-unknown", flow_id=callback.flow_id)
-    key = _single_flight(context, keys, callback, verifier, context.redirect_uri(request))
+    redirect_uri = context.redirect_uri(request)
+    flow = (callback.flow_id, callback.code, verifier, redirect_uri)  # this sign-in of this browser alone
+    key = redemption_key(b"callback", keys, context.client_id, context.token_address, *flow)
 
     def answer(outcome: Redeemed | None) -> Respond:
         if outcome is None or outcome.tokens is None:
@@ -227,17 +229,13 @@ def redeem(
             return context.unauthorized(redeemed.cause, redeemed.code, said, flow_id=callback.flow_id)
         return _signed_in(context, keys, request, cookies, callback, outcome.tokens)
 
-    def adopt(sealed: bytes) -> Respond | None:
-        outcome = outcomes.adopt(key, sealed, (keys.outcome_cipher,))
-        return None if outcome is None else answer(outcome)
-
     recent = outcomes.recent(key, now)
     if recent is not None:
         return answer(recent)
     try:
         fetch = context.token_endpoint.exchange(
             callback.code,
-            redirect_uri=context.redirect_uri(request),
+            redirect_uri=redirect_uri,
             verifier=verifier,
             secret=keys.client_secret,
             now=now,
@@ -247,29 +245,16 @@ def redeem(
         cause = f"Failed to obtain client credential: {problem}"
         return context.unauthorized(cause, "secret-invalid", flow_id=callback.flow_id)
 
-    def flow() -> Flow:
-        late = outcomes.recent(key, now)  # it ended between the decision and now
-        if late is not None:
-            return answer(late)
-        outcomes.begin(key)
-        try:
-            tokens = yield from request_tokens(fetch, context.config)
-        except TokenResponseError as problem:
-            outcome = Redeemed(None, problem.reason, str(problem), problem.code, problem.told)
-            outcomes.remember(key, outcome, now, grace=0.0)
-        else:
-            outcome = Redeemed(tokens)
-            outcomes.remember(key, outcome, tokens.received, min(limits.CALLBACK_GRACE, tokens.expires_in))
-        return answer(outcome)
-
-    return Start(
-        flow=flow(),
-        single_flight=key,
+    return redemption(
+        context,
+        outcomes,
+        keys,
+        key,
+        fetch,
+        now,
         purpose="sign-in",
-        follow=lambda _: answer(outcomes.last(key)),
-        share=lambda: outcomes.share(key, keys.outcome_cipher),
-        adopt=adopt,
-        longest=max(limits.LEASE_TIME, 2 * fetch.timeout),
+        grace=limits.CALLBACK_GRACE,
+        answer=answer,
     )
 
 
@@ -290,13 +275,6 @@ def _verifier(context: Context, keys: Keys, cookies: RequestCookies, callback: C
     if is_cbc(stored):
         context.count.legacy_cbc_decrypt.inc()
     return verifier
-
-
-def _single_flight(context: Context, keys: Keys, callback: Callback, verifier: str, redirect_uri: str) -> bytes:
-    """What the exchange of a code is known by, to this sign-in of this browser alone."""
-    texts = (context.client_id, context.token_address, callback.flow_id, callback.code, verifier, redirect_uri)
-    parts = (b"callback", keys.hmac_secret, *(text.encode("utf-8", "surrogatepass") for text in texts))
-    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
 
 
 def _signed_in(
