@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,3 +144,10 @@ def test_a_limit_is_set_in_one_place() -> None:
     ]
     assert len(names) > 100
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("package", ["net", "app"])
+def test_the_map_of_a_large_package_shows_every_file(package: str) -> None:
+    text = ast.get_docstring(TREES[f"ostiary.{package}"]) or ""
+    shown = set(re.findall(r"`([a-z0-9_]+)`", text))
+    assert shown == {path.stem for path in (SOURCE / package).glob("*.py")} - {"__init__"}

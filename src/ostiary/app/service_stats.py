@@ -10,10 +10,10 @@ from ostiary.net.handshakes import Handshakes
 from ostiary.net.traffic import Traffic
 
 if TYPE_CHECKING:
-    from ostiary.app.service import HttpService
     from ostiary.core.decision import Counter as Single
     from ostiary.core.histogram import Histogram
     from ostiary.net.exchange import Exchange
+    from ostiary.net.service import Service
 
 SERVICE_GAUGES: Final = frozenset(
     ("downstream_cx_active", "downstream_cx_http1_active", "downstream_cx_ssl_active", "downstream_rq_active",
@@ -30,7 +30,7 @@ RARE: Final = (
     "downstream_rq_response_before_rq_complete", "downstream_rq_rx_reset", "downstream_rq_timeout",
     "downstream_rq_tx_reset", "downstream_rq_ws_on_non_ws_route",
 )  # fmt: skip
-"""What happens rarely, or once a connection: `HttpService.counts`."""
+"""What happens rarely, or once a connection: `Service.counts`."""
 _ROUTED: Final = frozenset(("cluster_not_found", "direct_response", "no_healthy_upstream", "route_not_found"))
 """How the router answers by itself."""
 _BY_DETAILS: Final = {
@@ -85,7 +85,7 @@ class ServiceStats:
         self.handshakes = Handshakes()
         self.lengths = lengths
         """How long connections lasted."""
-        self.services: list[HttpService] = []
+        self.services: list[Service] = []
         self._opened, self._finished = counter("downstream_cx_total"), counter("downstream_rq_total")
 
     def values(self) -> dict[str, int]:
