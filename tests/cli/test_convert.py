@@ -255,6 +255,8 @@ def test_what_an_envoyfilter_says_is_lost_at_its_line_and_by_its_path(source: Pa
     assert f"{source}:{line}:15: warning: {config}.credentials.hmac_secret: a secret in a file of Envoy's" in to_native
     assert f"{source}:{line}:15: warning: {config}.credentials.hmac_secret: the HMAC secret is in" in to_istio
     assert "Cors" not in to_istio  # which Istio's own chain has
+    again = ostiary("convert", str(source), "--to", "istio", "-n", "shop", "-l", "app=web")
+    assert (again.returncode, again.stderr) == (1, to_istio)
 
 
 def test_a_secret_of_one_start_is_nobodys(source: Path) -> None:

@@ -155,6 +155,11 @@ def test_wrong_input_is_exit_2_with_its_place(good: str, tmp_path: Path) -> None
     done = ostiary("patch", "-f", str(SIDECAR), "--proxy", str(SIDECAR))
     assert done.returncode == 2
     assert "no EnvoyFilter of networking.istio.io is in it" in done.stderr
+    huge = tmp_path / "huge.json"
+    huge.write_bytes(b" " * ((16 << 20) + 1))
+    done = ostiary("patch", "-f", good, "--proxy", str(huge))
+    assert done.returncode == 2
+    assert "more than 16 MiB (ask the proxy for one part at a time: /config_dump?resource=" in done.stderr
     done = ostiary("patch", "-f", good, "--proxy", good)
     assert done.returncode == 2
     assert "neither static_resources nor configs are in it" in done.stderr

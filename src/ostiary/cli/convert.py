@@ -106,7 +106,8 @@ def command(file: str, target: str, dialect: str | None, show_secrets: bool, as_
         raise click.UsageError(f"--to {_ABSENT}: this version can't write that dialect yet: native, envoy or istio")
     if target == "istio" and not (options["namespace"] and options["selector"]):
         raise click.UsageError("--to istio: say for which workload, with --namespace and --selector")
-    source = _read(file, dialect, options["upstream"] or "")
+    nowhere = "http://127.0.0.1" if target == "istio" else ""  # where the application is, Istio knows
+    source = _read(file, dialect, options["upstream"] or nowhere)
     ignored = [each for each in source.diagnostics if NOT_IMPLEMENTED in each.message]
     show([each for each in source.diagnostics if each not in ignored and each.severity != "info"])
     secrets = Secrets(show=show_secrets)

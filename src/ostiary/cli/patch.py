@@ -11,6 +11,7 @@ import click
 
 from ostiary.cli.configuration import read_bytes
 from ostiary.cli.exit_codes import EXIT_PROBLEM
+from ostiary.model import limits
 from ostiary.model.errors import ConfigError, Diagnostic
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def command(files: tuple[str, ...], config: str, diff: bool, explain: bool, as_j
     from ostiary.dialects.yaml_write import to_json, to_yaml
 
     filters = _filters(files)
-    text = read_bytes(config)
+    text = _dump(config)
     root = parse(text, config, merge=False)
     proxy = _proxy(facts(root), **options)
     patched = patch_config(root, filters, proxy)
@@ -91,6 +92,16 @@ def command(files: tuple[str, ...], config: str, diff: bool, explain: bool, as_j
             print(found, file=sys.stderr)
     print(_summary(patched.outcomes), file=sys.stderr)
     return EXIT_PROBLEM if any(_is_bad(outcome) for outcome in patched.outcomes) else 0
+
+
+def _dump(config: str) -> bytes:
+    """The proxy's configuration. Raises ConfigError."""
+    text = read_bytes(config)
+    if len(text) > limits.MAX_CONFIG_BYTES:
+        message = f"more than {limits.MAX_CONFIG_BYTES >> 20} MiB"
+        mend = "ask the proxy for one part at a time: /config_dump?resource=dynamic_listeners, dynamic_active_clusters"
+        raise ConfigError([Diagnostic(file=config, line=0, column=0, path="", message=message, mend=mend)])
+    return text
 
 
 def _filters(files: Sequence[str]) -> list[EnvoyFilter]:

@@ -28,11 +28,16 @@ _DUMP: Final = "type.googleapis.com/envoy.admin.v3."
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patched:
-    """A configuration before and after, in the same spelling, and what came of each patch."""
+    """A configuration with its patches applied, and what came of each."""
 
-    before: Node
     after: Node
     outcomes: tuple[Outcome, ...]
+    unpatched: Callable[[], Node]
+
+    @property
+    def before(self) -> Node:
+        """The configuration as it was, in the same spelling; made when somebody wants to compare."""
+        return self.unpatched()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +79,8 @@ def patch_config(root: Node, filters: SequenceType[EnvoyFilter], proxy: Proxy) -
         mend = "give Envoy's bootstrap, or what its admin port answers to /config_dump"
         raise ConfigError([root.problem("", "neither static_resources nor configs are in it", mend)])
     outcomes: list[Outcome] = []
-    before = walk(root, lambda _resources: None)
     after = walk(root, lambda resources: outcomes.extend(apply(filters, proxy, resources)))
-    return Patched(before, after, tuple(outcomes))
+    return Patched(after, tuple(outcomes), lambda: walk(root, lambda _resources: None))
 
 
 Work = Callable[[Resources], None]
