@@ -37,7 +37,9 @@ _FILE_FLAGS: Final = ("--env-file",)
 def is_unit(content: str) -> bool:
     """Whether a text is a systemd unit that starts oauth2-proxy."""
     return _SECTION.search(content) is not None and any(
-        is_program(line) for line in content.splitlines() if line.lstrip().startswith(("Exec", "Image"))
+        is_program(line.partition("=")[2])
+        for line in content.splitlines()
+        if line.lstrip().startswith(("Exec", "Image"))
     )
 
 

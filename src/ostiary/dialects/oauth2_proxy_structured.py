@@ -7,6 +7,7 @@ gets that key's option (`providers[0].clientID` is `client_id`), so that one jud
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
 from collections.abc import Iterator
@@ -198,7 +199,9 @@ class _Reading:
         if wanted != "text":
             for index, item in enumerate(node):
                 self.message(item, wanted, f"{path}[{index}]")
-            if wanted == "Upstream":
+            if wanted == "Provider":
+                self._providers(node, path)
+            elif wanted == "Upstream":
                 self._upstreams(node, path)
             elif wanted == "Header":
                 self._headers(node, path)
@@ -273,6 +276,14 @@ class _Reading:
                     file=node.file, line=node.line + self._before, path=path,
                     lines=tuple(uri.line + self._before for _, uri in whole))
         )  # fmt: skip
+
+    def _providers(self, node: Sequence, path: str) -> None:
+        """Of several only the first is used; of none oauth2-proxy ends with a panic."""
+        if not len(node):
+            self._wrong(node, path, "a provider is needed", "add one, with id, provider, clientID and clientSecret")
+        for item in node.items[1:]:
+            found = self.moved(item.problem(path, "only the first provider is used", "remove the others"))
+            self.mistakes.append(Mistake(diagnostic=dataclasses.replace(found, severity="warning"), kind="invalid"))
 
     def _headers(self, node: Sequence, path: str) -> None:
         seen: dict[str, int] = {}

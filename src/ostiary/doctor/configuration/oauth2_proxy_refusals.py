@@ -137,6 +137,27 @@ def _provider(proxy: Proxy) -> Problems:
                         mend="RS256, ES256, PS256, EdDSA and their sizes are known.")  # fmt: skip
 
 
+def _google(proxy: Proxy) -> Problems:
+    """Its groups are asked for as an administrator, by one kind of credentials."""
+    kinds = ("google_service_account_json", "google_use_application_default_credentials")
+    admin, file, implicit = (proxy.setting(key) for key in ("google_admin_email", *kinds))
+    implicit = implicit if implicit is not None and implicit.value is True else None
+    credentials = file or implicit
+    if proxy.text("provider") != "google" or proxy.structured:
+        return
+    if file is not None and implicit is not None:
+        yield found("invalid", implicit, f"{kinds[0]} and {kinds[1]} exclude each other.", mend="Remove one of them.")
+    elif credentials is not None and proxy.lacks("google_admin_email"):
+        yield found("invalid", credentials, "It needs google_admin_email beside it.")
+    elif admin is not None and proxy.lacks(*kinds):
+        yield found("invalid", admin, f"It needs {kinds[0]} or {kinds[1]} beside it.")
+
+
+def _login_gov(proxy: Proxy) -> Problems:
+    if proxy.text("provider") == "login.gov" and proxy.lacks("jwt_key", "jwt_key_file") and not proxy.structured:
+        yield missing(proxy, "jwt_key_file", "login.gov needs a private key.", "Set jwt_key or jwt_key_file.")
+
+
 def _cookies(proxy: Proxy) -> Problems:
     refresh, expire = proxy.setting("cookie_refresh"), proxy.number("cookie_expire")
     if refresh is not None and isinstance(refresh.value, float) and expire and refresh.value >= expire:
@@ -316,6 +337,6 @@ def _rest(proxy: Proxy) -> Problems:
 
 
 _CHECKS: Final[tuple[Callable[[Proxy], Problems], ...]] = (
-    _cookie_secret, _client, _provider, _cookies, _enums, _email, _sessions, _upstreams, _expressions, _networks,
-    _headers, _rest,
+    _cookie_secret, _client, _provider, _google, _login_gov, _cookies, _enums, _email, _sessions, _upstreams,
+    _expressions, _networks, _headers, _rest,
 )  # fmt: skip

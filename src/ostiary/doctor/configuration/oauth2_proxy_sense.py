@@ -16,7 +16,7 @@ from urllib.parse import SplitResult
 from ostiary.core.regex import Regex
 from ostiary.dialects.oauth2_proxy import Item, Proxy
 from ostiary.dialects.oauth2_proxy_providers import DISCOVERED
-from ostiary.dialects.oauth2_proxy_values import Setting
+from ostiary.dialects.oauth2_proxy_values import Setting, is_filled_in
 from ostiary.doctor.configuration.oauth2_proxy_findings import address, found
 from ostiary.doctor.facts.configuration import ConfigurationProblem
 from ostiary.doctor.facts.origin import Origin
@@ -27,9 +27,12 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _PATHS: Final = ("/", "/admin", "/api/v1/users", "/a/b/c.html", "/x7q", "/oauth2/userinfo")
 """Whoever skips all of these skips everything."""
 _NAME: Final = re.compile(r"\.?[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*")
+_REDIRECTS: Final = re.compile(
+    r"(?:\*?\.)?[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?::(?:\d+|\*))?|\[[0-9a-fA-F:]+\](?::\S+)?"
+)
 _OWN: Final = "/.well-known/openid-configuration"
 _MANY_TENANTS: Final = re.compile(r"https://login\.(?:microsoftonline\.(?:com|us)|partner\.microsoftonline\.cn)/"
-                                  r"(?:common|organizations|consumers)/v2\.0/?")  # fmt: skip
+                                  r"(?:common|organizations)/v2\.0/?")  # fmt: skip
 
 
 def senseless(proxy: Proxy) -> Problems:
@@ -59,8 +62,7 @@ def _scheme(proxy: Proxy) -> Problems:
             why = (
                 f"The Ingress in line {over_tls[0].line} serves {over_tls[0].host} with TLS."
                 if over_tls
-                else "Cookies are Secure (cookie_secure), and a browser that comes by http neither keeps nor "
-                "sends them."
+                else "Cookies are Secure (cookie_secure): a browser that comes by http does not keep them."
             )
             yield found("redirect-scheme", setting, f"{why} Providers refuse such a redirect URI, too.",
                         title=f"The redirect URI is {setting.value}, with http", edit=("http://", "https://"),
@@ -97,8 +99,7 @@ def _callback(proxy: Proxy) -> Problems:
     own = f"{proxy.text('proxy_prefix').rstrip('/')}/callback"
     if parts.path != own:
         yield found("invalid", setting, f"oauth2-proxy takes the code at {own} alone. At {parts.path} the "
-                    "request is one for "
-                    "the application: it has no session, and the user is sent to sign in again.",
+                    "request is one for the application: it has no session, and the user has to sign in again.",
                     title=f"redirect_url ends in {parts.path}, where no callback is",
                     edit=(parts.path, own) if len(parts.path) > 1 else None,
                     mend=f"Write {own}, here and at the provider, or set proxy_prefix.",
@@ -118,8 +119,7 @@ def _domain(proxy: Proxy) -> Problems:
     wanted = chosen.text.lstrip(".").lower()
     if host != wanted and not host.endswith(f".{wanted}"):
         yield found("cookie-scope", chosen.setting, f"The callback is at {host}, which {chosen.text} does not "
-                    "cover: the "
-                    "browser drops the cookies of the sign-in there, and the callback comes without them.",
+                    "cover: the browser drops the cookies of the sign-in there, and it comes without them.",
                     title=f"No browser keeps a cookie of {chosen.text} that {host} sets", line=chosen.line,
                     mend=f"Set cookie_domains to {host} or a parent of it, or leave it out.")  # fmt: skip
 
@@ -137,12 +137,10 @@ def _same_site(proxy: Proxy) -> Problems:
     host, other = _redirect(proxy).hostname or "", address(proxy.text("oidc_issuer_url")).hostname or ""
     if deciding.value == "strict" and host and other and host.split(".")[-2:] != other.split(".")[-2:]:
         yield found("cookie-scope", deciding, f"The browser comes back from {other}, another site than {host}, "
-                    "and sends no "
-                    "Strict cookie: the callback is answered 403 (no valid CSRF token).",
+                    "and sends no Strict cookie: the callback is answered 403 (no valid CSRF token).",
                     title="The cookie of the sign-in is not sent on the way back from the provider",
                     edit=("strict", "lax"), confidence="likely",
-                    mend="Set cookie_csrf_samesite to lax (and cookie_samesite, unless it has to be "
-                    "strict).")  # fmt: skip
+                    mend="Set cookie_csrf_samesite to lax.")  # fmt: skip
 
 
 def _cookie(proxy: Proxy) -> Problems:
@@ -151,8 +149,8 @@ def _cookie(proxy: Proxy) -> Problems:
     covers = prefix == path or prefix.startswith(path if path.endswith("/") else f"{path}/")
     if setting is not None and path and not covers:
         yield found("cookie-scope", setting, f"The callback is {prefix}, which the cookies' path {path} does "
-                    "not cover: it "
-                    "comes without the cookie of the sign-in.", title=f"No cookie of the path {path} reaches {prefix}",
+                    "not cover: it comes without the cookie of the sign-in.",
+                    title=f"No cookie of the path {path} reaches {prefix}",
                     mend="Leave cookie_path out, or set proxy_prefix below it.")  # fmt: skip
     name = proxy.setting("cookie_name")
     if name is None or not isinstance(name.value, str):
@@ -180,26 +178,24 @@ def _tls(proxy: Proxy) -> Problems:
         if key.startswith("redis") and proxy.text("session_store_type") != "redis":
             continue
         what = "the client secret, and can sign anybody in" if whom == "the provider" else "every session"
-        yield found("tls-not-verified", setting, f"oauth2-proxy checks neither chain nor name: whoever can "
-                    "redirect its "
-                    f"connections gets {what}.", title=f"The certificate of {whom} is not verified", severity="warning",
+        yield found("tls-not-verified", setting, "oauth2-proxy checks neither chain nor name: whoever can "
+                    f"redirect its connections gets {what}.",
+                    title=f"The certificate of {whom} is not verified", severity="warning",
                     mend=f"Leave it out, and name the CA in {instead}.", edit=_off(setting))  # fmt: skip
 
 
-def _off(setting: Setting) -> tuple[str, str]:
-    """What to put for what, so that a true one is false."""
-    if setting.source == "flag":
-        return setting.path, f"{setting.path}=false" if setting.value is True else setting.path
-    return "true", "false"
+def _off(setting: Setting) -> tuple[str, str] | None:
+    """What to put for what, so that a true one is false; a flag may stand with a value or without."""
+    return None if setting.source == "flag" else ("true", "false")
 
 
 def _lets_in(proxy: Proxy) -> Problems:
     for key in ("skip_auth_routes", "skip_auth_regex"):
         for item in proxy.items(key):
             if _skips_everything(item.text, routes=key == "skip_auth_routes"):
-                yield found("filter-fails-open", item.setting, f"{item.text!r} matches every path: an "
-                            "expression matches "
-                            "anywhere in it, unless ^ and $ hold it.", title=f"{item.setting.path} lets everybody in",
+                yield found("filter-fails-open", item.setting, f"{item.text!r} matches every path: an expression "
+                            "matches anywhere in it, unless ^ and $ hold it.",
+                            title=f"{item.setting.path} lets everybody in",
                             line=item.line, mend="Anchor it: ^/public/, ^/healthz$.")  # fmt: skip
     for item in proxy.items("trusted_ips"):
         try:
@@ -214,8 +210,8 @@ def _lets_in(proxy: Proxy) -> Problems:
     everyone_of = next((item for item in emails if item.text == "*"), None)
     if everyone_of is not None and file is not None and file.value:
         yield found("filter-fails-open", everyone_of.setting, "* lets in everybody whom the provider knows, "
-                    "and the addresses "
-                    f"in {file.path} restrict nobody.", title="The list of e-mail addresses has no effect",
+                    f"and the addresses in {file.path} restrict nobody.",
+                    title="The list of e-mail addresses has no effect",
                     severity="warning", line=everyone_of.line, mend='Leave email_domains "*" out.')  # fmt: skip
 
 
@@ -234,28 +230,45 @@ def _skips_everything(rule: str, *, routes: bool) -> bool:
     return all(matcher.search(path) != (sign == "!=") for path in _PATHS)
 
 
+def _domains(proxy: Proxy) -> Problems:
+    """Domains written so that they are nobody's: they are compared as they are."""
+    for item in proxy.items("whitelist_domains"):
+        if item.text and not is_filled_in(item.text) and not _REDIRECTS.fullmatch(item.text):
+            host = address(item.text).netloc.rpartition("@")[2]
+            yield found("invalid", item.setting, f"No redirect fits {item.text!r}, and users land at / after they have "
+                        "signed in: a host is needed, .host or *.host for those below it, and a port or :* where "
+                        "there is one.", title=f"{item.setting.path} allows nothing: {item.text}", severity="warning",
+                        line=item.line, mend=f"Write {host or '.example.com'}.",
+                        edit=(item.text, host) if host else None)  # fmt: skip
+    for item in proxy.items("email_domains"):
+        name = item.text.rpartition("@")[2]
+        if "@" in item.text and not is_filled_in(item.text):
+            whom = "a domain is written without @" if item.text == f"@{name}" else "whole addresses are for a file"
+            yield found("invalid", item.setting, f"No address ends in @{item.text}, so this lets nobody in: {whom}.",
+                        title=f"{item.setting.path} lets nobody in: {item.text}", line=item.line,
+                        mend=f"Write {name}, or name addresses in authenticated_emails_file.",
+                        edit=(item.text, name) if item.text == f"@{name}" else None)  # fmt: skip
+
+
 def _issuer(proxy: Proxy) -> Problems:
     setting = proxy.setting("oidc_issuer_url")
     if setting is None or not isinstance(setting.value, str) or proxy.is_set("skip_oidc_discovery", True):
         return
     if setting.value.endswith(_OWN):
-        yield found("discovery-failed", setting, f"oauth2-proxy asks for {_OWN} below the issuer, so this is "
-                    "asked for twice.",
+        yield found("discovery-failed", setting, f"oauth2-proxy asks for {_OWN} below the issuer: it is there twice.",
                     title="The issuer is the address of its discovery document", edit=(_OWN, ""),
                     mend="Write the issuer alone.")  # fmt: skip
     skips = proxy.setting("insecure_oidc_skip_issuer_verification")
     if (
         _MANY_TENANTS.fullmatch(setting.value)
         and (skips is None or skips.value is False)
-        and proxy.text("provider") in (DISCOVERED)
+        and proxy.text("provider") in DISCOVERED
     ):
-        yield found("jwt-issuer", setting, "The discovery document of many tenants names the issuer "
-                    "{tenantid}, which equals "
-                    "none: oauth2-proxy ends at its start, and each token has its own tenant's issuer.",
-                    title="The issuer of many tenants never equals a token's", mend="Name your tenant instead "
-                    "of common. For "
-                    "many tenants: provider entra-id, insecure_oidc_skip_issuer_verification = true, and "
-                    "entra_id_allowed_tenants.",
+        yield found("jwt-issuer", setting, "The discovery document of many tenants names the issuer {tenantid}, "
+                    "which equals none: oauth2-proxy ends at its start, and each token has its own tenant's issuer.",
+                    title="The issuer of many tenants never equals a token's",
+                    mend="Name your tenant in its place. For many tenants: provider entra-id, "
+                    "insecure_oidc_skip_issuer_verification = true, and entra_id_allowed_tenants.",
                     confidence=_sure(proxy, "insecure_oidc_skip_issuer_verification"))  # fmt: skip
 
 
@@ -283,8 +296,8 @@ def _pointless(proxy: Proxy) -> Problems:
     store, redis = proxy.setting("session_store_type"), proxy.setting("redis_connection_url")
     if redis is not None and redis.value != "" and (store is None or store.value == "cookie"):
         yield found("invalid", redis, "Sessions are in cookies unless session_store_type is redis: large ones "
-                    "are split, and "
-                    "refused by whoever limits headers.", title="Redis is named, and not used", severity="warning",
+                    "are split, and refused by whoever limits headers.",
+                    title="Redis is named, and not used", severity="warning",
                     mend='Set session_store_type = "redis".',
                     confidence=_sure(proxy, "session_store_type"))  # fmt: skip
     own = proxy.setting("http_address")
@@ -301,5 +314,6 @@ def _place(url: str) -> tuple[str, int]:
 
 
 _CHECKS: Final[tuple[Callable[[Proxy], Problems], ...]] = (
-    _scheme, _force_https, _callback, _domain, _same_site, _cookie, _tls, _lets_in, _issuer, _headers, _pointless,
+    _scheme, _force_https, _callback, _domain, _same_site, _cookie, _tls, _lets_in, _domains,
+    _issuer, _headers, _pointless,
 )  # fmt: skip
