@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import signal
 import struct
 import subprocess
@@ -120,6 +121,14 @@ def test_ctrl_c_ends_a_log_that_never_ends_and_shows_what_there_is(files: Path, 
         out, err = ran.stdout.read(), ran.stderr.read()
     assert err == ""
     assert "dns-family-unreachable" in out
+
+
+def test_a_log_from_a_named_pipe_whose_writer_is_there_once(files: Path) -> None:
+    os.mkfifo(files / "pipe")
+    with subprocess.Popen(["cp", files / "sidecar.log", files / "pipe"]) as writer:
+        found = document("--log", "pipe", cwd=files)
+        assert writer.wait() == 0
+    assert found["findings"][0]["rule"] == "dns-family-unreachable"
 
 
 def test_an_empty_log_proves_nothing(files: Path) -> None:

@@ -223,7 +223,8 @@ def _opens(name: str, piped: EndableInput | None) -> Callable[[], BinaryIO]:
     if name == _STDIN and piped is not None:
         return lambda: cast("BinaryIO", piped)
     try:
-        Path(name).open("rb").close()
+        if not Path(name).is_fifo():  # whoever writes into one would be gone after that
+            Path(name).open("rb").close()
     except OSError as error:
         raise click.BadParameter(f"can't read {name}: {error.strerror}", param_hint="--log") from error
     return lambda: Path(name).open("rb")

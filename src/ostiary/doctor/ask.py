@@ -27,7 +27,8 @@ async def diagnose(target: str = "", *, config: Paths = (), log: Paths = (), pro
     if target:
         parse_target(target)
     for path in logs:
-        path.open("rb").close()
+        if not path.is_fifo():  # whoever writes into one would be gone after that
+            path.open("rb").close()
     question = Question(
         target=target,
         configurations=tuple((str(path), path.read_bytes()) for path in configurations),

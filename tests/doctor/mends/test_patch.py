@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from doctor.rules.facts import find
+from ostiary.doctor.configuration.read import read
 from ostiary.doctor.finding import Edit
-from ostiary.doctor.mends.patch import patch_of
+from ostiary.doctor.mends.patch import patch_of, with_patches
 
 TEXT = "# provider\nname: oauth\ntype: LOGICAL_DNS\n"
 FAMILY = Edit(file="cluster.yaml", path="", key="dns_lookup_family", value="ALL", comment="both families race")
@@ -64,3 +66,16 @@ def test_a_change_that_would_show_a_secret_is_not_shown() -> None:
 
 def test_a_file_that_is_not_at_hand() -> None:
     assert patch_of([FAMILY], {}) is None
+
+
+def test_the_template_of_a_redirect_uri_loses_the_colon_that_no_header_has() -> None:
+    text = (
+        "name: o\ntyped_config:\n  '@type': type.googleapis.com/envoy.extensions.filters.http.oauth2.v3.OAuth2\n"
+        "  config:\n    redirect_uri: '%REQ(:x-forwarded-proto)%://%REQ(:authority)%/callback'  # theirs\n"
+    )
+    facts = read([("f.yaml", text.encode())], env={})
+    (found,) = with_patches(find(*facts), {"f.yaml": text})
+    assert found.rule == "redirect-uri-template"
+    assert [line for line in (found.patch or "").splitlines() if line.startswith("+ ")] == [
+        "+    redirect_uri: '%REQ(x-forwarded-proto)%://%REQ(:authority)%/callback'  # theirs"
+    ]

@@ -117,6 +117,14 @@ def test_line_ends_of_windows() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "text", ["\ufeffa: 1\nb: {c: 2}\n", "a:\t1  # \tone\nb: {c: 2}\n"], ids=["byte order mark", "tabs"]
+)
+def test_what_stands_before_a_value_stays(text: str) -> None:
+    edit = Edit(file="f", path="b", key="c", value=3)
+    assert apply(text, edit) == text.replace("2", "3")
+
+
 def test_a_block_of_text_before_it() -> None:
     after = apply("a:\n  name: |\n    one\n    two\nb: 1\n", edit(path="a", key="type", value="y"))
     assert yaml.safe_load(after) == {"a": {"name": "one\ntwo\n", "type": "y"}, "b": 1}

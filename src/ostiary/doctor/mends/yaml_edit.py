@@ -14,7 +14,7 @@ from typing import Any, Final
 import yaml
 
 from ostiary.doctor.finding import Edit, Value
-from ostiary.doctor.mends.yaml_tree import Step, child, documents, follow, last_index, steps
+from ostiary.doctor.mends.yaml_tree import LOADER, Step, child, documents, follow, last_index, steps
 from ostiary.model.errors import OstiaryError
 
 _BESIDE: Final = {
@@ -35,7 +35,8 @@ class EditRefused(OstiaryError):
 def apply(text: str, edit: Edit) -> str:
     """The text with the change in it. Raises EditRefused, or ConfigError for a text that is not YAML."""
     newline = "\r\n" if "\r\n" in text else "\n"
-    plain = text.replace("\r\n", "\n")
+    mark = text[: text.startswith("\ufeff")]  # a byte order mark, which the parser's indices leave out
+    plain = text[len(mark) :].replace("\r\n", "\n")
     roots = [root for root in documents(plain, edit.file) if root is not None]
     if edit.document >= len(roots):
         raise EditRefused(f"{edit.file} has no document {edit.document + 1}")
@@ -51,7 +52,7 @@ def apply(text: str, edit: Edit) -> str:
     else:
         changed = _set(plain, found.node, found.missing, edit)
     _check(plain, changed, edit)
-    return changed.replace("\n", newline)
+    return mark + changed.replace("\n", newline)
 
 
 def _set(text: str, node: yaml.Node, missing: tuple[Step, ...], edit: Edit) -> str:
@@ -176,9 +177,9 @@ def _in_flow(text: str, node: yaml.Node) -> bool:
 
 def _check(before: str, after: str, edit: Edit) -> None:
     """The edited text must say what was wanted, and nothing else may have changed."""
-    wanted = [_unshared(root) for root in yaml.safe_load_all(before) if root is not None]
+    wanted = [_unshared(root) for root in yaml.load_all(before, Loader=LOADER) if root is not None]
     try:
-        got = [root for root in yaml.safe_load_all(after) if root is not None]
+        got = [root for root in yaml.load_all(after, Loader=LOADER) if root is not None]
     except yaml.YAMLError:
         got = None
     _apply_to_tree(wanted, edit)

@@ -12,7 +12,8 @@ import yaml
 
 from ostiary.dialects.yaml_nodes import parse_all
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's, as everything else here is read: PyYAML's own refuses tabs that it takes."""
 _STEP: Final = re.compile(r'\["([^"]*)"\]|\[(\d+)\]|\.?([^.\[]+)')
 Step: TypeAlias = "str | int"
 
@@ -28,7 +29,7 @@ class Found(NamedTuple):
 def documents(text: str, file: str) -> list[yaml.Node | None]:
     """The document nodes. Raises ConfigError for what is not YAML or beyond the limits of a configuration."""
     parse_all(text.encode(), file, merge=False)  # its bounds hold for the recursion of what follows
-    return list(yaml.compose_all(text, Loader=_Loader))
+    return list(yaml.compose_all(text, Loader=LOADER))
 
 
 def steps(path: str) -> tuple[Step, ...]:

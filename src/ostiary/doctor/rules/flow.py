@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -26,6 +27,7 @@ from ostiary.doctor.rules.evidence import (
 )
 from ostiary.doctor.rules.oauth_errors import cause_of
 
+_COLON: Final = re.compile(r"%REQ\(:(?!authority\b|path\b|method\b|scheme\b|protocol\b)(?=[\w-])")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -174,10 +176,21 @@ def _https(seen: OAuth2Seen) -> tuple[Edit, ...]:
                  value="https://" + seen.redirect_uri.removeprefix("http://")),)  # fmt: skip
 
 
+def _without_colon(case: Case, problem: ConfigurationProblem) -> tuple[Edit, ...]:
+    """The change of a header's name that has a colon and must not, in the one filter of that file that has it."""
+    file = problem.where.file if problem.where is not None else ""
+    seen = [each for each in case.all(OAuth2Seen) if _COLON.search(each.redirect_uri)]
+    here = [(each, each.where) for each in seen if each.where is not None and each.where.file == file]
+    if len(here) != 1:
+        return ()
+    one, where = here[0]
+    value = _COLON.sub("%REQ(", one.redirect_uri)
+    return (Edit(file=file, path=where.path, document=one.document, key="redirect_uri", value=value),)
+
+
 def _template(case: Case) -> Iterator[Finding]:
     for fact in case.all(ConfigurationProblem):
         if fact.kind == "redirect-uri-template":
-            edits: tuple[Edit, ...] = ()
             yield Finding(
                 rule="redirect-uri-template",
                 severity="error",
@@ -189,7 +202,7 @@ def _template(case: Case) -> Iterator[Finding]:
                 "Envoy checks this only at the first redirect, and then ends itself (SIGABRT).",
                 confidence="certain",
                 where=fact.where,
-                edits=edits,
+                edits=_without_colon(case, fact),
             )
     for sent in case.all(RedirectSent):
         if sent.redirect_uri.startswith("-://") or "://-/" in sent.redirect_uri:
