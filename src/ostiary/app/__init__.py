@@ -6,7 +6,7 @@
   `replies`; what it needs from the provider: `flows`; the clusters: `upstreams`
 - what is kept of it: `observe`, `service_stats`, `metrics`, `narrate`, `flights`, `calls`, `tracing`, `telemetry`,
   `otlp`, `otlp_sender`
-- several workers: `workers`, `family`, `heartbeat`, `shared`, `peers`, `handover`
+- several workers: `workers`, `family`, `heartbeat`, `shared`, `tally`, `peers`, `handover`
 - another configuration, other files: `reload`, `reloader`, `changes`, `files`, `renewal`, `slices`
 - logs and their levels: `logs`, `log_formats`, `level_session`, `level_memory`, `follow`
 - for what lies above: `administration`, `diagnosis`, `discovery`, `demo`

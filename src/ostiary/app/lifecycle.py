@@ -17,6 +17,7 @@ from ostiary.app.lasting import Lasting
 from ostiary.app.runtime import Runtime
 from ostiary.app.serving import DRAINING, Proposal, Serving, bind_all
 from ostiary.app.shared import Shared
+from ostiary.app.tally import Tally
 from ostiary.model import limits
 from ostiary.model.config import Address, Config
 from ostiary.model.errors import OstiaryError
@@ -55,10 +56,11 @@ class Doorkeeper:
         admin_sockets: list[socket.socket] | None = None,
         shared: Shared | None = None,
         explain: Explain | None = None,
+        tally: Tally | None = None,
     ) -> None:
         """`servers` and `admin_sockets` are bound already by a parent process, `desk` leads to where it grants leases.
         `admin` makes the admin API. `shared` is what all workers know.
-        `explain` says why a provider can't be reached."""
+        `explain` says why a provider can't be reached. `tally` is there with several workers."""
         self.config = config
         self.process = process or Process()
         self._connector = connector
@@ -75,6 +77,7 @@ class Doorkeeper:
         """Outlives what it recorded."""
         self._admin: Admin | None = None
         self._explain = explain
+        self._tally = tally
         self._desk = desk
         self._leases: LeaseClient | None = None
         self.serving: Serving | None = None
@@ -105,7 +108,7 @@ class Doorkeeper:
             _CONFIG.info("loading %d cluster(s)", len(self.config.clusters))
             _CONFIG.info("loading %d listener(s)", len(self.config.listeners))
             lasting = Lasting(self._connector, self._leases, self.flights, self.shared, self._explain)
-            serving = self.serving = Serving(lasting)
+            serving = self.serving = Serving(lasting, self._tally)
             serving.drain_timeout = self.process.drain_timeout
             await serving.commit(await serving.prepare(self.config, servers))
             if self.config.admin is not None:

@@ -21,6 +21,7 @@ from ostiary.app.peers import Colleagues
 from ostiary.app.reloader import Reloader, Vote
 from ostiary.app.serving import bind_all
 from ostiary.app.shared import Shared
+from ostiary.app.tally import Tally
 from ostiary.model import limits
 from ostiary.model.config import Config
 from ostiary.model.errors import OstiaryError
@@ -60,10 +61,11 @@ def run(
     except OSError as error:
         return _refused(error)
     room = max(count, limits.ROOM_FOR_WORKERS)
-    inboxes, heartbeats, shared = Inboxes(room), Heartbeats(room), Shared(count)
+    inboxes, heartbeats, shared = Inboxes(room), Heartbeats(room), Shared(count, room)
     family = Family(config, process, servers, admin_sockets, inboxes, source, shared)
 
     def work(index: int, desk: socket.socket) -> int:
+        shared.tell_clients(index, 0)  # whatever its predecessor had
         peers = Colleagues(inboxes, index, shared)
         door = Doorkeeper(
             family.config,
@@ -76,6 +78,7 @@ def run(
             family.admin_sockets,
             shared,
             explain,
+            Tally(shared, index),
         )
         return _run_one(_Worker(door, heartbeats, index))
 

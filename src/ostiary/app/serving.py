@@ -13,13 +13,14 @@ import asyncio
 import contextlib
 import gc
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, final
 
 from ostiary.app.lasting import Lasting
 from ostiary.app.runtime import Runtime
 from ostiary.app.service import HttpService
+from ostiary.app.tally import Tally
 from ostiary.model import limits
 from ostiary.model.config import Config, Listener
 from ostiary.model.errors import OstiaryError
@@ -79,8 +80,13 @@ class Proposal:
 class Serving:
     """The listeners of one worker and what serves their clients."""
 
-    def __init__(self, lasting: Lasting) -> None:
+    def __init__(self, lasting: Lasting, tally: Tally | None = None) -> None:
+        """`tally`: other workers accept at the same sockets."""
         self.lasting = lasting
+        self._is_ahead: Callable[[], bool] | None = None
+        if tally is not None:
+            tally.count, self._is_ahead = self._clients, tally.is_ahead
+            lasting.ticker.active.add(tally)
         self.runtime: Runtime | None = None
         self.servers: list[ListenerServer] = []
         self.drain_timeout = limits.DRAIN_TIMEOUT
@@ -110,7 +116,7 @@ class Serving:
                 tls = runtime.server_tls.get(listener.name)
                 service = runtime.services[listener.name]
                 context = tls.context if tls is not None else None
-                opened.append(await servers[listener.name].ready(listener, service, context))
+                opened.append(await servers[listener.name].ready(listener, service, context, self._is_ahead))
             if self.lasting.leaving:
                 raise OstiaryError(DRAINING)
         except BaseException:
@@ -185,6 +191,10 @@ class Serving:
 
     def _runtimes(self) -> list[Runtime]:
         return [*self._retired, *([self.runtime] if self.runtime is not None else [])]
+
+    def _clients(self) -> int:
+        arriving = sum(each.acceptor.arriving for each in self.servers if each.acceptor is not None)
+        return arriving + sum(len(service.connections) for service in self._services())
 
     def _services(self) -> list[HttpService]:
         return [service for runtime in self._runtimes() for service in runtime.services.values()]

@@ -15,18 +15,20 @@ _QUITTING: Final = 3
 _ENDING: Final = 4
 _WORKERS: Final = struct.Struct("=I")
 _WORKERS_AT: Final = 8
+_CLIENTS_AT: Final = 12
 
 
 @final
 class Shared:
     """Made before any fork, by the process that signals go to."""
 
-    def __init__(self, workers: int = 1) -> None:
+    def __init__(self, workers: int = 1, room: int = 1) -> None:
+        """`room`: how many workers there may come to be."""
         self.main_pid = os.getpid()
         """Whose end is the end of all."""
         self.started_at = time.time()
         """Unix time. Workers come and go: the process is as old as this."""
-        self._memory = mmap.mmap(-1, _WORKERS_AT + _WORKERS.size)
+        self._memory = mmap.mmap(-1, _CLIENTS_AT + room * _WORKERS.size)
         self.workers = workers
 
     @property
@@ -38,6 +40,15 @@ class Shared:
     @workers.setter
     def workers(self, number: int) -> None:
         _WORKERS.pack_into(self._memory, _WORKERS_AT, number)
+
+    def tell_clients(self, index: int, number: int) -> None:
+        """A worker has so many."""
+        _WORKERS.pack_into(self._memory, _CLIENTS_AT + index * _WORKERS.size, number)
+
+    def clients(self) -> list[int]:
+        """What each worker has, as it told last."""
+        size = self.workers * _WORKERS.size
+        return [number for (number,) in _WORKERS.iter_unpack(self._memory[_CLIENTS_AT : _CLIENTS_AT + size])]
 
     @property
     def health_failed(self) -> bool:

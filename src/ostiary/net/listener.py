@@ -14,7 +14,7 @@ import os
 import socket
 import ssl
 import stat
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final, final
 
 from ostiary.model import limits
@@ -23,6 +23,10 @@ from ostiary.net.http1 import Downstream
 from ostiary.net.log import next_connection_id
 from ostiary.net.service import Service
 
+_HEAD_START: Final = 0.002
+"""Seconds that a worker with many clients leaves a new one to the others: idle ones take microseconds."""
+_FULL_AGAIN: Final = 1.0
+"""Seconds after which a process without a free descriptor tries to accept again."""
 _LOOK: Final = 0.02
 """Seconds between two looks at what a drain waits for."""
 
@@ -85,9 +89,14 @@ def _identity(path: str) -> tuple[int, int]:
 class Acceptor:
     """Accepts the connections of one listener for a service that may be succeeded by another."""
 
-    def __init__(self, service: Service, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, service: Service, context: ssl.SSLContext | None, is_ahead: Callable[[], bool] | None = None
+    ) -> None:
+        """`is_ahead`, if other processes accept at the same sockets: whether they should have the next client."""
         self.service = service
         self.context = context
+        self._is_ahead = is_ahead
+        self._watched: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._late: set[asyncio.Task[tuple[asyncio.Transport, Downstream]]] = set()
 
@@ -104,9 +113,14 @@ class Acceptor:
         return bool(self._late or self.service.handshakes.under_way)
 
     @property
+    def arriving(self) -> int:
+        """Accepted connections that nobody knows of yet."""
+        return len(self._late)
+
+    @property
     def is_open(self) -> bool:
         """Whether it accepts."""
-        return bool(self._servers)
+        return bool(self._servers or self._watched)
 
     async def open(self, sockets: list[socket.socket], backlog: int) -> None:
         """Accept from now on. Raises OSError, and accepts nothing then."""
@@ -114,6 +128,11 @@ class Acceptor:
         timeout = limits.TLS_HANDSHAKE_TIMEOUT if self.context is not None else None
         try:
             for sock in sockets:
+                if self._is_ahead is not None:
+                    self._watched.append(own := sock.dup())
+                    own.listen(backlog)
+                    self._watch(own)
+                    continue
                 create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
                 server = await create(
                     self, sock=sock.dup(), ssl=self.context, ssl_handshake_timeout=timeout, backlog=backlog
@@ -123,22 +142,55 @@ class Acceptor:
             self.close()
             raise
 
+    def _watch(self, sock: socket.socket) -> None:
+        if sock in self._watched:
+            asyncio.get_running_loop().add_reader(sock, self._knocked, sock)
+
+    def _knocked(self, sock: socket.socket) -> None:
+        """A client is there: it is ours, if others don't come first who have fewer."""
+        if self._is_ahead is not None and self._is_ahead():
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(sock)
+            loop.call_later(_HEAD_START, self._follow, sock)
+        else:
+            self._accept(sock)
+
+    def _follow(self, sock: socket.socket) -> None:
+        self._watch(sock)
+        self._accept(sock)
+
+    def _accept(self, sock: socket.socket) -> None:
+        try:
+            client, _ = sock.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError:  # closed meanwhile, or no descriptor to be had: that would be tried again at once, and again
+            if sock in self._watched:
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(sock)
+                loop.call_later(_FULL_AGAIN, self._watch, sock)
+        else:
+            self._take(client)
+
     def accept_waiting(self, sockets: list[socket.socket]) -> None:
         """Take what the kernel has connected already."""
-        loop = asyncio.get_running_loop()
-        timeout = limits.TLS_HANDSHAKE_TIMEOUT if self.context is not None else None
         for sock in sockets:
             while True:
                 try:
                     client, _ = sock.accept()
                 except OSError:
                     break
-                client.setblocking(False)
-                task = loop.create_task(
-                    loop.connect_accepted_socket(self, client, ssl=self.context, ssl_handshake_timeout=timeout)
-                )
-                self._late.add(task)
-                task.add_done_callback(self._greeted)
+                self._take(client)
+
+    def _take(self, client: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        client.setblocking(False)
+        timeout = limits.TLS_HANDSHAKE_TIMEOUT if self.context is not None else None
+        task = loop.create_task(
+            loop.connect_accepted_socket(self, client, ssl=self.context, ssl_handshake_timeout=timeout)
+        )
+        self._late.add(task)
+        task.add_done_callback(self._greeted)
 
     def _greeted(self, task: asyncio.Task[tuple[asyncio.Transport, Downstream]]) -> None:
         self._late.discard(task)
@@ -150,6 +202,10 @@ class Acceptor:
         for server in self._servers:
             server.close()
         self._servers.clear()
+        for sock in self._watched:
+            asyncio.get_running_loop().remove_reader(sock)
+            sock.close()
+        self._watched.clear()
 
 
 @final
@@ -185,11 +241,17 @@ class ListenerServer:
         """What accepts now."""
         return self._acceptor
 
-    async def ready(self, listener: Listener, service: Service, context: ssl.SSLContext | None) -> Acceptor:
+    async def ready(
+        self,
+        listener: Listener,
+        service: Service,
+        context: ssl.SSLContext | None,
+        is_ahead: Callable[[], bool] | None = None,
+    ) -> Acceptor:
         """What accepts for this service, accepting already if another context is needed for it. `serve` is next."""
         if self._acceptor is not None and self._acceptor.context is context:
             return self._acceptor
-        acceptor = Acceptor(service, context)
+        acceptor = Acceptor(service, context, is_ahead)
         await acceptor.open(self.sockets, listener.tcp_backlog_size)
         return acceptor
 
