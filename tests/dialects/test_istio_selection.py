@@ -137,3 +137,12 @@ def test_a_gateway_takes_selectors_too_and_a_waypoint_references_only(
     reaching, left_out = select([filters("one", "CLUSTER", namespace="ns", **given)], proxy)
     assert len(reaching) == (code is None)
     assert [found.code for active in left_out for found in active.findings] == ([code] if code else [])
+
+
+def test_an_envoyfilter_for_a_service_is_for_nobody() -> None:
+    """istiod asks without the services of the waypoint (push_context.go, getMatchedEnvoyFilters)."""
+    proxy = Proxy(kind="waypoint", labels={GATEWAY_LABEL: "edge"}, namespace="ns")
+    service = (TargetRef(kind="Service", name="web"),)
+    reaching, (active,) = select([filters("one", "CLUSTER", namespace="ns", target_refs=service)], proxy)
+    assert reaching == []
+    assert "istiod looks at Gateway and GatewayClass only" in active.findings[0].message

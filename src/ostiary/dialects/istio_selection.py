@@ -105,7 +105,10 @@ def _target_reason(refs: Sequence[TargetRef], namespace: str | None, proxy: Prox
         return "target-refs-ignored", text, "use workloadSelector"
     if any(_is_target(ref, namespace, proxy) for ref in refs):
         return None
-    return "selector-mismatch", f"none of its targetRefs is the gateway {proxy.gateway_name}", _target_mend(proxy)
+    text = f"none of its targetRefs is the gateway {proxy.gateway_name}"
+    if any(ref.kind in ("Service", "ServiceEntry") for ref in refs):
+        text += " (of an EnvoyFilter istiod looks at Gateway and GatewayClass only, whatever the documentation says)"
+    return "selector-mismatch", text, _target_mend(proxy)
 
 
 def _target_mend(proxy: Proxy) -> str:
