@@ -28,6 +28,11 @@ def test_names_with_dots_stay_whole() -> None:
             ),
         ),
         ("cluster.unknown.upstream_cx_total", ("cluster.unknown.upstream_cx_total", ())),
+        (
+            "listener.127.0.0.1_80.ssl.versions.TLSv1.3",
+            ("listener.ssl.versions", (("envoy.ssl_version", "TLSv1.3"), ("envoy.listener_address", "127.0.0.1_80"))),
+        ),
+        ("cluster.app.ssl.ciphers.A-B", ("cluster.ssl.ciphers", (("cipher_suite", "A-B"), (cluster, "app")))),
         ("server.live", ("server.live", ())),
     ):
         assert extractor.extract(name) == found

@@ -67,6 +67,8 @@ class Seen:
     sent: int
     received: int
     """Bytes, as clients saw them."""
+    page: str
+    """What Prometheus gets."""
 
 
 def played(kind: str, folder: Path) -> Seen:
@@ -83,7 +85,8 @@ def played(kind: str, folder: Path) -> Seen:
             before = now
         everything = world.stats()
         process = {key: value for key, value in everything.items() if key not in still(everything)}
-        return Seen(added, before, process, world.sent, world.received)
+        page = world.proxy.admin("/stats/prometheus")
+        return Seen(added, before, process, world.sent, world.received, page)
     finally:
         world.close()
 
@@ -149,3 +152,40 @@ def test_every_byte_is_counted(both: tuple[Seen, Seen]) -> None:
             name = f"http.ing.downstream_cx_{side}_bytes_total"
             counted = sum(step.get(name, 0) for key, step in seen.added.items() if key not in browsers)
             assert counted == by_clients, name
+
+
+SAMPLE: Final = re.compile(r'(\w+)\{((?:\w+="[^"\\]*",?)*)\} (\d+(?:\.\d+)?)')
+NOT_ON_ENVOYS_PAGE: Final = re.compile(r"envoy_listener_manager_lds_|envoy_http_downstream_cx_overflow$")
+"""This Envoy gets no new listeners, and turns nobody away."""
+COMPARED: Final = ("cluster_upstream_rq_xx", "cluster_internal_upstream_rq", "listener_ssl_handshake")
+
+
+def samples(page: str) -> dict[tuple[str, ...], float]:
+    """Name, label names, and those labels that are a status -> the sum of the values."""
+    found: dict[tuple[str, ...], float] = {}
+    described: list[str] = []
+    for line in page.splitlines():
+        if line.startswith("# TYPE "):
+            described.append(line.split(" ")[2])
+            continue
+        sample = SAMPLE.fullmatch(line)
+        assert sample is not None, line
+        name, labels, value = sample.groups()
+        assert name.removeprefix(described[-1]) in ("", "_bucket", "_sum", "_count"), line
+        told = [
+            f"{key}={value}" if key.startswith("envoy_response") else key
+            for key, value in re.findall(r'(\w+)="([^"]*)"', labels)
+        ]
+        found[name, *told] = found.get((name, *told), 0.0) + float(value)
+    assert len(described) == len(set(described)), "each metric is described once"
+    return found
+
+
+def test_prometheus_gets_the_same_metrics(both: tuple[Seen, Seen]) -> None:
+    theirs, ours = (samples(seen.page) for seen in both)
+    assert {name for name, *_ in ours.keys() - theirs.keys() if not NOT_ON_ENVOYS_PAGE.match(name)} == set()
+    compared = {key: value for key, value in ours.items() if key[0].removeprefix("envoy_") in COMPARED}
+    assert compared == {key: theirs[key] for key in compared}
+    assert {name for name, *_ in compared} == {f"envoy_{name}" for name in COMPARED}
+    for name in ("listener_ssl_versions", "listener_ssl_ciphers", "cluster_ssl_versions", "cluster_ssl_ciphers"):
+        assert any(key[0] == f"envoy_{name}" for key in ours)

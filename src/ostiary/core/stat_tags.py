@@ -15,6 +15,8 @@ _STATUS: Final = (
     (re.compile(r"_rq_([1-5]\d\d)$"), "envoy.response_code", "_rq"),
     (re.compile(r"_rq_([1-5])xx$"), "envoy.response_code_class", "_rq_xx"),
 )
+_TLS: Final = re.compile(r"\.ssl\.(ciphers|versions)\.(.+)$")
+_TLS_TAGS: Final = {"versions": "envoy.ssl_version", "ciphers": "envoy.ssl_cipher", "cluster ciphers": "cipher_suite"}
 
 
 @final
@@ -43,6 +45,11 @@ class TagExtractor:
             if (status := pattern.search(name)) is not None:
                 tags.append((tag, status[1]))
                 name = name[: status.start()] + rest
+        if (agreed := _TLS.search(name)) is not None:
+            kind = agreed[1]
+            tag = _TLS_TAGS.get(f"{name.partition('.')[0]} {kind}", _TLS_TAGS[kind])
+            tags.append((tag, agreed[2]))
+            name = f"{name[: agreed.start()]}.ssl.{kind}"
         return self._without_scope(name, tags), tuple(tags)
 
     def _without_scope(self, name: str, tags: list[tuple[str, str]]) -> str:
