@@ -88,6 +88,7 @@ def test_every_verb_has_help_with_an_example(verb: str) -> None:
     done = ostiary(verb, "--help")
     assert done.returncode == 0
     assert re.search(rf"Examples?:(.|\n)*ostiary {verb} ", done.stdout), done.stdout
+    assert "Exit codes: 0 done" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -279,6 +280,8 @@ def test_the_demo_ends_by_ctrl_c_with_130_and_by_a_taken_port_with_2() -> None:
     said = f"ostiary: error: can't listen on 127.0.0.1:{port}: Address already in use ("
     assert done.stderr == f"{said}--port 0 takes any free one; make demo ARGS='--port 0' too)\n"
     assert run.stderr.splitlines()[-1].startswith(f"{said}choose another address, or end the program that listens")
+    elsewhere = ostiary(*argv.replace("127.0.0.1", "192.0.2.1").split(), OSTIARY_SECRET="x" * 32)
+    assert elsewhere.returncode == 2 and "(no interface here has that address" in elsewhere.stderr
 
 
 def test_check_tells_what_differs_from_envoy(tmp_path: Path) -> None:
@@ -384,6 +387,8 @@ def test_every_flag_has_its_values_completed(verb: str) -> None:
     context = click.Context(command, info_name=verb)
     for option in command.params:
         if isinstance(option, click.Option) and not option.is_flag and not option.count:
+            assert option.help, option.opts
+            assert not isinstance(option.type, click.Path) or option.type.exists or not option.type.readable
             offered = option.shell_complete(context, "")
             assert offered or option.opts[-1].lstrip("-") in FREE_TEXT, option.opts
 

@@ -154,6 +154,7 @@ def test_discovery_that_fails_says_why() -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("ostiary: error: discovery: Can't connect to 127.0.0.1")
     assert "nothing listens on that port, ECONNREFUSED" in done.stderr
+    assert f"(`ostiary doctor {issuer}` says why; --authorization-endpoint and" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -69,12 +69,18 @@ class Watch:
         self._read = self._seen = self._look()
 
 
+_MENDS: Final = {
+    errno.EADDRINUSE: "choose another address, or end the program that listens there: `ss -ltnp` names it",
+    errno.EADDRNOTAVAIL: "no interface here has that address: `ip address` lists those that there are",
+    errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE: choose one above",
+}
+
+
 def reason(error: Exception) -> str:
     """Why a configuration can't be used, for a person."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return f"{text} (choose another address, or end the program that listens there: `ss -ltnp` names it)"
-    return text
+    mend = _MENDS.get(error.errno or 0) if isinstance(error, OSError) and text.startswith("can't listen on") else None
+    return f"{text} ({mend})" if mend and "unix:" not in text else text
 
 
 def loaded(source: Source, why: str) -> tuple[Config, Process] | None:

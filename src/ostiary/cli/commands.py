@@ -44,6 +44,7 @@ class _LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         if not any(isinstance(option, click.Option) and "--version" in option.opts for option in command.params):
             _version_option(command)
+        command.epilog = _EPILOG
         return command
 
     def resolve_command(

@@ -69,7 +69,7 @@ def config_options(command: _Command) -> _Command:
             "--config",
             "files",
             multiple=True,
-            type=click.Path(),
+            type=click.Path(readable=False),
             metavar="FILE",
             help="A configuration; may be repeated.",
         ),
@@ -97,7 +97,7 @@ def _flag(name: str, metavar: str, text: str) -> Callable[[_Command], _Command]:
     def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
         return [word for word in words if word.startswith(incomplete.lower())]
 
-    kind = click.Path() if metavar == "FILE" else None
+    kind = click.Path(readable=False) if metavar == "FILE" else None
     completes = complete_levels if metavar == COMPONENTS else complete if words else None
     return click.option(f"--{name}", metavar=metavar, help=text, type=kind, shell_complete=completes)
 

@@ -59,7 +59,9 @@ _MILLISECONDS = click.IntRange(min=0, max=60_000)
     type=_MILLISECONDS,
     help=f"Between the starts of two attempts; {limits.CONNECTION_ATTEMPT_DELAY * 1000:.0f} unless you choose.",
 )
-@click.option("--ca", type=click.Path(), metavar="FILE", help="Trust these roots (PEM) instead of the system's.")
+@click.option(
+    "--ca", type=click.Path(readable=False), metavar="FILE", help="Trust these roots (PEM) instead of the system's."
+)
 @click.option("--sni", metavar="NAME", help="Send and verify this name instead of the target's.")
 @click.option("--insecure", is_flag=True, help="Don't verify the certificate.")
 @click.option("--no-tls", is_flag=True, help="TCP only. Without it, HOST:PORT means TLS, and a URL what it says.")
@@ -67,7 +69,7 @@ _MILLISECONDS = click.IntRange(min=0, max=60_000)
 @click.option(
     "--html",
     metavar="FILE",
-    type=click.Path(),
+    type=click.Path(readable=False),
     callback=reads(writable),
     help="Write a report for a browser, all in one file; - is standard output.",
 )

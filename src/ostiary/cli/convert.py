@@ -72,7 +72,7 @@ class _Source:
 
 
 @click.command()
-@click.argument("file", type=click.Path())
+@click.argument("file", type=click.Path(readable=False))
 @click.option("--to", "target", required=True, type=click.Choice(DIALECTS), help="What to write.")
 @click.option("--dialect", type=click.Choice(DIALECTS), help="Don't tell the dialect of FILE from its content.")
 @click.option("--upstream", metavar="URL", help="From istio: the application, which an EnvoyFilter doesn't name.")

@@ -67,7 +67,7 @@ def _pods(names: tuple[str, ...], container: str, context: str, kubeconfig: str)
     "--config",
     "configurations",
     multiple=True,
-    type=click.Path(),
+    type=click.Path(readable=False),
     metavar="FILE",
     help="A configuration of any dialect, or a config_dump; may be repeated.",
 )
@@ -75,7 +75,7 @@ def _pods(names: tuple[str, ...], container: str, context: str, kubeconfig: str)
     "--log",
     "logs",
     multiple=True,
-    type=click.Path(),
+    type=click.Path(readable=False),
     metavar="FILE",
     help="A log of any program, plain or packed (gzip, bzip2, xz); - is standard input; may be repeated.",
 )
@@ -97,7 +97,7 @@ def _pods(names: tuple[str, ...], container: str, context: str, kubeconfig: str)
 )
 @click.option("--container", default="istio-proxy", show_default=True, help="The proxy's container in the pod.")
 @click.option("--context", default="", help="kubectl's context.")
-@click.option("--kubeconfig", default="", type=click.Path(), help="kubectl's configuration.")
+@click.option("--kubeconfig", default="", type=click.Path(readable=False), help="kubectl's configuration.")
 @click.option(
     "--watch",
     "watched",
@@ -111,7 +111,7 @@ def _pods(names: tuple[str, ...], container: str, context: str, kubeconfig: str)
 @click.option(
     "--html",
     metavar="FILE",
-    type=click.Path(),
+    type=click.Path(readable=False),
     callback=reads(writable),
     help="Write a report for a browser, all in one file; - is standard output.",
 )

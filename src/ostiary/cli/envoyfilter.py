@@ -153,14 +153,21 @@ def _external_url(_context: click.Context, _parameter: click.Parameter, text: st
 @click.option(
     "--same-site", type=click.Choice(("lax", "none")), default="lax", show_default=True, help="Of the cookies."
 )
-@click.option("--client-secret-file", type=click.Path(), metavar="FILE", help="Put this into the Secret.")
-@click.option("--hmac-secret-file", type=click.Path(), metavar="FILE", help="Put this into the Secret.")
+@click.option("--client-secret-file", type=click.Path(readable=False), metavar="FILE", help="Put this into the Secret.")
+@click.option("--hmac-secret-file", type=click.Path(readable=False), metavar="FILE", help="Put this into the Secret.")
 @click.option("--generate-hmac", is_flag=True, help="Put a new random HMAC secret into the Secret.")
 @click.option(
     "--dns-lookup-family", "family", type=click.Choice(get_args(DnsLookupFamily)), default="ALL", show_default=True,
     help="Of the provider's cluster.",
 )  # fmt: skip
-@click.option("--connect-timeout", type=click.FloatRange(0.1, 60), default=limits.CONNECT_TIMEOUT, show_default=True)
+@click.option(
+    "--connect-timeout",
+    type=click.FloatRange(0.1, 60),
+    default=limits.CONNECT_TIMEOUT,
+    show_default=True,
+    metavar="S",
+    help="Seconds, of the provider's cluster.",
+)
 @click.option("--trusted-ca", default=TRUSTED_CA, show_default=True, metavar="FILE", help="In the proxy's container.")
 @click.option(
     "--request-authentication",

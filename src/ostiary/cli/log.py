@@ -56,7 +56,9 @@ def seconds(_context: click.Context, _parameter: click.Parameter, value: str | N
 )
 @click.option("--container", default="istio-proxy", show_default=True, metavar="NAME", help="The pod's container.")
 @click.option("--context", default="", metavar="NAME", help="kubectl's --context.")
-@click.option("--kubeconfig", default="", metavar="FILE", type=click.Path(), help="kubectl's --kubeconfig.")
+@click.option(
+    "--kubeconfig", default="", metavar="FILE", type=click.Path(readable=False), help="kubectl's --kubeconfig."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def command(
     admin: str | None,

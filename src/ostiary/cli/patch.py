@@ -28,12 +28,17 @@ if TYPE_CHECKING:
     "files",
     multiple=True,
     required=True,
-    type=click.Path(),
+    type=click.Path(readable=False),
     metavar="ENVOYFILTER",
     help="A file with EnvoyFilter objects, among others or not; may be repeated; - is standard input.",
 )
 @click.option(
-    "--proxy", "config", required=True, type=click.Path(), metavar="CONFIG", help="Envoy's bootstrap, or a config_dump."
+    "--proxy",
+    "config",
+    required=True,
+    type=click.Path(readable=False),
+    metavar="CONFIG",
+    help="Envoy's bootstrap, or a config_dump.",
 )
 @click.option("--diff", is_flag=True, help="Print what changes, as a unified diff.")
 @click.option("--explain", is_flag=True, help="Print for each patch what it hit, or why it does nothing.")

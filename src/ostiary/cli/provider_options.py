@@ -39,7 +39,9 @@ def provider_options(command: _Command) -> _Command:
         click.option("--token-endpoint", metavar="URL", help="Where codes become tokens."),
         click.option("--end-session-endpoint", metavar="URL", help="Where the provider's own session ends."),
         click.option("--jwks-uri", metavar="URL", help="The provider's keys, for --request-authentication."),
-        click.option("--ca", type=click.Path(), metavar="FILE", help="CA of the provider, for discovery from here."),
+        click.option(
+            "--ca", type=click.Path(readable=False), metavar="FILE", help="CA of the provider, for discovery from here."
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -84,7 +86,13 @@ def chosen_provider(options: dict[str, Any], client_id: str) -> Chosen:
     if report.failed():
         raise ConfigError([_without_http(each) for each in report.diagnostics if each.severity == "error"])
     config = replace(config, ca=DataSource(filename=ca) if ca else None)
-    return Chosen(config, asyncio.run(ask(config)), preset)
+    from ostiary.core.oauth2.failures import SignInError
+
+    try:
+        return Chosen(config, asyncio.run(ask(config)), preset)
+    except SignInError as error:
+        mend = f"`ostiary doctor {config.issuer}` says why; --authorization-endpoint and --token-endpoint ask nothing"
+        raise SignInError(error.code, f"{error.reason} ({mend})") from error
 
 
 async def ask(config: ProviderConfig) -> ProviderMetadata:
