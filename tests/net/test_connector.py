@@ -333,7 +333,7 @@ def test_a_connection_with_tls_says_what_was_agreed(
 def test_t01_a_peer_that_is_silent_in_tls_loses(run: Run, good: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
     async def main() -> None:
         async with DnsServer(dual()) as server, Peers("silent", "greets", tls={"v4": good}) as peers:
-            client, trace = await connect(Connector(), peers.port, server, ssl=client_context)
+            client, trace = await connect(Connector(), peers.port, server, ssl=client_context, attempt_delay=1.0)
             assert client.received == b"v4"
             assert outcomes(trace) == [("v6", "tls", "cancelled"), ("v4", "tls", "won")]
 
