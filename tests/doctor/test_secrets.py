@@ -178,6 +178,16 @@ def _line(template: str, number: int) -> int:
 
 LINES = (
     (
+        'time="x" level=error msg="failed to query provider \\"https://u:{0}@idp.example/dex?code={1}\\": 502 Bad Gateway: "\n'
+        "failed to fetch public key from https://u:{2}@h.example/jwks.json context deadline exceeded\n"
+    ),
+    (
+        '[2026-11-26T10:11:12.131Z] "GET /callback?error=invalid_scope&error_description=a+token%3D{0}&code={1}&state={2} HTTP/1.1" 401 - - - "-" 0 18 3 - "10.0.0.7" "-" "e" "app" "-" b - - - - d\n'
+    ),
+    (
+        'error redeeming code got 400 from "https://idp.example/token?client_secret={0}" {{\n "error": "invalid_client",\n "refresh_token": "{1}", "id_token": "{2}"}}\n'
+    ),
+    (
         "[2026-11-26 02:14:00.1][15][debug][oauth2] Oauth response code: 400\n"
         '[2026-11-26 02:14:00.1][15][debug][oauth2] Oauth response body: {{"error":"invalid_client","access_token":"{0}","error_description":"secret=x client_secret={1}"}}'
     ),

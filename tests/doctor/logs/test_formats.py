@@ -155,6 +155,16 @@ def test_an_answer_on_the_next_line_is_read_behind_every_prefix(prefix: str) -> 
     assert "Answered token 400 invalid_grant oauth2-proxy" in told("\n".join(wrapped))
 
 
+@pytest.mark.parametrize("length", range(14, 70, 8))
+def test_what_is_cut_off_is_not_taken_for_the_provider_s_answer(length: int) -> None:
+    body = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
+    line = (
+        "[2024-10-04 13:37:05.541][15][warning][oauth2] Responding with 401 Unauthorized. Cause: Failed to get access "
+    )
+    found = told(f"{line}token: response code: 503, response body: {body[:length]}")
+    assert found == {"SignInFailed token-exchange 401 envoy", "ConnectFailed True"}
+
+
 def test_a_quotation_ends_with_its_fence() -> None:
     body = "upstream connect error or disconnect/reset before headers. reset reason: connection timeout"
     line = f"2024-10-04T13:37:05.541213Z\tdebug\tenvoy oauth2 a.cc:88\tOauth response body: {body}\tthread=28"

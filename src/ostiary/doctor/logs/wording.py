@@ -6,6 +6,7 @@ import re
 from typing import Final, Literal
 
 from ostiary.core.addresses import Family
+from ostiary.core.redaction import without_credentials
 from ostiary.doctor.facts.dns import ResolutionFault
 from ostiary.doctor.facts.tls import HandshakeFault
 
@@ -145,6 +146,14 @@ def resolution_fault(text: str) -> ResolutionFault:
     """What went wrong with a name, by a resolver's words."""
     plain = text.lower().replace("_", " ")
     return next((fault for fault, phrases in _RESOLUTION if any(phrase in plain for phrase in phrases)), "unknown")
+
+
+_USERINFO: Final = re.compile(r"//[^/?#\s@]*@")
+
+
+def url_of(text: str) -> str:
+    """A URL without whatever in it is a secret: a password before the host, a code or a token behind it."""
+    return without_credentials(_USERINFO.sub("//", text))
 
 
 def family_of(address: str) -> Family:

@@ -29,7 +29,8 @@ def unwrapped(text: bytes) -> bytes | None:
     out: list[str] = []
     for index, line in enumerate(lines):
         before = len(lines[index - 1]) if index else 0
-        if index == 0 or starts[index] or not line.strip() or not _full(before, line, width):
+        alone = starts[index] or not line.strip() or line.startswith("```")
+        if index == 0 or alone or not _full(before, line, width):
             out.append(line)
         elif before == width:
             out[-1] += line

@@ -9,14 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ostiary.core.redaction import without_credentials
 from ostiary.doctor.facts.connection import Attempted, ConnectFailed
 from ostiary.doctor.facts.dns import ResolutionFailed
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.provider import Endpoint, NotAnswered
 from ostiary.doctor.facts.tls import HandshakeFailed
 from ostiary.doctor.logs.pattern import Found, Pattern
-from ostiary.doctor.logs.wording import errno_of, family_of, handshake_fault, resolution_fault, stage_of, tls_detail
+from ostiary.doctor.logs.wording import (
+    errno_of,
+    family_of,
+    handshake_fault,
+    resolution_fault,
+    stage_of,
+    tls_detail,
+    url_of,
+)
 
 _PORTS: Final = frozenset(("443", "8443"))
 _SIGNS_IN: Final = frozenset(("oauth2-proxy", "ostiary"))
@@ -114,7 +121,7 @@ def _handshake(found: Found) -> Iterator[Fact]:
 
 
 def _silent(found: Found) -> Iterator[Fact]:
-    url = without_credentials(found["url"])
+    url = url_of(found["url"])
     endpoint: Endpoint = "discovery" if "openid-configuration" in url else "jwks" if "keys" in url else "token"
     if found.record.program in _SIGNS_IN or any(sign in url for sign in _SPEAKS_OF_OIDC):
         yield NotAnswered(origin=found.origin, endpoint=endpoint, target=url)

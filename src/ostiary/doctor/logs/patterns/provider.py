@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
 from ostiary.core.log_redaction import redacted
-from ostiary.core.redaction import without_credentials
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.provider import Answered, FetchFailed
 from ostiary.doctor.facts.sidecar import PlaceholderKeys
@@ -21,6 +20,7 @@ from ostiary.doctor.logs.wording import (
     speaks_of_tls,
     steady,
     tls_detail,
+    url_of,
 )
 
 _TOLD: Final = re.compile(
@@ -35,7 +35,7 @@ def _fetch(endpoint: Literal["discovery", "jwks"]) -> Callable[[Found], Iterator
     def facts(found: Found) -> Iterator[Fact]:
         if found["why"].startswith("response status code 200"):
             return
-        url = without_credentials(found["url"]).rstrip('".,:)')
+        url = url_of(found["url"]).rstrip('".,:)')
         problem = steady(redacted(found["why"]))
         who = "istiod" if found.record.program == "istio" else found.who
         yield FetchFailed(origin=found.origin, endpoint=endpoint, target=url, problem=problem, who=who)
@@ -70,7 +70,7 @@ def _token_error(found: Found) -> Iterator[Fact]:
     if not (status or error):
         return
     yield Answered(
-        origin=found.origin, endpoint="token", target=without_credentials(found["url"]), status=status or 400,
+        origin=found.origin, endpoint="token", target=url_of(found["url"]), status=status or 400,
         body=body_kind(found["body"]) if found["body"] else "json", error=error,
         description=steady(redacted(description)), codes=provider_codes(found.record.message), who=found.who,
     )  # fmt: skip

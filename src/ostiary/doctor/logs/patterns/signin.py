@@ -9,19 +9,23 @@ from urllib.parse import parse_qs, unquote_plus
 
 from ostiary.core.log_redaction import redacted
 from ostiary.doctor.facts.configuration import ConfigurationProblem
-from ostiary.doctor.facts.connection import NoHealthyHost
+from ostiary.doctor.facts.connection import ConnectFailed, NoHealthyHost
 from ostiary.doctor.facts.dns import ResolutionFailed
 from ostiary.doctor.facts.origin import Fact
 from ostiary.doctor.facts.provider import Answered, NotAnswered, TokensMissing
 from ostiary.doctor.facts.signin import RedirectSent, SignedIn, SignInFailed, Step
 from ostiary.doctor.logs.pattern import Found, Pattern, compiled
 from ostiary.doctor.logs.patterns.connection import reset_facts
-from ostiary.doctor.logs.wording import body_kind, oauth_error, provider_codes, steady
+from ostiary.doctor.logs.wording import body_kind, errno_of, oauth_error, provider_codes, steady
 
 _RESET: Final = compiled(
     r"upstream connect error or disconnect/reset before headers\. (?:retried and the latest )?reset reason: "
     r"(?P<reason>[\w\s/-]*?)(?:, transport failure reason: ?(?P<transport>.*))?\s*$"
 )
+
+
+_OWN: Final = "upstream connect error or disconnect/reset before headers"
+_TELLING: Final = len("upstream conn")
 
 
 def answer_facts(found: Found, status: int, body: str) -> Iterator[Fact]:
@@ -30,6 +34,8 @@ def answer_facts(found: Found, status: int, body: str) -> Iterator[Fact]:
     if (reset := _RESET.search(body)) is not None:
         transport = reset["transport"] or ""
         yield from reset_facts(reset["reason"], transport, target, origin, for_provider=True)
+    elif _own_words(plain):
+        yield ConnectFailed(origin=origin, target=target, errno=errno_of(plain))
     elif plain.startswith("no healthy upstream"):
         found.join.hostless = True
         yield NoHealthyHost(origin=origin, target=target)
@@ -43,6 +49,12 @@ def answer_facts(found: Found, status: int, body: str) -> Iterator[Fact]:
             origin=origin, endpoint="token", target=target, status=status, body=body_kind(body), error=error,
             description=_described(description, found), codes=provider_codes(body),
         )  # fmt: skip
+
+
+def _own_words(body: str) -> bool:
+    """Envoy's sentence of a connection that failed, cut off or with something in between."""
+    cut = len(body) >= _TELLING and _OWN.startswith(body)
+    return cut or body.startswith(_OWN[:_TELLING]) or "reset before headers" in body
 
 
 def _described(description: str, found: Found) -> str:
