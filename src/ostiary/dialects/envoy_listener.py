@@ -83,11 +83,12 @@ def _listener_filter(message: Message) -> None:
         message.problem("typed_config", "is required")
 
 
-def _is_udp(message: Message) -> bool:
+def _says_udp(message: Message) -> bool:
+    """In its address, where it is told."""
     address = message.written().get("address")
     socket = address.written().get("socket_address") if isinstance(address, Message) else None
     protocol = socket.written().get("protocol") if isinstance(socket, Message) else None
-    return message.has("udp_listener_config") or protocol == "UDP"
+    return protocol == "UDP"
 
 
 def _filter_chain(message: Message) -> Message | None:
@@ -95,7 +96,9 @@ def _filter_chain(message: Message) -> Message | None:
     default = message.message("default_filter_chain")
     if default is not None:
         chains = [*chains, default]
-    if _is_udp(message):
+    if not chains and _says_udp(message):
+        return None
+    if message.has("udp_listener_config"):
         message.unsupported(None, "remove the listener")
         return None
     if not chains:
