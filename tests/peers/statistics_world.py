@@ -74,7 +74,7 @@ def tree() -> Tree:
     manager = {
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "stream_idle_timeout": "60s",
-        "request_headers_timeout": "0.4s",
+        "request_headers_timeout": "1s",
         "common_http_protocol_options": {"max_requests_per_connection": 5, "idle_timeout": "2s"},
     }
     routes = [
@@ -246,14 +246,20 @@ class World:
         return name.replace(f"127.0.0.1_{self.port}", "ADDRESS").replace(f"127.0.0.1_{self.tls_port}", "SECURE")
 
     def settled(self) -> dict[str, int]:
-        """Statistics once nothing changes any more."""
+        """Statistics once every client that has left is seen to have left, and nothing changes any more."""
         before: dict[str, int] = {}
         deadline = time.monotonic() + PATIENCE
-        while (now := still(self.stats())) != before:
-            assert time.monotonic() < deadline
+        while (now := still(self.stats())) != before or self._busy(now):
+            assert time.monotonic() < deadline, f"{self.kind}: it does not come to rest"
             before = now
             time.sleep(0.15)
         return before
+
+    def _busy(self, stats: dict[str, int]) -> bool:
+        open_ = int(self.open is not None)
+        clients = stats["http.ing.downstream_cx_active"], stats["http.sec.downstream_cx_active"]
+        encrypted = stats["cluster.encrypted.upstream_cx_active"]
+        return clients != (open_, encrypted) or stats["cluster.app.upstream_rq_active"] != open_
 
 
 MOVING: Final = re.compile(
@@ -397,7 +403,7 @@ def no_hosts(world: World) -> None:
 
 @step
 def too_slow(world: World) -> None:
-    world.app.script.append(Answer(delay=1.0))
+    world.app.script.append(Answer(delay=60.0))
     assert world.get("/public/slow") == 504
 
 
@@ -446,11 +452,12 @@ def a_websocket_that_is_open(world: World) -> None:
 def and_is_closed(world: World) -> None:
     assert world.open is not None
     world.open.close()
+    world.open = None
 
 
 @step
 def clients_that_leave(world: World) -> None:
-    world.app.script.append(Answer(delay=0.6))
+    world.app.script.append(Answer(delay=60.0))
     with world.connected() as connection:
         connection.send(request("GET", "/public/left", host=HOST))
         world.wait(world.reaches("http.ing.downstream_rq_active", 1))
@@ -458,7 +465,7 @@ def clients_that_leave(world: World) -> None:
 
 @step
 def clients_that_reset(world: World) -> None:
-    world.app.script.append(Answer(delay=0.6))
+    world.app.script.append(Answer(delay=60.0))
     connection = Counted(world)
     connection.send(request("GET", "/public/left", host=HOST))
     world.wait(world.reaches("http.ing.downstream_rq_active", 1))
