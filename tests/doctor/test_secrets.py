@@ -182,7 +182,7 @@ LINES = (
         "failed to fetch public key from https://u:{2}@h.example/jwks.json context deadline exceeded\n"
     ),
     (
-        '[2026-11-26T10:11:12.131Z] "GET /callback?error=invalid_scope&error_description=a+token%3D{0}&code={1}&state={2} HTTP/1.1" 401 - - - "-" 0 18 3 - "10.0.0.7" "-" "e" "app" "-" b - - - - d\n'
+        '[2026-11-26T10:11:12.131Z] "GET /callback?error=invalid_scope&error_description=bad&id_token={0}&code={1}&state={2} HTTP/1.1" 401 - - - "-" 0 18 3 - "10.0.0.7" "-" "e" "app" "-" b - - - - d\n'
     ),
     (
         'error redeeming code got 400 from "https://idp.example/token?client_secret={0}" {{\n "error": "invalid_client",\n "refresh_token": "{1}", "id_token": "{2}"}}\n'
