@@ -207,7 +207,8 @@ async def test_nothing_stays_of_configurations_that_were_replaced(tmp_path: Path
         running(tmp_path, native(port, one), port, "--workers", str(workers)) as run,
     ):
         client = await Client.connect(f"127.0.0.1:{port}")
-        await client.get()  # what is imported with the first request is
+        await client.get()  # what is imported with the first request is, and what explains why there is no provider
+        await run.hears("[ostiary/app/diagnosis.py:", workers)
         for number in range(8):
             await run.reload(native(port, (one, two)[number % 2], timeouts={"route": f"{number + 60}s"}))
         await client.get()
