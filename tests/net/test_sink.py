@@ -35,7 +35,7 @@ def test_a_file_gets_every_line_in_order(tmp_path: Path) -> None:
     sink = Sink(os.open(path, os.O_WRONLY | os.O_CREAT), owned=True, report=said.append)
     for at in range(0, len(LINES), 100):
         sink.write(b"".join(LINES[at : at + 100]))
-    assert sink.close()
+    assert sink.close(PATIENCE)
     assert path.read_bytes() == b"".join(LINES)
     assert not said
 
@@ -50,7 +50,7 @@ def test_two_writers_of_one_pipe_tear_no_line() -> None:
         for at in range(0, len(LINES), 500):
             for name, sink in zip((b"a", b"b"), sinks, strict=True):
                 sink.write(b"".join(name + line for line in LINES[at : at + 500]))
-        assert all(sink.close() for sink in sinks)
+        assert all(sink.close(PATIENCE) for sink in sinks)
         reading.join(PATIENCE)
     lines = b"".join(got).splitlines(keepends=True)
     assert [line[1:] for line in lines if line.startswith(b"a")] == LINES
@@ -66,7 +66,7 @@ def test_a_pipe_that_somebody_made_non_blocking_loses_nothing() -> None:
         got: list[bytes] = []
         reading = threading.Thread(target=read_all, args=(reader, got))
         reading.start()
-        assert sink.close()
+        assert sink.close(PATIENCE)
         reading.join(PATIENCE)
         assert b"".join(got) == b"".join(LINES)
         assert not said
@@ -82,6 +82,6 @@ def test_what_a_stalled_reader_makes_us_lose_is_said() -> None:
         got: list[bytes] = []
         reading = threading.Thread(target=read_all, args=(reader, got))
         reading.start()
-        assert sink.close()
+        assert sink.close(PATIENCE)
         reading.join(PATIENCE)
         assert any("lines were lost" in text for text in said[1:])
