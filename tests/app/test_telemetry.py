@@ -218,7 +218,7 @@ async def test_a_dead_collector_delays_nobody_and_is_told_once(how: str, caplog:
                 await client.get("/", SAMPLED)
                 await asyncio.sleep(0.05)
             started = time.monotonic()
-        assert time.monotonic() - started < 10  # a bound of 2 s, and a slow machine
+        assert time.monotonic() - started < 25  # a bound of 2 s, and a slow machine; the collector takes 30
         told = [record.message for record in caplog.records if record.name == "ostiary.tracing"]
         assert len(told) == 1, told
         assert {"refuses": "ECONNREFUSED", "silent": "given up", "angry": "answered 500"}[how] in told[0]

@@ -232,4 +232,4 @@ async def _over_sockets() -> tuple[float, list[int], bytes]:
 
 def test_it_serves_several_addresses_and_stops_clean() -> None:
     took, statuses, _ = asyncio.run(_over_sockets())
-    assert statuses == [200] * 4 and took < 5
+    assert statuses == [200] * 4 and took < 60
