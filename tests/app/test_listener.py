@@ -10,6 +10,7 @@ import pytest
 import trustme
 
 from app.harness import address, proxy, running
+from ostiary.model import limits
 from ostiary.model.access_log import AccessLog
 from ostiary.model.clusters import Endpoint
 from ostiary.model.config import Address, HttpFilter
@@ -80,6 +81,30 @@ async def test_a_certificate_that_can_not_be_used_leaves_the_last_one_in_place(
         await soon(lambda: any("changed certificates can't be used" in said for said in caplog.messages))
         client = await tls_client(address(door), trusting(ca), "one.test")
         assert (await client.get(host="one.test")).status == 200
+
+
+@scenario
+async def test_clients_that_end_no_handshake_take_not_every_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = limits.MIN_HANDSHAKES + 4
+    monkeypatch.setattr("ostiary.model.limits.MAX_DOWNSTREAM_CONNECTIONS", most)
+    ca = trustme.CA()
+    tls = DownstreamTlsContext(tls_certificates=(write_certificate(ca, tmp_path, "one.test"),))
+    async with Upstream().running() as app, running(proxy(app.port, listener={"tls": tls})) as door:
+        where = address(door)
+        client = await tls_client(where, trusting(ca), "one.test")
+        under_way = door.runtime.services["main"].handshakes
+        silent = []
+        for _ in range(4 * most):
+            silent.append(await asyncio.open_connection("127.0.0.1", int(where.rpartition(":")[2])))
+            assert (await client.get(host="one.test")).status == 200  # and the loop has turned
+        begun = under_way.under_way
+        for _, writer in silent:
+            writer.close()
+        late = await tls_client(where, trusting(ca), "one.test")
+        assert (await late.get(host="one.test")).status == 200
+        assert limits.MIN_HANDSHAKES <= begun < 2 * most
 
 
 async def tls_upstream(ca: trustme.CA, name: str) -> asyncio.Server:

@@ -54,7 +54,7 @@ class HttpService:
         max_connections: int,
         tracer: Tracer | None = None,
     ) -> None:
-        self.http, self.settings, self.ticker = http, settings, ticker
+        self.http, self.settings, self.ticker, self.most_connections = http, settings, ticker, max_connections
         self.draining, self.counts, self.traffic = False, observer.counts, observer.stats.traffic
         self._clients = Clients(settings.tls, max_connections, counter)
         self.connections, self.handshakes = self._clients.connections, observer.stats.handshakes

@@ -47,6 +47,10 @@ class Handshakes:
         oldest = time.monotonic() - limits.TLS_HANDSHAKE_TIMEOUT
         return sum(each.opened_at > oldest for each in self._under_way)
 
+    def fill(self, room: int) -> bool:
+        """Whether so many or more are under way."""
+        return len(self._under_way) >= room and self.under_way >= room
+
     @property
     def failed(self) -> int:
         """How many came to nothing."""

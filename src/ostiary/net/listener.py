@@ -4,12 +4,17 @@ Nobody who has connected is turned away by an end: before a socket is closed, wh
 drain waits for TLS handshakes under way. A drain leaves idle connections open for DRAIN_IDLE: a client that sends a
 request now and then so hears `connection: close` with an answer, and does not send one to a connection that is closed
 while it is on its way.
+
+TLS handshakes count as connections: who begins many and ends none must not take the last descriptor, without which no
+upstream can be reached. So where connections and handshakes are as many as there may be, newcomers wait in the kernel's
+queue until a handshake has ended, or its time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import ssl
@@ -99,13 +104,43 @@ class Acceptor:
         self._watched: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._late: set[asyncio.Task[tuple[asyncio.Transport, Downstream]]] = set()
+        self._sockets: list[socket.socket] = []
+        self._backlog = 0
+        self._rests: asyncio.TimerHandle | asyncio.Task[None] | None = None
+        """What will accept again."""
 
     def __call__(self) -> Downstream:
         """A client is there."""
         connection = Downstream(self.service, next_connection_id())
         if self.context is not None:
             self.service.handshakes.begin(connection)
+            if self._rests is None and self._is_full():
+                # Not now: the connection is not the loop's yet.
+                self._rests = asyncio.get_running_loop().call_later(0.0, self._rest)
         return connection
+
+    def _is_full(self) -> bool:
+        room = self.service.most_connections - len(self.service.connections)
+        return self.service.handshakes.fill(max(room, limits.MIN_HANDSHAKES))
+
+    def _rest(self) -> None:
+        loop = asyncio.get_running_loop()
+        gc.collect()  # those that have failed count until they are collected
+        if self._is_full():
+            self._stop()
+            self._rests = loop.call_later(limits.HANDSHAKE_REST, self._rest)
+        elif self._servers or self._watched:
+            self._rests = None
+        else:
+            self._rests = loop.create_task(self._open_again())
+
+    async def _open_again(self) -> None:
+        try:
+            await self.open(self._sockets, self._backlog)
+        except OSError:  # no descriptor is left
+            self._rests = asyncio.get_running_loop().call_later(limits.HANDSHAKE_REST, self._rest)
+        else:
+            self._rests = None
 
     @property
     def is_busy(self) -> bool:
@@ -120,10 +155,11 @@ class Acceptor:
     @property
     def is_open(self) -> bool:
         """Whether it accepts."""
-        return bool(self._servers or self._watched)
+        return bool(self._servers or self._watched or self._rests)
 
     async def open(self, sockets: list[socket.socket], backlog: int) -> None:
         """Accept from now on. Raises OSError, and accepts nothing then."""
+        self._sockets, self._backlog = sockets, backlog
         loop = asyncio.get_running_loop()
         timeout = limits.TLS_HANDSHAKE_TIMEOUT if self.context is not None else None
         try:
@@ -139,7 +175,7 @@ class Acceptor:
                 )
                 self._servers.append(server)
         except BaseException:
-            self.close()
+            self._stop()
             raise
 
     def _watch(self, sock: socket.socket) -> None:
@@ -199,6 +235,12 @@ class Acceptor:
 
     def close(self) -> None:
         """Accept no more; the listening sockets stay open."""
+        if self._rests is not None:
+            self._rests.cancel()
+            self._rests = None
+        self._stop()
+
+    def _stop(self) -> None:
         for server in self._servers:
             server.close()
         self._servers.clear()

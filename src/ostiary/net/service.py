@@ -28,6 +28,7 @@ class Service(Protocol):
     traffic: Traffic
     handshakes: Handshakes
     connections: set[Downstream]
+    most_connections: int
 
     @property
     def successor(self) -> Service | None:

@@ -39,6 +39,10 @@ STREAM_IDLE_TIMEOUT: Final = 300.0
 """No byte in either direction of a request: Envoy's stream_idle_timeout default."""
 TLS_HANDSHAKE_TIMEOUT: Final = 15.0
 """Listener side: Envoy's transport_socket_connect_timeout is off by default; a bound is better."""
+MIN_HANDSHAKES: Final = 16
+"""TLS handshakes at once of a listener that is full: who comes too many is turned away after it."""
+HANDSHAKE_REST: Final = 0.1
+"""Between two looks whether a listener whose connections are all taken by TLS handshakes may accept again."""
 MAX_DOWNSTREAM_CONNECTIONS: Final = 50_000
 """Per worker; beyond it new connections are closed at once."""
 
