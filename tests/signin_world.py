@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Generator
 from typing import Any
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 from msgspec.structs import replace
 
 from ostiary.core.decision import Allow, Counter, Decision, Fetch, Fetched, FetchFailed, Request, Respond, Start
+from ostiary.core.oauth2.failures import FAILURES
 from ostiary.core.oauth2.filter import SignInFilter
 from ostiary.core.oauth2.session import KeyRing
 from ostiary.model.headers import Headers
@@ -213,3 +214,24 @@ def sent(answer: Allow | Respond) -> dict[str, str]:
 
 def changed(config: SignIn, **changes: Any) -> SignIn:
     return replace(config, **changes)
+
+
+def respond(answer: Allow | Respond) -> Respond:
+    """The answer, which must be one."""
+    assert isinstance(answer, Respond), answer
+    return answer
+
+
+def page(answer: Allow | Respond, code: str) -> str:
+    """The text of a failure's page, which must carry its code and a flight code."""
+    answer = respond(answer)
+    assert (answer.status, answer.details.partition(":")[0]) == (FAILURES[code].status, code), answer.details
+    text = answer.body.decode()
+    assert code in text and len(answer.flight) == 8 and answer.flight in text
+    assert FAILURES[code].title.replace("'", "&#39;") in text
+    return text
+
+
+def query(url: str) -> dict[str, list[str]]:
+    """The parameters of a URL."""
+    return parse_qs(urlsplit(url).query)

@@ -14,14 +14,9 @@ from ostiary.core.oauth2.session import KeyRing
 from ostiary.model import limits
 from ostiary.model.secret import Secret
 from ostiary.model.signin import AccessRule, SignIn
-from signin_world import FETCH, START, Browser, World, location, sent, sign_in_config
+from signin_world import FETCH, START, Browser, World, location, respond, sent, sign_in_config
 
 PROGRAM = {name.replace("-", "_"): value for name, value in FETCH.items()}
-
-
-def respond(answer: Allow | Respond) -> Respond:
-    assert isinstance(answer, Respond), answer
-    return answer
 
 
 def allow(answer: Allow | Respond) -> Allow:
