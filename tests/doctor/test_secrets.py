@@ -193,6 +193,11 @@ LINES = (
     ),
     '[2026-11-26T02:14:00.1Z] "GET /callback?code={0}&state={1} HTTP/1.1" 401 - CSRF_token_validation_failed - "-" 0 18 0 - "-" "-" "e" "app" "-" b - - - - d',
     "[2026-11-26 02:14:00.1][15][error][oauth2] State query param is not a valid JSON: {0}",
+    "[2024-11-26 02:14:00.1][15][error][oauth2] State query param does not contain url or nonce: {0} {1}",
+    (
+        "[2026-11-26 02:14:00.1][15][error][oauth2] OAuth server returned an error: "
+        "?error=invalid_client&error_description=bad%20client_secret%3D{0}%20for%20code_verifier%3d{1}"
+    ),
     "[2026-11-26 02:14:00.1][15][error][oauth2] CSRF token validation failed, Cookie: OauthNonce={0}; BearerToken={1}",
     "[2026-11-26 02:14:00.1][15][error][oauth2] Failed to decrypt code verifier: {0}, error: failed to decrypt data",
     "[2026-11-26 02:14:00.1][15][error][oauth2] OAuth server returned an error: ?error=access_denied&code={0}&state={1}",
