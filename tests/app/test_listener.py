@@ -1,7 +1,9 @@
 """Listeners, their TLS, their logs, and upstreams of every kind, over real sockets."""
 
 import asyncio
+import base64
 import json
+import logging
 import os
 import ssl
 from pathlib import Path
@@ -227,15 +229,20 @@ async def test_many_connections_at_once_each_get_their_own_answer() -> None:
 
 
 @scenario
-async def test_no_log_shows_an_authorization_code(tmp_path: Path) -> None:
-    log = AccessLog(sink="file", path=str(tmp_path / "a.log"))
+async def test_no_log_shows_an_authorization_code(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    log = AccessLog(sink="file", path=str(tmp_path / "a.log"), text_format="%REQ(:PATH)% %RESPONSE_CODE_DETAILS%\n")
     signin = HttpFilter(name="oauth2", config=EnvoyOAuth2(config=envoy_oauth2()))
     async with Upstream().running() as app, running(proxy(app.port, filters=(signin,), access_log=(log,))) as door:
         client = await Client.connect(address(door))
         answer = await client.get("/callback?code=s3cret&state=t0ken&x=1")
         assert answer.status == 401
+        cut = base64.urlsafe_b64encode(b'{"url":"http://a.test/","csrf_token":"hush"').decode().rstrip("=")
+        assert (await client.get(f"/callback?code=c&state={cut}")).status == 401
     text = (tmp_path / "a.log").read_text()
     assert "/callback?code=[secret]&state=[secret]&x=1" in text
+    assert "State_query_param_is_not_a_valid_JSON:_[secret]" in text
+    assert "hush" not in text + caplog.text
     assert "s3cret" not in text
 
 

@@ -42,7 +42,10 @@ _RULES: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     (re.compile(rf"(?i)(?<=[?&\"'])((?:{_QUERY_NAMES})=)[^&\s\"'<>;,]*"), rf"\1{_MASK}"),
     (re.compile(rf"(?i)((?:(?:[?&]|%3F|%26)(?:{_QUERY_NAMES})|{_FORM_NAMES})%3D)[^&%\s\"']*"), rf"\1{_MASK}"),
     # what Envoy's filter prints of a state or a cookie that it can't use
-    (re.compile(r"(?i)((?:not[\s_]a[\s_]valid[\s_]JSON|url[\s_]or[\s_](?:CSRF[\s_]token|nonce)):[\s_]*)\S.*"), rf"\1{_MASK}"),
+    (
+        re.compile(r"(?i)((?:not[\s_]a[\s_]valid[\s_]JSON|url[\s_]or[\s_](?:CSRF[\s_]token|nonce)):[\s_]*)\S.*"),
+        rf"\1{_MASK}",
+    ),
     (re.compile(r"(?i)(to[\s_]decrypt[\s_](?:token|code[\s_]verifier):[\s_]*)\S*?(?=,[\s_]*err|\s|$)"), rf"\1{_MASK}"),
     # values that look like credentials
     (re.compile(r"\beyJ[\w-]{5,}(?:\.[\w-]*){0,4}"), _MASK),
