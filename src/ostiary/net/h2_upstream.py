@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol, final
+from typing import TYPE_CHECKING, Final, final
 
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
@@ -24,47 +24,14 @@ from ostiary.model import limits
 from ostiary.net.h2_events import Events
 from ostiary.net.h2_sender import Sender
 from ostiary.net.h2_stream import NOT_OFFERED, Http2Stream
-from ostiary.net.roles import Answered, Watch
+from ostiary.net.roles import Answered, Http2Owner
 
 if TYPE_CHECKING:
-    from ostiary.core.h2_head import AnswerReader, OutgoingHead
-    from ostiary.model.clusters import Http2
-    from ostiary.net.ticker import Ticker
-    from ostiary.net.traffic import Traffic
+    from ostiary.core.h2_head import OutgoingHead
 
 _HTTP1: Final = b"HTTP/1."
 _SETTINGS: Final = b"\4"
 """The type of the first frame that a peer sends (RFC 9113 section 3.4), its fourth byte."""
-
-
-class Http2Owner(Protocol):
-    """Whom a connection belongs to: net/h2_pool.py."""
-
-    options: Http2
-    answers: AnswerReader
-    buffer_limit: int
-    ticker: Ticker
-    codes: list[int]
-    watch: Watch | None
-    traffic: Traffic
-
-    def ended(self) -> None:
-        """A request is over."""
-
-    def broke(self, status: int, *, charged: bool) -> None:
-        """A request got no complete answer; if `charged`, the client gets `status` instead."""
-
-    def noted(self, what: str) -> None:
-        """One more of what Envoy counts under that name."""
-
-    def has_room(self, connection: Http2Connection) -> None:
-        """The connection can take a request more than before."""
-
-    def gone(self, connection: Http2Connection, *, local: bool) -> None:
-        """The connection is closed, from this side if `local`."""
-
-    def again(self, client: Answered, refusals: int) -> bool:
-        """Send a request once more, on another connection; False if it was refused too often."""
 
 
 @final

@@ -9,9 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
+    from ostiary.core.h2_head import AnswerReader
     from ostiary.core.header_lines import HeaderLine
     from ostiary.core.response import ResponseHead, ResponseReader
     from ostiary.core.trace import ConnectTrace
+    from ostiary.model.clusters import Http2
+    from ostiary.net.h2_upstream import Http2Connection
+    from ostiary.net.ticker import Ticker
     from ostiary.net.traffic import Traffic
     from ostiary.net.upstream import UpstreamConnection
 
@@ -104,6 +108,36 @@ class Owner(Protocol):
 
     def noted(self, what: str) -> None:
         """One more of what Envoy counts under that name."""
+
+
+class Http2Owner(Protocol):
+    """Whom a connection of HTTP/2 belongs to: net/h2_pool.py."""
+
+    options: Http2
+    answers: AnswerReader
+    buffer_limit: int
+    ticker: Ticker
+    codes: list[int]
+    watch: Watch | None
+    traffic: Traffic
+
+    def ended(self) -> None:
+        """A request is over."""
+
+    def broke(self, status: int, *, charged: bool) -> None:
+        """A request got no complete answer; if `charged`, the client gets `status` instead."""
+
+    def noted(self, what: str) -> None:
+        """One more of what Envoy counts under that name."""
+
+    def has_room(self, connection: Http2Connection) -> None:
+        """The connection can take a request more than before."""
+
+    def gone(self, connection: Http2Connection, *, local: bool) -> None:
+        """The connection is closed, from this side if `local`."""
+
+    def again(self, client: Answered, refusals: int) -> bool:
+        """Send a request once more, on another connection; False if it was refused too often."""
 
 
 class Writer(Protocol):
