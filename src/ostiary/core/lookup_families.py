@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from ostiary.core.addresses import Family, RecordType, fallback_lookup, first_lookups, is_usable_source
+from ostiary.core.addresses import RecordType, fallback_lookup, first_lookups, is_usable_source
 from ostiary.core.trace import Attempt, QueryOutcome
 from ostiary.model.clusters import DnsLookupFamily
 
@@ -24,7 +24,6 @@ ENVOY_ATTEMPT_DELAY: Final = 300.0
 """Milliseconds; not configurable in Envoy 1.39."""
 
 Fate = Literal["works", "some requests fail", "fails"]
-_FAMILY_OF: Final[dict[RecordType, Family]] = {"A": "v4", "AAAA": "v6"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
