@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from doctor.rules.facts import HOST, TARGET, V4, V6, attempted, cluster, find, looked_up, names, origin, route
@@ -63,6 +66,24 @@ class TestFamilyUnreachable:
     @pytest.mark.parametrize("family", ["ALL", "V4_ONLY", "V4_PREFERRED"])
     def test_families_that_work_here(self, family: str) -> None:
         assert names(cluster(lookup_family=family, family_written=True), *BOTH, *NO_IPV6) == []
+
+    def test_a_file_that_rules_the_family_out_is_not_what_runs(self) -> None:
+        (found,) = find(attempted(V6, "failed", "ENETUNREACH"), cluster(lookup_family="V4_ONLY", family_written=True))
+        assert (found.rule, found.confidence, found.edits, found.patch) == (
+            "dns-family-unreachable",
+            "likely",
+            (),
+            None,
+        )
+        assert "another one runs" in found.title
+        assert "--explain" in found.mend
+
+    @pytest.mark.parametrize("changes", [{"hosts": (V6,)}, {"lookup_family": "ALL"}, {"origin": origin(kind="admin")}])
+    def test_a_cluster_that_may_try_it_is_what_runs(self, changes: dict[str, Any]) -> None:
+        seen = replace(cluster(lookup_family="V4_ONLY", family_written=True), **changes)
+        assert all(
+            "another one runs" not in found.title for found in find(attempted(V6, "failed", "ENETUNREACH"), seen)
+        )
 
     def test_a_race_that_the_other_family_won(self) -> None:
         assert names(attempted(V6, "failed", "ENETUNREACH"), attempted(V4, "connected")) == []

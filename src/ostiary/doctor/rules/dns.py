@@ -58,6 +58,9 @@ def _family_unreachable(case: Case) -> Iterator[Finding]:
             continue  # there is nothing of the other family to fall back to
         sure = bool(answers or for_it) and (route is not None or bool(for_it))
         cluster = cluster_of(case, subject)
+        if cluster is not None and _rules_out(cluster, family) and _ran(facts, family):
+            yield _another_runs(subject, family, cluster, facts)
+            continue
         if cluster is not None and not _blind(cluster, family):
             continue  # it asks for the other family, too: that one won, was not there, or the evidence ends too early
         confidence: Confidence = "certain" if sure or cluster is not None else "likely"
@@ -69,6 +72,36 @@ def _family_unreachable(case: Case) -> Iterator[Finding]:
 def _blind(cluster: ClusterSeen, family: Family) -> bool:
     """This cluster's lookup family gives it addresses of one family, whatever the other has."""
     return (cluster.lookup_family == "AUTO" and family == "v6") or _LOOKS_AT_ONE.get(cluster.lookup_family) == family
+
+
+def _rules_out(cluster: ClusterSeen, family: Family) -> bool:
+    """A file gives this cluster addresses of the other family alone."""
+    names = all(family_of(host) is None for host in cluster.hosts)
+    return cluster.origin.kind == "config" and names and _LOOKS_AT_ONE.get(cluster.lookup_family) == _OTHER[family]
+
+
+def _ran(facts: list[Fact], family: Family) -> bool:
+    """A proxy tried an address of this family: not a probe from here, and no forecast."""
+    return any(isinstance(f, Attempted) and f.family == family and f.origin.kind in ("log", "admin") for f in facts)
+
+
+def _another_runs(subject: str, family: Family, cluster: ClusterSeen, facts: list[Fact]) -> Finding:
+    """The file asks for the other family alone, so it can't be what the proxy runs."""
+    here, host = _NAMES[family], name_of(host_of(subject))
+    return Finding(
+        rule="dns-family-unreachable",
+        severity="error",
+        title=f"{host} is tried over {here}, which its configuration rules out: another one runs",
+        cause=f"The cluster says dns_lookup_family: {cluster.lookup_family}, and {here} addresses were tried, for "
+        "which there is no route. So the proxy does not run what is written here: it was not applied, it is newer than "
+        "the evidence, or it stands in a patch that reaches nothing (MERGE never reaches an added cluster).",
+        proof=proof(facts, cluster),
+        mend="See what runs: `ostiary doctor --admin URL -c FILE` (or --pod) compares it with the file, and `ostiary "
+        "patch -f FILE --proxy CONFIG_DUMP --explain` says what a patch hits. If the file is newer, sign in once more.",
+        confidence="likely",
+        where=cluster.lookup_where or cluster.where,
+        subject=subject,
+    )
 
 
 def _unreachable_finding(
