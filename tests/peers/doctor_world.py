@@ -48,7 +48,8 @@ from peers.recorders import Application
 from waiting import PATIENCE
 
 CLIENT = DemoClient(client_id="app", client_secret="the-client-secret")
-AT_ONCE = 3
+AT_ONCE = 8
+"""They mostly wait for a timeout."""
 SYSTEM_ROOTS = Path("/etc/ssl/certs/ca-certificates.crt")
 
 

@@ -8,8 +8,6 @@ import ssl
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from waiting import PATIENCE
-
 NAVIGATION = {
     "Accept": "text/html,application/xhtml+xml,*/*;q=0.8",
     "Sec-Fetch-Mode": "navigate",
@@ -100,9 +98,9 @@ class Person:
         connection: http.client.HTTPConnection
         host = self.names.get(parts.hostname or "", parts.hostname or "")
         if parts.scheme == "https":
-            connection = http.client.HTTPSConnection(host, parts.port, timeout=PATIENCE, context=self.trusts)
+            connection = http.client.HTTPSConnection(host, parts.port, timeout=20, context=self.trusts)
         else:
-            connection = http.client.HTTPConnection(host, parts.port, timeout=PATIENCE)
+            connection = http.client.HTTPConnection(host, parts.port, timeout=20)
         sent = dict(NAVIGATION if headers is None else headers) | {"Host": parts.netloc}
         cookie = self.cookie_header(url)
         if cookie:
