@@ -149,7 +149,7 @@ class Place:
 
     def when(self, state: str, proxy: Proxy) -> str:
         """Waits until the proxy says that of itself."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + 10
         while proxy.ready() != state and time.monotonic() < deadline:
             time.sleep(0.02)
         return proxy.ready()
